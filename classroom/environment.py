@@ -1,0 +1,93 @@
+"""Reads the process environment for the settings, and says in a sentence what is wrong with a value."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from django.core.exceptions import ImproperlyConfigured
+
+
+def text(name: str, default: str = "") -> str:
+    """The variable's value, or `default`."""
+    return os.environ.get(name, default)
+
+
+def flag(name: str, default: bool = False) -> bool:
+    """True for 1, yes, true, on. Raises ImproperlyConfigured for anything but these and 0, no, false, off."""
+    value = os.environ.get(name, "").strip().lower()
+    if value in {"1", "yes", "true", "on"}:
+        return True
+    if value in {"0", "no", "false", "off"}:
+        return False
+    if value == "":
+        return default
+    raise ImproperlyConfigured(f"{name} is {value!r}. Set it to 1 or 0.")
+
+
+def words(name: str, default: str = "") -> list[str]:
+    """The variable's comma-separated words."""
+    return [word.strip() for word in os.environ.get(name, default).split(",") if word.strip()]
+
+
+def data_dir() -> Path:
+    """Where everything lives that is not code: PUPITRE_DATA, else a folder of the system's or of the user's own."""
+    if chosen := os.environ.get("PUPITRE_DATA"):
+        return Path(chosen).resolve()
+    if os.geteuid() == 0:
+        return Path("/var/lib/pupitre/site")
+    base = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
+    return Path(base) / "pupitre" / "site"
+
+
+def secret_file(folder: Path, name: str) -> str:
+    """A secret kept in `folder`/`name` (mode 0600), made on first use: 64 hexadecimal digits."""
+    path = folder / name
+    try:
+        return path.read_text().strip()
+    except FileNotFoundError:
+        folder.mkdir(parents=True, exist_ok=True)
+    value = secrets.token_hex(32)
+    aside = folder / f".{name}.{secrets.token_hex(4)}"
+    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as stream:
+        stream.write(value)
+    try:
+        # A link fails where the name exists: of two processes that start at once, one secret wins.
+        os.link(aside, path)
+    except FileExistsError:
+        pass
+    finally:
+        aside.unlink()
+    return path.read_text().strip()
+
+
+def database(url: str, sqlite_path: Path) -> dict[str, Any]:
+    """Django's DATABASES entry for `url` (postgresql://user:password@host:port/name, or empty for SQLite)."""
+    if not url:
+        return {
+            "ENGINE": "django.db.backends.sqlite3",
+            "NAME": sqlite_path,
+            "OPTIONS": {
+                "transaction_mode": "IMMEDIATE",
+                "timeout": 20,
+                "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-16000;",
+            },
+            "TEST": {"NAME": str(sqlite_path) + ".test"},
+        }
+    parts = urlsplit(url)
+    if parts.scheme not in {"postgresql", "postgres"} or not parts.path.strip("/"):
+        raise ImproperlyConfigured("DATABASE_URL must look like postgresql://user:password@host:5432/name.")
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": parts.path.strip("/"),
+        "USER": unquote(parts.username or ""),
+        "PASSWORD": unquote(parts.password or ""),
+        "HOST": parts.hostname or "",
+        "PORT": str(parts.port or ""),
+        "CONN_MAX_AGE": 60,
+        "CONN_HEALTH_CHECKS": True,
+    }

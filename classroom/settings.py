@@ -1,0 +1,217 @@
+"""Settings, read from the environment. Every one is described in docs/settings.md."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.utils.csp import CSP
+from django.utils.translation import gettext_lazy as _
+
+from classroom import environment as env
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+DATA_DIR = env.data_dir()
+# Unix socket paths end at 107 bytes (unix(7)), so the folder for them may be moved to a short path.
+RUN_DIR = Path(env.text("PUPITRE_RUN", str(DATA_DIR / "run")))
+
+DEBUG = env.flag("PUPITRE_DEBUG")
+SECRET_KEY = env.text("SECRET_KEY") or env.secret_file(DATA_DIR / "secrets", "django")
+MASTER_KEY = env.text("PUPITRE_MASTER_KEY") or env.secret_file(DATA_DIR / "secrets", "master")
+MASTER_KEY_VERSION = 1
+
+# --- origins: pages on one, each notebook on a host of its own below NOTEBOOK_DOMAIN
+PORT = env.text("PORT", "8000")
+SITE_ORIGIN = env.text("SITE_ORIGIN", f"http://127.0.0.1:{PORT}")
+NOTEBOOK_ORIGIN = env.text("NOTEBOOK_ORIGIN", f"http://*.localhost:{PORT}")
+SITE_HOST = urlsplit(SITE_ORIGIN).netloc
+NOTEBOOK_DOMAIN = urlsplit(NOTEBOOK_ORIGIN.replace("*.", "")).netloc
+ALLOWED_HOSTS = [urlsplit(SITE_ORIGIN).hostname or "127.0.0.1", *env.words("ALLOWED_HOSTS")]
+SECURE = SITE_ORIGIN.startswith("https:")
+CSRF_TRUSTED_ORIGINS = [SITE_ORIGIN]
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE
+SESSION_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_NAME = "__Host-site" if SECURE else "site"
+CSRF_COOKIE_NAME = "__Host-csrf" if SECURE else "csrf"
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env.flag("BEHIND_PROXY") else None
+SECURE_HSTS_SECONDS = 31536000 if SECURE else 0
+SECURE_REFERRER_POLICY = "same-origin"
+SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+
+INSTALLED_APPS = [
+    "classroom.people",
+    "classroom",
+    "grading",
+    "runtimes",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "allauth",
+    "allauth.account",
+    "allauth.socialaccount",
+    "allauth.socialaccount.providers.google",
+    "django_htmx",
+    "heroicons",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "django.middleware.csp.ContentSecurityPolicyMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+]
+
+ROOT_URLCONF = "classroom.urls"
+ASGI_APPLICATION = "classroom.asgi.application"
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.template.context_processors.i18n",
+                "django.template.context_processors.csp",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+DATABASES = {"default": env.database(env.text("DATABASE_URL"), DATA_DIR / "db.sqlite3")}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+REDIS_URL = env.text("REDIS_URL")
+
+STORAGES: dict[str, Any] = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage", "OPTIONS": {"location": DATA_DIR / "media"}},
+    "work": {"BACKEND": "django.core.files.storage.FileSystemStorage", "OPTIONS": {"location": DATA_DIR / "work"}},
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+}
+STATIC_URL = "/static/"
+STATIC_ROOT = DATA_DIR / "static"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+WHITENOISE_USE_FINDERS = WHITENOISE_AUTOREFRESH = DEBUG
+
+# --- people
+AUTH_USER_MODEL = "people.User"
+AUTHENTICATION_BACKENDS = [
+    "django.contrib.auth.backends.ModelBackend",
+    "allauth.account.auth_backends.AuthenticationBackend",
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+LOGIN_URL = "account_login"
+LOGIN_REDIRECT_URL = "home"
+SIGN_UP_OPEN = env.flag("SIGN_UP_OPEN")
+ACCOUNT_ADAPTER = "classroom.adapters.AccountAdapter"
+SOCIALACCOUNT_ADAPTER = "classroom.adapters.SocialAccountAdapter"
+ACCOUNT_LOGIN_METHODS = {"username", "email"}
+ACCOUNT_SIGNUP_FIELDS = ["email*", "username*", "password1*", "password2*"]
+ACCOUNT_EMAIL_VERIFICATION = "optional"
+ACCOUNT_RATE_LIMITS = {"login_failed": "10/m/ip,5/5m/key"}
+GOOGLE_CLIENT_ID = env.text("GOOGLE_CLIENT_ID")
+GOOGLE_CLIENT_SECRET = env.text("GOOGLE_CLIENT_SECRET")
+SOCIALACCOUNT_PROVIDERS: dict[str, Any] = (
+    {"google": {"APPS": [{"client_id": GOOGLE_CLIENT_ID, "secret": GOOGLE_CLIENT_SECRET}], "OAUTH_PKCE_ENABLED": True}}
+    if GOOGLE_CLIENT_ID
+    else {}
+)
+INVITATION_LIFETIME = timedelta(days=14)
+
+# --- words and times
+LANGUAGE_CODE = "en"
+LANGUAGES = [("en", _("English")), ("fr", _("French"))]
+LOCALE_PATHS = [BASE_DIR / "locale"]
+TIME_ZONE = env.text("TIME_ZONE", "UTC")
+USE_TZ = True
+LANGUAGE_COOKIE_SAMESITE = "Lax"
+
+# --- mail
+EMAIL_BACKEND = (
+    "django.core.mail.backends.smtp.EmailBackend"
+    if env.text("EMAIL_HOST")
+    else "django.core.mail.backends.filebased.EmailBackend"
+)
+EMAIL_FILE_PATH = DATA_DIR / "mail"
+EMAIL_HOST = env.text("EMAIL_HOST")
+EMAIL_PORT = int(env.text("EMAIL_PORT", "587"))
+EMAIL_HOST_USER = env.text("EMAIL_HOST_USER")
+EMAIL_HOST_PASSWORD = env.text("EMAIL_HOST_PASSWORD")
+EMAIL_USE_TLS = env.flag("EMAIL_USE_TLS", default=True)
+DEFAULT_FROM_EMAIL = env.text("DEFAULT_FROM_EMAIL", "pupitre@localhost")
+
+# --- runtimes
+RUNTIME_PROVIDER = env.text("RUNTIME_PROVIDER", "runtimes.sandboxes.provider.LocalProvider")
+ENVIRONMENTS_DIR = Path(env.text("PUPITRE_ENVIRONMENTS", str(DATA_DIR.parent / "envs")))
+KERNEL_ENVIRONMENT = env.text("KERNEL_ENVIRONMENT")
+SANDBOX_UID = int(env.text("SANDBOX_UID", "4242"))
+RUNTIMES_MOST = int(env.text("RUNTIMES_MOST", "0"))
+DRIVE_BACKEND = env.text("DRIVE_BACKEND", "classroom.google.drive.FolderDrive")
+DRIVE_DIR = Path(env.text("DRIVE_DIR", str(DATA_DIR / "drive")))
+UPLOAD_MOST_FILES = 2000
+UPLOAD_MOST_BYTES = 200 * 1024 * 1024
+DATA_UPLOAD_MAX_MEMORY_SIZE = 32 * 1024 * 1024
+
+# --- tasks
+if REDIS_URL:
+    CELERY_BROKER_URL = REDIS_URL
+    CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = {"visibility_timeout": 3600}
+else:
+    CELERY_BROKER_URL = "filesystem://"
+    CELERY_BROKER_TRANSPORT_OPTIONS = {
+        "data_folder_in": str(DATA_DIR / "broker" / "queue"),
+        "data_folder_out": str(DATA_DIR / "broker" / "queue"),
+        "control_folder": str(DATA_DIR / "broker" / "control"),
+        "polling_interval": 0.05,
+    }
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = True
+CELERY_WORKER_CONCURRENCY = int(env.text("WORKERS", "2"))
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_TASK_TIME_LIMIT = 3600
+CELERY_BEAT_SCHEDULE_FILENAME = str(DATA_DIR / "beat")
+CELERY_BEAT_SCHEDULE = {
+    "sweep": {"task": "classroom.tasks.sweep", "schedule": 15.0},
+    "publish-due": {"task": "classroom.tasks.publish_due", "schedule": 15.0},
+}
+
+# --- what a page may load: ours only; notebooks are framed from hosts of their own
+SECURE_CSP: dict[str, Any] = {
+    "default-src": ["'self'"],
+    "script-src": ["'self'", CSP.NONCE],
+    "style-src": ["'self'", CSP.NONCE],
+    "img-src": ["'self'", "data:"],
+    "frame-src": ["'self'", NOTEBOOK_ORIGIN],
+    "form-action": ["'self'", NOTEBOOK_ORIGIN],
+    "connect-src": ["'self'"],
+    "object-src": ["'none'"],
+    "base-uri": ["'none'"],
+    "frame-ancestors": ["'none'"],
+}
+
+LOGGING: dict[str, Any] = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "handlers": {"stderr": {"class": "logging.StreamHandler"}},
+    "root": {"handlers": ["stderr"], "level": env.text("LOG_LEVEL", "INFO")},
+}

@@ -1,0 +1,18 @@
+"""The site's addresses. Notebook hosts have a route table of their own in `runtimes/jupyter/`."""
+
+from django.conf import settings
+from django.contrib import admin
+from django.urls import include, path
+from django.urls.resolvers import URLPattern, URLResolver
+from django.views.i18n import JavaScriptCatalog
+
+from classroom.views import urls as pages
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("accounts/", include("allauth.account.urls")),
+    *([path("accounts/google/", include("allauth.socialaccount.providers.google.urls"))] if settings.GOOGLE_CLIENT_ID else []),
+    path("i18n/", include("django.conf.urls.i18n")),
+    path("jsi18n/", JavaScriptCatalog.as_view(packages=["classroom"]), name="javascript-catalog"),
+    path("django-admin/", admin.site.urls),
+    path("", include(pages)),
+]

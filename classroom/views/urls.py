@@ -1,0 +1,9 @@
+"""Every page's address, in one list. Each area keeps its own."""
+
+from django.urls import URLPattern, URLResolver, path
+
+from classroom.views import home
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("", home.home, name="home"),
+]

@@ -1,0 +1,1 @@
+"""Notebook in, scores and feedback out. Knows no pages and no courses."""

@@ -1,0 +1,1 @@
+"""Where student code runs, and the Jupyter protocol to reach it. Knows no pages and no courses."""

@@ -1,0 +1,387 @@
+"""Files that work is made of, and the machines it runs on.
+
+A person is an opaque `subject` string here and a bill goes to an opaque `account` string, so that nothing in this
+app needs to know a course. Bytes live behind `STORAGES["work"]`; rows name them by SHA-256.
+"""
+
+from __future__ import annotations
+
+import secrets
+import string
+import uuid
+from datetime import timedelta
+from typing import ClassVar
+
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+MIB = 1024 * 1024
+GIB = 1024 * MIB
+_SLUG_ALPHABET = string.ascii_lowercase + string.digits
+
+
+def random_slug() -> str:
+    """20 characters of [a-z0-9] that begin with a letter: a valid DNS label (RFC 1035 §2.3.1), 103 bits of chance."""
+    return "w" + "".join(secrets.choice(_SLUG_ALPHABET) for _ in range(20))
+
+
+def random_runtime_name() -> str:
+    """A DNS-safe name that is never used twice: keys are derived from it."""
+    return "r" + "".join(secrets.choice(_SLUG_ALPHABET) for _ in range(20))
+
+
+class Blob(models.Model):
+    """Immutable bytes, named by their SHA-256 (hexadecimal)."""
+
+    sha256 = models.CharField(primary_key=True, max_length=64)
+    size = models.BigIntegerField()
+    created_at = models.DateTimeField(default=timezone.now)
+
+    def __str__(self) -> str:
+        return self.sha256[:12]
+
+
+class Profile(models.Model):
+    """What a runtime gets: a machine, an environment, limits and a network."""
+
+    class Network(models.TextChoices):
+        NONE = "none", _("no network")
+        INTERNET = "internet", _("internet, without private addresses")
+
+    class Isolation(models.TextChoices):
+        FORKED = "forked", _("forked from a warm process (fast)")
+        STRICT = "strict", _("a process of its own from the start (strict)")
+
+    slug = models.SlugField(unique=True)
+    name = models.CharField(max_length=100)
+    environment = models.CharField(max_length=200, default="default")
+    cpu = models.DecimalField(max_digits=6, decimal_places=2, default=1)
+    memory_bytes = models.BigIntegerField(default=2 * GIB)
+    home_bytes = models.BigIntegerField(default=1 * GIB)
+    processes = models.PositiveIntegerField(default=128)
+    gpu = models.PositiveIntegerField(default=0)
+    gpu_kind = models.CharField(max_length=100, blank=True)
+    network = models.CharField(max_length=10, choices=Network, default=Network.NONE)
+    isolation = models.CharField(max_length=10, choices=Isolation, default=Isolation.FORKED)
+    idle_timeout = models.DurationField(default=timedelta(minutes=30))
+    lifetime = models.DurationField(default=timedelta(hours=12))
+    preload = models.JSONField(default=list, blank=True)
+    warm = models.PositiveIntegerField(default=0)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Workspace(models.Model):
+    """One person's (or one group's) files for one piece of work. `slug` is a host name below the notebook domain."""
+
+    slug = models.CharField(max_length=32, unique=True, default=random_slug, editable=False)
+    profile = models.ForeignKey(Profile, on_delete=models.PROTECT)
+    account = models.CharField(max_length=200)
+    title = models.CharField(max_length=200, blank=True)
+    quota_bytes = models.BigIntegerField(default=1 * GIB)
+    read_only = models.BooleanField(default=False)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    def __str__(self) -> str:
+        return self.slug
+
+
+class WorkspaceFile(models.Model):
+    """The current content of one path. Paths are relative, with '/', checked by `storage.safe_path`."""
+
+    workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE, related_name="files")
+    path = models.CharField(max_length=500)
+    blob = models.ForeignKey(Blob, on_delete=models.PROTECT, related_name="+")
+    created_at = models.DateTimeField(default=timezone.now)
+    modified_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["workspace", "path"], name="one_file_a_path"),
+        ]
+
+    def __str__(self) -> str:
+        return self.path
+
+
+class FileVersion(models.Model):
+    """An earlier or rival content of a path: a checkpoint, or a notebook that student code rewrote."""
+
+    class Source(models.TextChoices):
+        CHECKPOINT = "checkpoint", _("saved by hand")
+        CODE = "code", _("written by code")
+        REPLACED = "replaced", _("replaced")
+
+    workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE, related_name="versions")
+    path = models.CharField(max_length=500)
+    blob = models.ForeignKey(Blob, on_delete=models.PROTECT, related_name="+")
+    source = models.CharField(max_length=12, choices=Source)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        indexes: ClassVar = [models.Index(fields=["workspace", "path", "-created_at"])]
+
+    def __str__(self) -> str:
+        return f"{self.path} ({self.source})"
+
+
+class Snapshot(models.Model):
+    """A set of files that never changes. `digest` is the SHA-256 of its sorted "path NUL sha256 LF" lines."""
+
+    digest = models.CharField(max_length=64, db_index=True)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    def __str__(self) -> str:
+        return self.digest[:12]
+
+
+class SnapshotFile(models.Model):
+    """One file of a snapshot."""
+
+    snapshot = models.ForeignKey(Snapshot, on_delete=models.CASCADE, related_name="files")
+    path = models.CharField(max_length=500)
+    blob = models.ForeignKey(Blob, on_delete=models.PROTECT, related_name="+")
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["snapshot", "path"], name="one_snapshot_file_a_path"),
+        ]
+
+    def __str__(self) -> str:
+        return self.path
+
+
+class Document(models.Model):
+    """A file that is or was open for shared editing: a Yjs document whose log is `DocumentUpdate` (or a Redis stream).
+
+    The id is the `fileId` of jupyter-collaboration. `snapshot` holds the merged updates up to `snapshot_seq`;
+    `saved_seq` is the last update that is part of the file in storage.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE, related_name="documents")
+    path = models.CharField(max_length=500)
+    format = models.CharField(max_length=10)
+    type = models.CharField(max_length=20)
+    snapshot = models.BinaryField(default=bytes)
+    snapshot_seq = models.BigIntegerField(default=0)
+    saved_seq = models.BigIntegerField(default=0)
+    saved_at = models.DateTimeField(null=True)
+    saved_sha256 = models.CharField(max_length=64, blank=True)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["workspace", "path"], name="one_document_a_path"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.path} ({self.id})"
+
+
+class DocumentUpdate(models.Model):
+    """One Yjs update. The primary key orders a document's log; `origin` is the process that wrote it."""
+
+    id = models.BigAutoField(primary_key=True)
+    document = models.ForeignKey(Document, on_delete=models.CASCADE, related_name="updates")
+    data = models.BinaryField()
+    origin = models.CharField(max_length=32)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        indexes: ClassVar = [models.Index(fields=["document", "id"])]
+
+    def __str__(self) -> str:
+        return f"{self.document_id}/{self.id}"
+
+
+class Runtime(models.Model):
+    """One sandbox or pod. The row is the request: whoever wants a runtime writes it, the `runtimes` process obeys."""
+
+    class State(models.TextChoices):
+        QUEUED = "queued", _("waiting")
+        STARTING = "starting", _("starting")
+        READY = "ready", _("ready")
+        STOPPING = "stopping", _("stopping")
+        STOPPED = "stopped", _("stopped")
+        LOST = "lost", _("lost")
+        FAILED = "failed", _("failed")
+
+    class Purpose(models.TextChoices):
+        INTERACTIVE = "interactive", _("interactive work")
+        GRADING = "grading", _("grading")
+        CHECK = "check", _("check")
+
+    LIVE: ClassVar = [State.QUEUED, State.STARTING, State.READY, State.STOPPING]
+
+    name = models.CharField(max_length=32, unique=True, default=random_runtime_name, editable=False)
+    workspace = models.ForeignKey(Workspace, null=True, on_delete=models.PROTECT, related_name="runtimes")
+    profile = models.ForeignKey(Profile, on_delete=models.PROTECT)
+    purpose = models.CharField(max_length=12, choices=Purpose, default=Purpose.INTERACTIVE)
+    account = models.CharField(max_length=200)
+    state = models.CharField(max_length=10, choices=State, default=State.QUEUED)
+    reason = models.CharField(max_length=40, blank=True)
+    message = models.TextField(blank=True)
+    isolation = models.CharField(max_length=300, blank=True)
+    provider = models.CharField(max_length=40, blank=True)
+    endpoint = models.JSONField(default=dict, blank=True)
+    preload = models.JSONField(default=list, blank=True)
+    key_version = models.PositiveIntegerField(default=1)
+    environment_digest = models.CharField(max_length=80, blank=True)
+    requested_at = models.DateTimeField(default=timezone.now)
+    ready_at = models.DateTimeField(null=True)
+    deadline = models.DateTimeField(null=True)
+    last_active_at = models.DateTimeField(default=timezone.now)
+    stopped_at = models.DateTimeField(null=True)
+    pulled_at = models.DateTimeField(null=True)
+    lease_until = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["workspace"],
+                condition=Q(state__in=["queued", "starting", "ready", "stopping"]),
+                name="one_live_runtime_a_workspace",
+            ),
+        ]
+        indexes: ClassVar = [models.Index(fields=["state", "requested_at"])]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.state})"
+
+
+class Kernel(models.Model):
+    """One kernel process in a runtime. `index` addresses its sockets; the id is the Jupyter kernel id."""
+
+    class State(models.TextChoices):
+        REQUESTED = "requested", _("requested")
+        STARTING = "starting", _("starting")
+        RUNNING = "running", _("running")
+        RESTARTING = "restarting", _("restarting")
+        STOPPING = "stopping", _("stopping")
+        DEAD = "dead", _("dead")
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    workspace = models.ForeignKey(Workspace, null=True, on_delete=models.PROTECT, related_name="kernels")
+    runtime = models.ForeignKey(Runtime, on_delete=models.PROTECT, related_name="kernels")
+    index = models.PositiveIntegerField()
+    name = models.CharField(max_length=60, default="python3")
+    state = models.CharField(max_length=12, choices=State, default=State.REQUESTED)
+    reason = models.CharField(max_length=40, blank=True)
+    message = models.TextField(blank=True)
+    execution_state = models.CharField(max_length=12, default="starting")
+    restarts = models.PositiveIntegerField(default=0)
+    restart_wanted = models.PositiveIntegerField(default=0)
+    started_at = models.DateTimeField(null=True)
+    last_activity = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["runtime", "index"], name="one_kernel_an_index"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.id} ({self.state})"
+
+
+class Session(models.Model):
+    """A Jupyter session: which kernel belongs to which notebook of a workspace."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE, related_name="sessions")
+    kernel = models.ForeignKey(Kernel, on_delete=models.PROTECT, related_name="sessions")
+    path = models.CharField(max_length=500)
+    name = models.CharField(max_length=200, blank=True)
+    type = models.CharField(max_length=20, default="notebook")
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["workspace", "path"], name="one_session_a_path"),
+        ]
+
+    def __str__(self) -> str:
+        return self.path
+
+
+class Run(models.Model):
+    """One cell that shall run, or ran, server-side. Queued rows of a kernel run in (batch, position) order."""
+
+    class State(models.TextChoices):
+        QUEUED = "queued", _("waiting")
+        RUNNING = "running", _("running")
+        DONE = "done", _("done")
+        FAILED = "failed", _("failed")
+        CANCELLED = "cancelled", _("cancelled")
+
+    kernel = models.ForeignKey(Kernel, on_delete=models.CASCADE, related_name="runs")
+    document = models.ForeignKey(Document, on_delete=models.CASCADE, related_name="runs")
+    cell_id = models.CharField(max_length=64)
+    state = models.CharField(max_length=10, choices=State, default=State.QUEUED)
+    subject = models.CharField(max_length=100, blank=True)
+    after_seq = models.BigIntegerField(default=0)
+    batch = models.BigIntegerField(default=0)
+    position = models.PositiveIntegerField(default=0)
+    queued_at = models.DateTimeField(default=timezone.now)
+    started_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+    lease_until = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes: ClassVar = [models.Index(fields=["kernel", "state", "batch", "position"])]
+
+    def __str__(self) -> str:
+        return f"{self.cell_id} ({self.state})"
+
+
+class Ticket(models.Model):
+    """A one-time pass from the site to one workspace's host. Only the SHA-256 of the secret is kept."""
+
+    class Mode(models.TextChoices):
+        WRITE = "write", _("may edit and run")
+        READ = "read", _("may read")
+
+    secret_sha256 = models.CharField(max_length=64, unique=True)
+    workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE, related_name="tickets")
+    subject = models.CharField(max_length=100)
+    display_name = models.CharField(max_length=200)
+    mode = models.CharField(max_length=5, choices=Mode)
+    expires_at = models.DateTimeField()
+    used_at = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return f"{self.workspace_id} {self.mode}"
+
+
+class FrontEndSetting(models.Model):
+    """One plugin's settings of one person in the notebook front end, as the JSON5 text that they typed."""
+
+    subject = models.CharField(max_length=100)
+    plugin = models.CharField(max_length=200)
+    raw = models.TextField()
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["subject", "plugin"], name="one_setting_a_plugin"),
+        ]
+
+    def __str__(self) -> str:
+        return self.plugin
+
+
+class Usage(models.Model):
+    """What one runtime used, charged to its account. Seconds are wall-clock seconds times what was reserved."""
+
+    runtime = models.OneToOneField(Runtime, on_delete=models.PROTECT, related_name="usage")
+    account = models.CharField(max_length=200, db_index=True)
+    wall_seconds = models.FloatField(default=0)
+    cpu_seconds = models.FloatField(default=0)
+    memory_gib_seconds = models.FloatField(default=0)
+    gpu_seconds = models.FloatField(default=0)
+    recorded_at = models.DateTimeField(default=timezone.now)
+
+    def __str__(self) -> str:
+        return f"{self.account} {self.wall_seconds:.0f} s"
