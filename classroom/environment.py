@@ -33,16 +33,6 @@ def words(name: str, default: str = "") -> list[str]:
     return [word.strip() for word in os.environ.get(name, default).split(",") if word.strip()]
 
 
-def data_dir() -> Path:
-    """Where everything lives that is not code: PUPITRE_DATA, else a folder of the system's or of the user's own."""
-    if chosen := os.environ.get("PUPITRE_DATA"):
-        return Path(chosen).resolve()
-    if os.geteuid() == 0:
-        return Path("/var/lib/pupitre/site")
-    base = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
-    return Path(base) / "pupitre" / "site"
-
-
 def secret_file(folder: Path, name: str) -> str:
     """A secret kept in `folder`/`name` (mode 0600), made on first use: 64 hexadecimal digits."""
     path = folder / name

@@ -11,9 +11,10 @@ from django.utils.csp import CSP
 from django.utils.translation import gettext_lazy as _
 
 from classroom import environment as env
+from classroom import places
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-DATA_DIR = env.data_dir()
+DATA_DIR = places.data_dir()
 # Unix socket paths end at 107 bytes (unix(7)), so the folder for them may be moved to a short path.
 RUN_DIR = Path(env.text("PUPITRE_RUN", str(DATA_DIR / "run")))
 
@@ -162,7 +163,7 @@ DEFAULT_FROM_EMAIL = env.text("DEFAULT_FROM_EMAIL", "pupitre@localhost")
 
 # --- runtimes
 RUNTIME_PROVIDER = env.text("RUNTIME_PROVIDER", "runtimes.sandboxes.provider.LocalProvider")
-ENVIRONMENTS_DIR = Path(env.text("PUPITRE_ENVIRONMENTS", str(DATA_DIR.parent / "envs")))
+ENVIRONMENTS_DIR = places.environments_dir()
 KERNEL_ENVIRONMENT = env.text("KERNEL_ENVIRONMENT")
 SANDBOX_UID = int(env.text("SANDBOX_UID", "4242"))
 RUNTIMES_MOST = int(env.text("RUNTIMES_MOST", "0"))

@@ -1,0 +1,1 @@
+"""Set-up on one machine. Standard library only: it runs before anything is installed."""

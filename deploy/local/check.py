@@ -1,0 +1,108 @@
+"""The tests, benches and checks, each in the development environment."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from classroom.places import CHECKOUT
+from deploy.local import environment, host, packages
+from deploy.local.services import services
+
+PEER = "nbgrader"
+
+
+def everything(arguments: list[str]) -> int:
+    """Every test on SQLite, then every test again on PostgreSQL and Redis."""
+    return on_sqlite(arguments) or on_postgres(arguments)
+
+
+def on_sqlite(arguments: list[str]) -> int:
+    """Every test on the embedded default: SQLite, the file-system broker, local sandboxes."""
+    python = _prepared()
+    print("Tests on SQLite and the file-system broker", flush=True)
+    return _pytest(python, arguments, {"DATABASE_URL": "", "REDIS_URL": ""})
+
+
+def on_postgres(arguments: list[str]) -> int:
+    """Every test on PostgreSQL and Redis, started here on free ports and stopped at the end."""
+    python = _prepared()
+    with services() as variables:
+        print("Tests on PostgreSQL and Redis", flush=True)
+        return _pytest(python, arguments, variables)
+
+
+def lint(arguments: list[str]) -> int:
+    """ruff, mypy, import-linter and the migrations check, without the tests."""
+    python = environment.ensure("dev")
+    tools: list[list[str | Path]] = [
+        [python, "-m", "ruff", "check", *arguments, "."],
+        [python, "-m", "ruff", "format", "--check", "."],
+        [python, "-m", "mypy"],
+        [python.with_name("lint-imports"), "--cache-dir", ".cache/import_linter"],
+        [python, "manage.py", "makemigrations", "--check", "--dry-run"],
+    ]
+    with _scratch() as variables:
+        return max([run(tool, variables) for tool in tools])
+
+
+def benches(arguments: list[str]) -> int:
+    """`python -m bench.NAME` for each bench, or for those named."""
+    python = _prepared()
+    names = arguments or sorted(
+        path.stem if path.is_file() else path.parent.name
+        for pattern in ("bench/*.py", "bench/*/__main__.py")
+        for path in CHECKOUT.glob(pattern)
+        if not path.stem.startswith("_") or path.stem == "__main__"
+    )
+    with _scratch() as variables:
+        return max([run([python, "-m", f"bench.{name}"], variables) for name in names], default=0)
+
+
+def run(command: Sequence[str | Path], variables: dict[str, str] | None = None) -> int:
+    """The exit status of `command`, run in the clone; Ctrl-C waits for it to clean up."""
+    process = subprocess.Popen(command, cwd=CHECKOUT, env=os.environ | (variables or {}))
+    while True:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            # The terminal has sent it to the command, too; a second one ends the wait.
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _prepared() -> Path:
+    packages.ensure(packages.DEMO | packages.TEST)
+    host.check_user_namespaces()
+    return environment.ensure("dev")
+
+
+def _pytest(python: Path, arguments: list[str], variables: dict[str, str]) -> int:
+    with _scratch() as scratch:
+        return run([python, "-m", "pytest", *arguments], scratch | variables)
+
+
+class _scratch(tempfile.TemporaryDirectory[str]):  # noqa: N801 - used as a context manager
+    """A data folder of its own for one run, so that no run meets another's database or the demo's."""
+
+    def __init__(self) -> None:
+        super().__init__(prefix="pupitre-")
+
+    def __enter__(self) -> dict[str, str]:  # type: ignore[override]
+        folder = super().__enter__()
+        # The uid that student code runs as must be able to reach the sockets and homes below.
+        Path(folder).chmod(0o755)
+        return {"DATA_DIR": folder, "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def browser() -> str:
+    """The path of a Chromium, or an empty string."""
+    return next(filter(None, map(shutil.which, packages.BROWSERS)), "")
+
+
+def say(text: str) -> None:
+    """A line for the person at the terminal."""
+    print(text, file=sys.stderr, flush=True)

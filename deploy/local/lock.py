@@ -1,0 +1,23 @@
+"""Locks the dependencies again, keeping every version that still fits; `--upgrade` takes the newest."""
+
+import os
+import subprocess
+
+from deploy.local import environment
+from deploy.local.errors import InstallFailed
+
+# installer first and site before the two that must agree with it
+ORDER = {"installer": [], "site": [], "dev": ["-c", "site.txt"], "kernel": []}
+OPTIONS = ["--quiet", "--universal", "--python-version", "3.12", "--generate-hashes", "--no-emit-index-url"]
+
+
+def compile_all(arguments: list[str]) -> int:
+    """Write requirements/*.txt from requirements/*.in."""
+    uv = environment.ensure("installer").with_name("uv")
+    # The header of a lock names this command instead of the options.
+    variables = os.environ | {"UV_CUSTOM_COMPILE_COMMAND": "make lock"}
+    for name, constraints in ORDER.items():
+        command = [uv, "pip", "compile", *OPTIONS, *constraints, *arguments, f"{name}.in", "-o", f"{name}.txt"]
+        if subprocess.run(command, cwd=environment.REQUIREMENTS, env=variables, check=False).returncode:
+            raise InstallFailed(f"requirements/{name}.in could not be locked (above): change it and run make lock again.")
+    return 0
