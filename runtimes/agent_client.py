@@ -1,0 +1,245 @@
+"""The trusted side of a runtime's agent: kernels started, interrupted, restarted and stopped, files pushed and pulled.
+
+Usable from any process with nothing but a runtime's endpoint. What comes back was written where student code runs: it
+is evidence, not truth, and is checked here (names, sizes, kinds).
+Errors and answers are in `agent_replies.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
+from typing import Any, Protocol, Self
+
+import zmq
+import zmq.asyncio
+
+from runtimes import keyring
+from runtimes.agent import wire
+from runtimes.agent.archive import ArchiveRefused, pack_files, unpack_files
+from runtimes.agent_replies import (
+    AgentError,
+    AgentEvent,
+    AgentRefused,
+    AgentStatus,
+    AgentUnreachable,
+    ExitReason,
+    KernelState,
+    Pulled,
+    TransferRefused,
+)
+from runtimes.endpoint import Endpoint
+from runtimes.keys import Keys
+
+__all__ = [
+    "AgentClient",
+    "AgentError",
+    "AgentEvent",
+    "AgentRefused",
+    "AgentStatus",
+    "AgentUnreachable",
+    "ExitReason",
+    "KernelState",
+    "Pulled",
+    "TransferRefused",
+]
+
+TIMEOUT = 10.0
+TRANSFER_TIMEOUT = 120.0
+WATCH_RENEWAL = 20.0
+
+
+class HasEndpoint(Protocol):
+    """A `Runtime` row, seen from here."""
+
+    endpoint: Any
+
+
+class AgentClient:
+    """Asks one runtime's agent: `async with AgentClient.of(runtime) as agent:`. One event loop, many calls at once."""
+
+    def __init__(self, endpoint: Endpoint, keys: Keys | None = None) -> None:
+        self.endpoint = endpoint
+        self._keys = keys or keyring.keys_of(endpoint)
+        self._key = self._keys.hmac_key.encode()
+        self._numbers = itertools.count(1)
+        self._waiting: dict[int, asyncio.Future[tuple[dict[str, Any], bytes]]] = {}
+        self._watchers: set[asyncio.Queue[AgentEvent]] = set()
+        self._socket: zmq.asyncio.Socket | None = None
+        self._reader: asyncio.Task[None] | None = None
+
+    @classmethod
+    def of(cls, runtime: HasEndpoint) -> Self:
+        """A client for a `Runtime` row that has an endpoint. Raises KeyError if it has none yet."""
+        return cls(Endpoint.from_json(runtime.endpoint))
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Ends the connection; calls still waiting raise AgentUnreachable."""
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            reader.cancel()
+            with suppress(asyncio.CancelledError):
+                await reader
+        if self._socket is not None:
+            self._socket.close(linger=0)
+            self._socket = None
+        self._fail_waiting()
+
+    async def status(self) -> AgentStatus:
+        """How the runtime is, from inside. Raises AgentUnreachable."""
+        header, _payload = await self._ask("status")
+        return AgentStatus(
+            kernels=tuple(KernelState.from_header(kernel) for kernel in header["kernels"]),
+            memory_bytes=header["memory_bytes"],
+            memory_limit_bytes=header["memory_limit_bytes"],
+            oom_kills=int(header["oom_kills"]),
+            home_used_bytes=int(header["home_used_bytes"]),
+            home_total_bytes=int(header["home_total_bytes"]),
+            idle_seconds=float(header["idle_seconds"]),
+            uptime_seconds=float(header["uptime_seconds"]),
+        )
+
+    async def start_kernel(
+        self, index: int, *, env: Mapping[str, str] | None = None, cwd: str = "", timeout: float = 30.0
+    ) -> KernelState:
+        """Starts kernel `index` and returns when its sockets exist; if it is running, only tells its state.
+
+        cwd: a folder below the home folder. Raises AgentRefused if it cannot be started or dies at once."""
+        return await self._kernel("start_kernel", timeout, index=index, env=dict(env or {}), cwd=cwd)
+
+    async def interrupt(self, index: int) -> KernelState:
+        """Sends the kernel SIGINT: the running cell gets KeyboardInterrupt. Raises AgentRefused if it does not run."""
+        return await self._kernel("interrupt", TIMEOUT, index=index)
+
+    async def restart_kernel(self, index: int, *, timeout: float = 30.0) -> KernelState:
+        """Ends the kernel with everything it started in its process group, and starts it again on the same sockets."""
+        return await self._kernel("restart_kernel", timeout, index=index)
+
+    async def stop_kernel(self, index: int) -> None:
+        """Ends the kernel; no error if it does not run."""
+        await self._ask("stop_kernel", index=index)
+
+    async def push(self, files: Mapping[str, bytes], *, timeout: float = TRANSFER_TIMEOUT) -> None:
+        """Writes files below the home folder (relative paths with '/'). They count as known: `pull` returns them only
+        once they change. Raises TransferRefused for an unsafe name, AgentRefused (`code` "full") without room."""
+        try:
+            payload = pack_files(files)
+        except ArchiveRefused as error:
+            raise TransferRefused(str(error)) from error
+        await self._ask("push", payload=payload, timeout=timeout)
+
+    async def pull(
+        self,
+        *,
+        max_files: int = 2000,
+        max_bytes: int = 256 << 20,
+        max_file_bytes: int = 64 << 20,
+        timeout: float = TRANSFER_TIMEOUT,
+    ) -> Pulled:
+        """Files new, changed or deleted since the last acknowledged pull. Store them, then `acknowledge(token)`;
+        without that the next pull tells the same again, so that a crash between loses nothing."""
+        header, payload = await self._ask(
+            "pull", timeout=timeout, max_files=max_files, max_bytes=max_bytes, max_file_bytes=max_file_bytes
+        )
+        try:
+            files = unpack_files(payload, max_files=max_files, max_bytes=max_bytes)
+        except ArchiveRefused as error:
+            raise TransferRefused(str(error)) from error
+        return Pulled(
+            files=files,
+            deleted=tuple(str(path) for path in header["deleted"]),
+            skipped={str(path): str(why) for path, why in header["skipped"].items()},
+            token=str(header["token"]),
+            more=bool(header["more"]),
+        )
+
+    async def acknowledge(self, token: str) -> None:
+        """What was pulled under `token` is stored. An unknown token is no error: the next pull is complete."""
+        await self._ask("acknowledge", token=token)
+
+    async def watch(self) -> AsyncIterator[AgentEvent]:
+        """Events from now on, first one `kernel` event for each kernel there is. Raises AgentUnreachable when the
+        agent stops answering."""
+        queue: asyncio.Queue[AgentEvent] = asyncio.Queue()
+        self._watchers.add(queue)
+        try:
+            await self._ask("watch", first=True)
+            while True:
+                try:
+                    yield await asyncio.wait_for(queue.get(), WATCH_RENEWAL)
+                except TimeoutError:
+                    await self._ask("watch", first=False)
+        finally:
+            self._watchers.discard(queue)
+
+    async def _kernel(self, verb: str, timeout: float, **arguments: Any) -> KernelState:
+        header, _payload = await self._ask(verb, timeout=timeout, **arguments)
+        return KernelState.from_header(header["kernel"])
+
+    async def _ask(
+        self, verb: str, *, payload: bytes = b"", timeout: float = TIMEOUT, **arguments: Any
+    ) -> tuple[dict[str, Any], bytes]:
+        socket = self._connected()
+        number = next(self._numbers)
+        reply: asyncio.Future[tuple[dict[str, Any], bytes]] = asyncio.get_running_loop().create_future()
+        self._waiting[number] = reply
+        try:
+            async with asyncio.timeout(timeout):
+                await socket.send_multipart(wire.pack(self._key, {"id": number, "verb": verb, **arguments}, payload))
+                header, body = await reply
+        except (TimeoutError, zmq.ZMQError) as error:
+            raise AgentUnreachable(f"{verb}: no answer from {self.endpoint.identity}") from error
+        finally:
+            self._waiting.pop(number, None)
+        if not header.get("ok"):
+            raise AgentRefused(str(header.get("code", "error")), str(header.get("message", "")))
+        return header, body
+
+    def _connected(self) -> zmq.asyncio.Socket:
+        if self._socket is None:
+            socket = zmq.asyncio.Context.instance().socket(zmq.DEALER)
+            socket.linger = 0
+            socket.setsockopt(zmq.RECONNECT_IVL, 20)
+            socket.setsockopt(zmq.MAXMSGSIZE, wire.MAX_MESSAGE_BYTES)
+            socket.curve_publickey, socket.curve_secretkey = zmq.curve_keypair()
+            socket.curve_serverkey = self._keys.curve_public.encode()
+            socket.connect(self.endpoint.agent_url)
+            self._socket = socket
+            self._reader = asyncio.create_task(self._read(socket))
+        return self._socket
+
+    async def _read(self, socket: zmq.asyncio.Socket) -> None:
+        while True:
+            frames = await socket.recv_multipart()
+            try:
+                header, payload = wire.unpack(self._key, frames)
+            except wire.BadMessage:
+                continue
+            if "event" in header:
+                self._tell(header)
+                continue
+            waiting = self._waiting.get(header.get("id", -1))
+            if waiting is not None and not waiting.done():
+                waiting.set_result((header, payload))
+
+    def _tell(self, header: dict[str, Any]) -> None:
+        try:
+            kernel = KernelState.from_header(header["kernel"]) if header.get("kernel") else None
+        except (KeyError, ValueError, TypeError):
+            return
+        event = AgentEvent(kind=str(header["event"]), kernel=kernel, status=header)
+        for queue in self._watchers:
+            queue.put_nowait(event)
+
+    def _fail_waiting(self) -> None:
+        for future in self._waiting.values():
+            if not future.done():
+                future.set_exception(AgentUnreachable("connection closed"))

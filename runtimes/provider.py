@@ -1,0 +1,201 @@
+"""The contract between the site and whatever runs student code: one sandboxed place (a *runtime*) for each request.
+
+A provider starts runtimes, says how they are, and ends them. It knows no workspace, course or person: a runtime is a
+name, limits and an environment. Everything above it (connecting, files, interrupts, restarts) is the same for each
+provider: it goes through the runtime's agent (`runtimes/agent_client.py`) and its kernels' sockets (`Endpoint`).
+
+Errors are in `provider_errors.py`, states and their sentences in `status.py`; both are part of the contract.
+"""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import StrEnum
+from typing import ClassVar, Literal, Self
+
+from django.conf import settings
+from django.utils.module_loading import import_string
+
+from runtimes.endpoint import AGENT_PORT, CHANNELS, FIRST_KERNEL_PORT, MAX_KERNELS, Endpoint
+from runtimes.provider_errors import (
+    InvalidRequest,
+    NotOffered,
+    NotReady,
+    ProviderError,
+    ProviderUnavailable,
+    SandboxUnavailable,
+    UnknownRuntime,
+)
+from runtimes.status import ISOLATION_WORDS, REASON_SENTENCES, Phase, Reason, Status
+
+__all__ = [
+    "AGENT_PORT",
+    "CHANNELS",
+    "FIRST_KERNEL_PORT",
+    "ISOLATION_WORDS",
+    "MAX_KERNELS",
+    "REASON_SENTENCES",
+    "Endpoint",
+    "InvalidRequest",
+    "Isolation",
+    "Limits",
+    "Network",
+    "NotOffered",
+    "NotReady",
+    "Owned",
+    "Phase",
+    "Provider",
+    "ProviderError",
+    "ProviderUnavailable",
+    "Reason",
+    "Request",
+    "SandboxUnavailable",
+    "Status",
+    "UnknownRuntime",
+    "get",
+]
+
+MIB = 1 << 20
+GIB = 1 << 30
+
+NAME_PATTERN = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+
+
+class Network(StrEnum):
+    """What a runtime may reach. `internet` never includes loopback, private, link-local or metadata addresses."""
+
+    NONE = "none"
+    INTERNET = "internet"
+
+
+class Isolation(StrEnum):
+    """`forked`: from a warm fork server, namespaces of its own. `strict`: an interpreter of its own as well."""
+
+    FORKED = "forked"
+    STRICT = "strict"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one runtime may use, all its kernels together, except `file_bytes` and `open_files` (each process)."""
+
+    memory_bytes: int = GIB
+    cpu_cores: float = 1.0
+    processes: int = 128
+    home_bytes: int = 512 * MIB
+    tmp_bytes: int = 128 * MIB
+    file_bytes: int = 256 * MIB
+    open_files: int = 1024
+    lifetime: timedelta = timedelta(hours=12)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One runtime to be started. `acquire` is idempotent on `name`.
+
+    environment: digest from `Provider.environments()`; "" or "default" is the current one.
+    preload: modules worth importing before the fork; a hint that never changes what code can see.
+    kernels: how many kernels (0 … kernels-1) to start at once, before anyone asks the agent.
+    env: extra environment variables of every kernel.
+    """
+
+    name: str
+    limits: Limits = field(default_factory=Limits)
+    environment: str = ""
+    preload: tuple[str, ...] = ()
+    network: Network = Network.NONE
+    isolation: Isolation | None = None
+    gpu: int = 0
+    kernels: int = 0
+    env: Mapping[str, str] = field(default_factory=dict)
+    purpose: Literal["interactive", "grading"] = "interactive"
+
+    def validate(self) -> None:
+        """Raises InvalidRequest with the first thing that is wrong."""
+        if not NAME_PATTERN.fullmatch(self.name):
+            raise InvalidRequest(f"{self.name!r} is not a DNS label")
+        if not 0 <= self.kernels <= MAX_KERNELS:
+            raise InvalidRequest(f"between 0 and {MAX_KERNELS} kernels, not {self.kernels}")
+        limits = self.limits
+        smallest = (limits.memory_bytes, limits.home_bytes, limits.tmp_bytes, limits.file_bytes)
+        if min(smallest) < MIB or limits.cpu_cores <= 0 or limits.processes < 1 or limits.open_files < 1:
+            raise InvalidRequest(f"limits too small: {limits}")
+        if limits.lifetime <= timedelta(0) or self.gpu < 0:
+            raise InvalidRequest("lifetime and GPU count must be positive")
+
+
+@dataclass(frozen=True, slots=True)
+class Owned:
+    """One runtime that exists here, whether or not a row knows of it. `name` is "" for a pre-warmed one."""
+
+    name: str
+    identity: str
+    status: Status
+
+
+class Provider(ABC):
+    """One place where runtimes live. One process owns a provider; all methods are called on one event loop."""
+
+    slug: ClassVar[str]
+
+    @classmethod
+    @abstractmethod
+    def from_settings(cls) -> Self:
+        """A provider as Django's settings describe it. Touches nothing: `start` does."""
+
+    @abstractmethod
+    async def start(self) -> None:
+        """Makes ready and clears what a killed predecessor left. Raises ProviderUnavailable with what to do."""
+
+    @abstractmethod
+    async def acquire(self, request: Request) -> Status:
+        """Begins to start a runtime and returns at once; asked again with the same name, only tells its status.
+
+        Raises InvalidRequest or NotOffered when it can never work, ProviderUnavailable when it cannot now.
+        A start that fails later is a status (`lost`, with the reason) and an event, not an exception.
+        """
+
+    @abstractmethod
+    async def status(self, name: str) -> Status:
+        """Raises UnknownRuntime. An ended runtime is remembered until it is released."""
+
+    @abstractmethod
+    def events(self) -> AsyncIterator[tuple[str, Status]]:
+        """Every change of status from now on, for each caller. A slow reader may miss all but a runtime's last one."""
+
+    @abstractmethod
+    async def endpoint(self, name: str) -> Endpoint:
+        """Raises UnknownRuntime, or NotReady unless its phase is `ready`."""
+
+    @abstractmethod
+    async def release(self, name: str, *, reason: Reason = Reason.REQUESTED, grace: timedelta = timedelta(0)) -> None:
+        """Ends a runtime and returns when nothing of it is left. An unknown name is no error.
+
+        grace: how long its kernels get to finish after SIGTERM."""
+
+    @abstractmethod
+    async def owned(self) -> list[Owned]:
+        """Everything that exists, found by looking and not only from memory: what a reconciler compares rows with."""
+
+    @abstractmethod
+    async def keep_warm(self, templates: Sequence[tuple[Request, int]]) -> None:
+        """Keeps so many unused runtimes ready for requests that equal a template in all but the name; replaces the
+        former wishes. Each is used once. A hint: a provider keeps as many as it has room for."""
+
+    @abstractmethod
+    async def environments(self) -> list[str]:
+        """Digests of the kernel environments that may be asked for, the current one first."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Ends every runtime of this provider and frees what it holds."""
+
+
+def get() -> Provider:
+    """A new provider of the class that `settings.RUNTIME_PROVIDER` names (a dotted path)."""
+    provider_class: type[Provider] = import_string(settings.RUNTIME_PROVIDER)
+    return provider_class.from_settings()

@@ -1,0 +1,108 @@
+"""How a runtime is: phase, reason, the walls that hold, and the sentences people read about them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+
+class Phase(StrEnum):
+    """Where a runtime is in its life. `stopped` and `lost` are final."""
+
+    QUEUED = "queued"
+    STARTING = "starting"
+    READY = "ready"
+    UNREACHABLE = "unreachable"
+    LOST = "lost"
+    STOPPED = "stopped"
+
+    @property
+    def final(self) -> bool:
+        return self in (Phase.LOST, Phase.STOPPED)
+
+
+class Reason(StrEnum):
+    """Why a runtime is in its phase. The sentences people read are in `REASON_SENTENCES`."""
+
+    NONE = ""
+    CAPACITY_WAIT = "CapacityWait"
+    SCALING_UP = "ScalingUp"
+    IMAGE_PULL = "ImagePull"
+    QUOTA_EXCEEDED = "QuotaExceeded"
+    OUT_OF_MEMORY = "OutOfMemory"
+    KERNEL_CRASH = "KernelCrash"
+    LIFETIME = "Lifetime"
+    IDLE = "Idle"
+    REQUESTED = "Requested"
+    EVICTED = "Evicted"
+    PREEMPTED = "Preempted"
+    NODE_LOST = "NodeLost"
+    OWNER_GONE = "OwnerGone"
+    ERROR = "Error"
+
+
+REASON_SENTENCES: Mapping[Reason, Promise] = {
+    Reason.CAPACITY_WAIT: _("All places are taken. It starts by itself when one is free."),
+    Reason.SCALING_UP: _("A machine is being added. It starts by itself when the machine is up."),
+    Reason.IMAGE_PULL: _("The software for this notebook is being fetched, or cannot be. The teacher has been told."),
+    Reason.QUOTA_EXCEEDED: _("The limit of running notebooks is reached. It starts by itself when one stops."),
+    Reason.OUT_OF_MEMORY: _("The code used all the memory it may have and was stopped. Use less data and run again."),
+    Reason.KERNEL_CRASH: _("The kernel crashed. Your files are kept: restart it and run the cells again."),
+    Reason.LIFETIME: _("The longest time a kernel may run was reached. Your files are kept: start it again."),
+    Reason.IDLE: _("The kernel was stopped because nothing ran for a while. Your files are kept: start it again."),
+    Reason.REQUESTED: _("The kernel was stopped. Your files are kept: start it again when you need it."),
+    Reason.EVICTED: _("The machine needed the place. Your files are kept: start the kernel again."),
+    Reason.PREEMPTED: _("A more urgent job took the place. It starts by itself when one is free."),
+    Reason.NODE_LOST: _("The machine was lost. Your files are kept as last saved: start the kernel again."),
+    Reason.OWNER_GONE: _("The service that ran the kernel stopped. Your files are kept: start the kernel again."),
+    Reason.ERROR: _("The kernel could not be run. Try again; if it happens again, tell your teacher."),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """How a runtime is. `message` is for operators; people read `sentence` and `isolation_words`.
+
+    isolation: codes of `ISOLATION_WORDS`, the walls and limits that really hold for this runtime.
+    """
+
+    phase: Phase
+    reason: Reason = Reason.NONE
+    message: str = ""
+    queue_position: int | None = None
+    ready_at: datetime | None = None
+    deadline: datetime | None = None
+    exit_code: int | None = None
+    isolation: tuple[str, ...] = ()
+
+    @property
+    def sentence(self) -> str:
+        """The reason as a sentence for the person concerned, in their language; "" when there is nothing to say."""
+        return str(REASON_SENTENCES[self.reason]) if self.reason else ""
+
+    @property
+    def isolation_words(self) -> str:
+        """The walls and limits in words, in the reader's language."""
+        return "; ".join(str(ISOLATION_WORDS[code]) for code in self.isolation if code in ISOLATION_WORDS)
+
+
+ISOLATION_WORDS: Mapping[str, Promise] = {
+    "forked": _("own user, process, file, network and memory-sharing namespaces"),
+    "strict": _("own namespaces and an interpreter of its own"),
+    "pod": _("a pod of its own"),
+    "seccomp": _("dangerous system calls blocked"),
+    "memory-cgroup": _("memory limited for the whole sandbox"),
+    "memory-rlimit": _("memory limited for each process only"),
+    "processes-cgroup": _("number of processes limited for the whole sandbox"),
+    "processes-rlimit": _("number of processes limited for all sandboxes together"),
+    "cpu-cgroup": _("processor time limited"),
+    "cpu-none": _("processor time not limited on this machine"),
+    "network-none": _("no network"),
+    "network-internet": _("internet without local, private and metadata addresses"),
+    "no-network-program": _("internet not available: slirp4netns is not installed"),
+}
