@@ -1,5 +1,1 @@
-"""People, courses, assignments and every page. Loads the Celery application so that tasks find it."""
-
-from classroom.celery import app as celery_app
-
-__all__ = ["celery_app"]
+"""People, courses, assignments and every page. Imports nothing: set-up reads `classroom.places` before Django is there."""

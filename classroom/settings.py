@@ -11,7 +11,7 @@ from django.utils.csp import CSP
 from django.utils.translation import gettext_lazy as _
 
 from classroom import environment as env
-from classroom import places
+from classroom import logs, places
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 DATA_DIR = places.data_dir()
@@ -189,7 +189,12 @@ CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True
 CELERY_WORKER_CONCURRENCY = int(env.text("WORKERS", "2"))
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+# A worker that dies leaves its message to the next one; every task is safe to repeat.
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_TASK_TIME_LIMIT = 3600
+CELERY_TASK_SOFT_TIME_LIMIT = 3540
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BEAT_SCHEDULE_FILENAME = str(DATA_DIR / "beat")
 CELERY_BEAT_SCHEDULE = {
     "sweep": {"task": "classroom.tasks.sweep", "schedule": 15.0},
@@ -210,9 +215,4 @@ SECURE_CSP: dict[str, Any] = {
     "frame-ancestors": ["'none'"],
 }
 
-LOGGING: dict[str, Any] = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "handlers": {"stderr": {"class": "logging.StreamHandler"}},
-    "root": {"handlers": ["stderr"], "level": env.text("LOG_LEVEL", "INFO")},
-}
+LOGGING = logs.configuration(env.text("LOG_LEVEL", "INFO"))
