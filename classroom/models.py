@@ -11,7 +11,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from classroom.people.models import validate_time_zone
-from grading.models import LineItem, Release
+from grading.models import LineItem, Release, Submission
 from runtimes.models import Profile, Workspace
 
 
@@ -170,14 +170,32 @@ class WorkMember(models.Model):
     work = models.ForeignKey(Work, on_delete=models.PROTECT, related_name="members")
     assignment = models.ForeignKey(Assignment, on_delete=models.PROTECT, related_name="+")
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="work_memberships")
+    # Repeats `work.preview`, so that someone who was a student and now teaches keeps the old work beside the try.
+    preview = models.BooleanField(default=False)
 
     class Meta:
         constraints: ClassVar = [
-            models.UniqueConstraint(fields=["assignment", "user"], name="one_work_a_person"),
+            models.UniqueConstraint(fields=["assignment", "user", "preview"], name="one_work_a_person"),
         ]
 
     def __str__(self) -> str:
         return f"{self.user} · {self.assignment}"
+
+
+class ReviewVisit(models.Model):
+    """Who looks at a submission in review, and when last: two people marking one piece of work are told at once."""
+
+    submission = models.ForeignKey(Submission, on_delete=models.CASCADE, related_name="+")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    seen_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["submission", "user"], name="one_visit_a_person"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user} · {self.submission_id}"
 
 
 class DriveCopy(models.Model):
