@@ -11,6 +11,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 
 GRACE_SECONDS = 10.0
 
@@ -30,8 +31,11 @@ def main(lines: Iterable[str]) -> None:
 
 
 def end(groups: set[int]) -> None:
-    """SIGTERM to every group, SIGKILL to those that are still there after GRACE_SECONDS."""
-    left = {group for group in groups if _signal(group, signal.SIGTERM)}
+    """SIGTERM to every group's leader, SIGKILL to the groups that are still there after GRACE_SECONDS."""
+    left = {group for group in groups if _signal(group, 0)}
+    for group in left:
+        with suppress(ProcessLookupError):
+            os.kill(group, signal.SIGTERM)
     deadline = time.monotonic() + GRACE_SECONDS
     while left and time.monotonic() < deadline:
         time.sleep(0.05)

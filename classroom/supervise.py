@@ -113,7 +113,8 @@ class Supervisor:
         if process is None:
             return
         if process.returncode is None:
-            _kill_group(process.pid, signal.SIGTERM)
+            # Only its leader: a pool's leader lets its workers finish their task.
+            process.terminate()
             try:
                 await asyncio.wait_for(process.wait(), GRACE_SECONDS)
             except TimeoutError:
