@@ -1,0 +1,47 @@
+"""The only importer of nbgrader: source files to a student version and a spec, a submission to scores. No database."""
+
+from grading.engine.contract import (
+    Borrow,
+    CellResult,
+    CellSpec,
+    EngineError,
+    ExitReason,
+    Failure,
+    Generated,
+    Graded,
+    Limits,
+    NotebookResult,
+    NotebookSpec,
+    Problem,
+    Sandbox,
+    SandboxLost,
+    Settings,
+    Spec,
+)
+from grading.engine.generate import generate
+from grading.engine.grade import grade
+from grading.engine.instantiate import instantiate
+from grading.engine.load import ENGINE_VERSION
+
+__all__ = [
+    "ENGINE_VERSION",
+    "Borrow",
+    "CellResult",
+    "CellSpec",
+    "EngineError",
+    "ExitReason",
+    "Failure",
+    "Generated",
+    "Graded",
+    "Limits",
+    "NotebookResult",
+    "NotebookSpec",
+    "Problem",
+    "Sandbox",
+    "SandboxLost",
+    "Settings",
+    "Spec",
+    "generate",
+    "grade",
+    "instantiate",
+]

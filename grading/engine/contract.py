@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
-    from jupyter_client.asynchronous import AsyncKernelClient
+    from jupyter_client.asynchronous.client import AsyncKernelClient
 
 Json = dict[str, Any]
 
@@ -172,7 +172,7 @@ class Graded:
     cells: tuple[CellResult, ...]
     notebooks: tuple[NotebookResult, ...]
     failures: tuple[Failure, ...]
-    files: Mapping[str, bytes] = field(default_factory=dict)
+    log: str = ""
 
 
 class ExitReason(Protocol):

@@ -1,8 +1,8 @@
 """nbgrader's own parts, imported once and made cheap. Everything else in the engine imports nbgrader from here.
 
 Two changes, neither of which can alter a score: jsonschema is imported without the grammar for internationalised
-addresses (1.7 s, unused by notebook formats), and nbgrader's metadata schemas are read and compiled once instead of once
-a notebook (16 ms each).
+addresses (1.7 s, unused by notebook formats), and nbgrader's metadata schemas are read and compiled once instead of
+once a notebook (16 ms each).
 """
 
 from __future__ import annotations
@@ -18,16 +18,18 @@ if _guarded:
 
 import jinja2  # noqa: E402
 import jinja2.sandbox  # noqa: E402
-import jsonschema  # noqa: E402
-import nbformat  # noqa: E402
+import jsonschema  # type: ignore[import-untyped]  # noqa: E402
+import nbformat as _nbformat  # noqa: E402
 import nbgrader  # noqa: E402
 from nbclient.exceptions import CellTimeoutError, DeadKernelError  # noqa: E402
-from nbconvert.exporters.notebook import NotebookExporter  # noqa: E402
-from nbformat import NotebookNode, validator  # noqa: E402
+from nbconvert.exporters.notebook import NotebookExporter as _NotebookExporter  # noqa: E402
+from nbformat import NotebookNode  # noqa: E402
+from nbformat import validator as _validator  # noqa: E402
 from nbgrader import utils  # noqa: E402
 from nbgrader.api import MissingEntry  # noqa: E402
 from nbgrader.nbgraderformat import (  # noqa: E402
     SCHEMA_VERSION,
+    MetadataValidator,
     SchemaTooNewError,
     SchemaTooOldError,
     common,
@@ -59,6 +61,11 @@ from traitlets.config import Config  # noqa: E402
 if _guarded:
     # Leave no trace: another part of the process may want the real one.
     sys.modules.pop(_GRAMMAR, None)
+
+# These libraries publish only a part of their types.
+nbformat: Any = _nbformat
+validator: Any = _validator
+NotebookExporter: Any = _NotebookExporter
 
 ENGINE_VERSION = f"nbgrader {nbgrader.__version__}"
 
@@ -117,6 +124,7 @@ __all__ = [
     "LimitOutput",
     "LockCells",
     "MetadataError",
+    "MetadataValidator",
     "MissingEntry",
     "NbGraderPreprocessor",
     "NotebookExporter",

@@ -26,7 +26,7 @@ def read(data: bytes) -> NotebookNode:
     raw = _json(text)
     _check_format(raw)
     try:
-        notebook = nbformat.reads(text, as_version=4)
+        notebook: NotebookNode = nbformat.reads(text, as_version=4)
         # A notebook without these two cannot be walked; nbformat only logs it.
         if not isinstance(notebook.cells, list) or not isinstance(notebook.metadata, dict):
             raise Unreadable("not_a_notebook")

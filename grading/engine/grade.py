@@ -1,0 +1,160 @@
+"""A submission to scores: nbgrader's two autograde passes over every notebook, each in a sandbox of its own."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+
+from grading.engine.configure import RunLog, config, convert
+from grading.engine.contract import (
+    Borrow,
+    CellResult,
+    Failure,
+    Graded,
+    Json,
+    NotebookResult,
+    NotebookSpec,
+    Sandbox,
+    Spec,
+)
+from grading.engine.execute import SandboxExecute, Stopped
+from grading.engine.generate import is_data, is_notebook
+from grading.engine.gradebook import Gradebook
+from grading.engine.load import CheckCellMetadata, IgnorePattern, LimitOutput, NotebookNode
+from grading.engine.parts import KeepGrades
+from grading.engine.read import read, write
+from grading.engine.restore import Refused, Restored, failed_tests, has_code, restore, without_hidden_tests
+
+# What tools keep in a home folder; nbgrader's run folder is not one.
+_TOOL_FOLDERS = frozenset({".ipython", ".cache", ".config", ".jupyter", ".local"})
+
+
+async def grade(spec: Spec, submitted: Mapping[str, bytes], sandbox: Borrow) -> Graded:
+    """Scores and flags of every cell, equal to those of `nbgrader autograde`.
+
+    All notebooks share one run folder and go through it in the order of their names; a fresh sandbox for each gets the
+    files that the one before left. A notebook that fails fails alone, with a reason. Raises SandboxLost and what
+    `sandbox` raises: then nothing is known and the run may be repeated.
+    """
+    run = _Run(spec, submitted, sandbox)
+    if not any(f"{name}.ipynb" in submitted for name in spec.notebooks):
+        run.refuse_all()
+    else:
+        for name in sorted(spec.notebooks, key=lambda name: f"{name}.ipynb"):
+            await run.notebook(spec.notebooks[name])
+    return Graded(tuple(run.cells), tuple(run.notebooks), tuple(run.failures), run.log.text)
+
+
+def _is_safe(path: str) -> bool:
+    parts = PurePosixPath(path).parts
+    return bool(parts) and not path.startswith("/") and ".." not in parts and "\0" not in path
+
+
+class _Run:
+    """One submission on its way through the engine."""
+
+    def __init__(self, spec: Spec, submitted: Mapping[str, bytes], sandbox: Borrow) -> None:
+        self.spec, self.submitted, self.sandbox = spec, submitted, sandbox
+        student = {path: data for path, data in submitted.items() if is_data(path) and _is_safe(path)}
+        # nbgrader: the release's files overwrite the student's, the student's other files stay.
+        self.folder: dict[str, bytes] = {**student, **{p: d for p, d in spec.files.items() if is_data(p)}}
+        self.cells: list[CellResult] = []
+        self.notebooks: list[NotebookResult] = []
+        self.failures: list[Failure] = []
+        self.log = RunLog()
+
+    def refuse_all(self) -> None:
+        """nbgrader fails a submission in which it finds none of the notebooks, and scores nothing."""
+        found = sorted(filter(is_notebook, self.submitted))
+        wanted = sorted(spec.path for spec in self.spec.notebooks.values())
+        self.failures.append(Failure("no_notebook", params={"wanted": wanted, "found": found}))
+        for spec in self.spec.notebooks.values():
+            self.notebooks.append(NotebookResult(spec.name, spec.path, "missing", None))
+            self.cells.extend(Gradebook(spec.cells, spec.kernelspec).results(spec.name, {}))
+
+    async def notebook(self, spec: NotebookSpec) -> None:
+        """Grades one notebook and adds what came of it."""
+        gradebook = Gradebook(spec.cells, spec.kernelspec)
+        data = self.submitted.get(f"{spec.name}.ipynb")
+        if data is None:
+            gradebook.give_zero()
+            self._add(spec, gradebook, NotebookResult(spec.name, spec.path, "missing", None))
+            return
+        started = time.monotonic()
+        restored: Restored | None = None
+        try:
+            restored = restore(data, spec, gradebook, self.spec.settings, self.log)
+            await self._execute(spec, restored)
+            self._score(spec, restored, gradebook)
+        except (Refused, Stopped) as error:
+            detail = getattr(error, "detail", "")
+            self.failures.append(Failure(error.code, spec.name, error.params, detail))
+        failed = bool(self.failures) and self.failures[-1].notebook == spec.name
+        self._add(
+            spec,
+            gradebook,
+            NotebookResult(
+                spec.name,
+                spec.path,
+                "failed" if failed else "graded",
+                write(restored.notebook) if restored else None,
+                time.monotonic() - started,
+                tuple(restored.notes) if restored else (),
+            ),
+            restored.notebook if restored else None,
+        )
+
+    def _add(
+        self, spec: NotebookSpec, gradebook: Gradebook, result: NotebookResult, executed: NotebookNode | None = None
+    ) -> None:
+        self.notebooks.append(result)
+        self.cells.extend(gradebook.results(spec.name, failed_tests(executed) if executed else {}))
+
+    async def _execute(self, spec: NotebookSpec, restored: Restored) -> None:
+        own = without_hidden_tests(restored.notebook, self.spec.settings)
+        if own is not None:
+            self.folder[spec.path] = own
+        if not has_code(restored.notebook):
+            return
+        settings = self.spec.settings
+        async with self.sandbox(files=self.folder) as sandbox:
+            execute = SandboxExecute(sandbox, settings.limits, config(settings), self.log.logger)
+            try:
+                restored.notebook = await execute.run(restored.notebook)
+            except Stopped:
+                restored.notebook = execute.nb
+                await self._keep_files(spec, sandbox)
+                raise
+            await self._keep_files(spec, sandbox)
+
+    async def _keep_files(self, spec: NotebookSpec, sandbox: Sandbox) -> None:
+        """Takes the run folder over for the next notebook, if there is one and the sandbox still answers."""
+        names = sorted(f"{name}.ipynb" for name in self.spec.notebooks)
+        if names.index(f"{spec.name}.ipynb") == len(names) - 1 or not await sandbox.alive():
+            return
+        pulled = await sandbox.pull()
+        own = self.folder.get(spec.path)
+        self.folder = {p: d for p, d in pulled.items() if p.split("/", 1)[0] not in _TOOL_FOLDERS and _is_safe(p)}
+        if own is not None:
+            self.folder[spec.path] = own
+
+    def _score(self, spec: NotebookSpec, restored: Restored, gradebook: Gradebook) -> None:
+        """nbgrader's second pass after Execute. Raises Stopped; scores given before stay, as with nbgrader."""
+        options: Json = {"config": config(self.spec.settings), "log": self.log.logger}
+        names = {"notebook": spec.name, "assignment": "assignment", "student": "student"}
+        # ClearMetadata is off by default; the late penalty is computed by grading.scoring.
+        parts = [
+            IgnorePattern(**options),
+            LimitOutput(**options),
+            KeepGrades(gradebook, **options),
+            CheckCellMetadata(**options),
+        ]
+        try:
+            restored.notebook = read(convert(restored.notebook, parts, names, self.log).encode())
+        except ValueError as error:
+            if "partial credit" in str(error):
+                raise Stopped("points_exceeded") from error
+            raise Stopped("unreadable_output", message=str(error)[:300]) from error
+        except Exception as error:
+            raise Stopped("unreadable_output", message=f"{type(error).__name__}: {error}"[:300]) from error

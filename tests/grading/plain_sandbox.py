@@ -1,0 +1,73 @@
+"""A "sandbox" that is none: a kernel process in a folder. For tests of scoring with code that we wrote ourselves."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from jupyter_client.asynchronous.client import AsyncKernelClient
+from jupyter_client.kernelspec import KernelSpec
+from jupyter_client.manager import AsyncKernelManager
+
+
+@dataclass(frozen=True)
+class Exited:
+    kind: str = "exited"
+
+
+class PlainSandbox:
+    def __init__(self, folder: Path, manager: AsyncKernelManager, client: AsyncKernelClient) -> None:
+        self.folder, self._manager, self._client = folder, manager, client
+
+    async def client(self) -> AsyncKernelClient:
+        return self._client
+
+    async def interrupt(self) -> None:
+        await self._manager.interrupt_kernel()
+
+    async def alive(self) -> bool:
+        return await self._manager.is_alive()
+
+    async def exit_reason(self) -> Exited | None:
+        return None if await self.alive() else Exited()
+
+    async def pull(self) -> dict[str, bytes]:
+        return {
+            str(path.relative_to(self.folder)): path.read_bytes() for path in self.folder.rglob("*") if path.is_file()
+        }
+
+
+class PlainSandboxes:
+    """Callable like `runtimes.borrow.borrow`; remembers what was pushed."""
+
+    def __init__(self, kernel_python: str) -> None:
+        self._python = kernel_python
+        self.pushed: list[dict[str, bytes]] = []
+
+    @asynccontextmanager
+    async def __call__(self, *, files: Mapping[str, bytes]) -> AsyncIterator[PlainSandbox]:
+        self.pushed.append(dict(files))
+        with tempfile.TemporaryDirectory(prefix="plain-") as top:
+            folder, home = Path(top, "work"), Path(top, "home")
+            home.mkdir()
+            folder.mkdir()
+            for name, data in files.items():
+                folder.joinpath(name).parent.mkdir(parents=True, exist_ok=True)
+                folder.joinpath(name).write_bytes(data)
+            manager = AsyncKernelManager(connection_file=f"{home}/kernel.json")
+            argv = [self._python, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+            manager._kernel_spec = KernelSpec(argv=argv, language="python", interrupt_mode="signal")
+            environment = {"PATH": "/usr/bin:/bin", "HOME": str(home), "NBGRADER_EXECUTION": "autograde"}
+            await manager.start_kernel(cwd=str(folder), env=environment)
+            client = manager.client()
+            client.start_channels()
+            try:
+                await client.wait_for_ready(timeout=60)
+                yield PlainSandbox(folder, manager, client)
+            finally:
+                client.stop_channels()
+                await manager.shutdown_kernel(now=True)
+                manager.context.destroy(linger=0) if manager.context is not None else None
