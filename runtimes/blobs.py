@@ -1,0 +1,118 @@
+"""Immutable bytes, named by their SHA-256, behind `STORAGES["work"]` (a folder; S3 or GCS by django-storages).
+
+Order of a write: the bytes, synced to disk; the row; then whoever waits is told. So a row always has its bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+from datetime import timedelta
+from pathlib import Path
+
+from django.core.files.base import ContentFile, File
+from django.core.files.storage import FileSystemStorage, Storage, storages
+from django.utils import timezone
+
+from runtimes.models import Blob
+
+# A blob that is used again within this time of a sweep must look young to it (see `runtimes/sweep.py`).
+YOUNG = timedelta(hours=6)
+
+
+def work_storage() -> Storage:
+    """Where blobs live."""
+    return storages["work"]
+
+
+def blob_name(sha256: str) -> str:
+    """The name of a blob in storage: two levels of folders, so that none grows without end."""
+    return f"{sha256[:2]}/{sha256[2:4]}/{sha256}"
+
+
+def digest(data: bytes) -> str:
+    """SHA-256 in hexadecimal."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def put(data: bytes) -> Blob:
+    """The blob with this content, stored for good when this returns. Idempotent; safe from any number of processes."""
+    sha256 = digest(data)
+    known = _known(sha256)
+    if known is not None:
+        return known
+    save_bytes(sha256, data)
+    return register(sha256, data)
+
+
+def _known(sha256: str) -> Blob | None:
+    blob = Blob.objects.filter(pk=sha256).first()
+    if blob is None:
+        return None
+    now = timezone.now()
+    if blob.created_at < now - YOUNG and not Blob.objects.filter(pk=sha256).update(created_at=now):
+        return None  # swept in between
+    return blob
+
+
+def register(sha256: str, data: bytes) -> Blob:
+    """The row of a blob whose bytes were saved just before."""
+    blob, _made = Blob.objects.get_or_create(sha256=sha256, defaults={"size": len(data)})
+    # A sweep takes bytes away before it looks for a row, and puts them back when there is one. This looks in the
+    # opposite order, so one of the two always notices the other.
+    if not work_storage().exists(blob_name(sha256)):
+        save_bytes(sha256, data)
+    return blob
+
+
+def save_bytes(sha256: str, data: bytes) -> None:
+    """Puts bytes into storage under their name. Touches no database: safe in any thread."""
+    storage, name = work_storage(), blob_name(sha256)
+    if isinstance(storage, FileSystemStorage):
+        _save_durably(Path(storage.path(name)), data)
+    elif not storage.exists(name):
+        given = storage.save(name, ContentFile(data))
+        if given != name:  # another process was faster and this storage never overwrites
+            storage.delete(given)
+
+
+def _save_durably(path: Path, data: bytes) -> None:
+    folder = path.parent
+    if not folder.is_dir():
+        folder.mkdir(parents=True, exist_ok=True)
+        _sync_folder(folder.parent)
+        _sync_folder(folder.parent.parent)
+    aside = folder / f".{secrets.token_hex(8)}"
+    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        aside.replace(path)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
+    _sync_folder(folder)
+
+
+def _sync_folder(folder: Path) -> None:
+    # A new name is only safe once its folder is on disk, too (fsync(2)).
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def open_blob(blob: Blob | str) -> File[bytes]:
+    """The content as an open file, to be closed by the caller. Raises FileNotFoundError if storage lost it."""
+    sha256 = blob if isinstance(blob, str) else blob.pk
+    return work_storage().open(blob_name(sha256), "rb")
+
+
+def read(blob: Blob | str) -> bytes:
+    """The content. Raises FileNotFoundError if storage lost it."""
+    with open_blob(blob) as stream:
+        return bytes(stream.read())
