@@ -2,8 +2,9 @@
 
 from django.urls import URLPattern, URLResolver, path
 
-from classroom.views import home
+from classroom.views import home, people_urls
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", home.home, name="home"),
+    *people_urls.urlpatterns,
 ]

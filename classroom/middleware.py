@@ -1,0 +1,60 @@
+"""Every page in the signed-in person's language, time zone and theme."""
+
+from __future__ import annotations
+
+import zoneinfo
+from collections.abc import Callable
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone, translation
+
+from classroom.people.models import User
+
+type GetResponse = Callable[[HttpRequest], HttpResponse]
+
+THEME_COOKIE = "theme"
+
+
+def set_time_zone(name: str) -> None:
+    """Says times in `name` for the rest of this request; an unknown name leaves them as they are."""
+    try:
+        timezone.activate(zoneinfo.ZoneInfo(name))
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError):
+        # A zone that the time zone database has dropped must not close the site to its person.
+        return
+
+
+def theme_of(request: HttpRequest) -> str:
+    """auto, light or dark: the person's own, else the browser's cookie."""
+    user = request.user
+    chosen = user.theme if isinstance(user, User) else request.COOKIES.get(THEME_COOKIE, "")
+    return chosen if chosen in User.Theme.values else User.Theme.AUTO.value
+
+
+def display(request: HttpRequest) -> dict[str, Any]:
+    """What the base template shows of the theme (a context processor)."""
+    theme = theme_of(request) if hasattr(request, "user") else User.Theme.AUTO.value
+    return {"theme": theme, **{f"theme_{name}": name == theme for name in User.Theme.values}}
+
+
+class PersonMiddleware:
+    """Runs after LocaleMiddleware and AuthenticationMiddleware: what the person chose beats what the browser asked."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Activates language and time zone; a course's pages may set another zone (`enter.course_page`)."""
+        user = request.user
+        if isinstance(user, User):
+            if user.language in dict(settings.LANGUAGES):
+                translation.activate(user.language)
+                request.LANGUAGE_CODE = translation.get_language() or settings.LANGUAGE_CODE
+            if user.time_zone:
+                set_time_zone(user.time_zone)
+        try:
+            return self.get_response(request)
+        finally:
+            timezone.deactivate()

@@ -1,0 +1,105 @@
+"""How pages say dates, points, sizes and states."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from django import template
+from django.utils import timezone
+from django.utils.formats import date_format, number_format
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext, ngettext, pgettext
+
+register = template.Library()
+
+
+@register.inclusion_tag("parts/state.html")
+def state(kind: str, icon: str, word: object, moving: bool = False) -> dict[str, Any]:
+    """A chip: an icon and a word. `kind` is good, wait, bad, live or quiet; `moving` turns the icon."""
+    return {"kind": kind, "icon": icon, "word": word, "moving": moving}
+
+
+@register.filter
+def said(moment: datetime) -> str:
+    """As people say it, in the time zone of the page: "Fri 27 Nov, 18:00", with the year unless it is this one."""
+    local = timezone.localtime(moment)
+    if local.year == timezone.localtime().year:
+        return date_format(local, pgettext("date format of this year", "D j M, H:i"))
+    return date_format(local, pgettext("date format of another year", "D j M Y, H:i"))
+
+
+@register.filter
+def exactly(moment: datetime) -> str:
+    """The whole truth: "Friday 27 November 2026, 18:00:00 (Europe/Paris)"."""
+    local = timezone.localtime(moment)
+    words = date_format(local, pgettext("exact date format", "l j F Y, H:i:s"))
+    return f"{words} ({timezone.get_current_timezone_name()}, {date_format(local, 'O')})"
+
+
+@register.simple_tag
+def when(moment: datetime | None, nothing: str = "–") -> str | SafeString:
+    """A `time` element: said shortly, exact on hover and for screen readers. `nothing` where there is no moment."""
+    if moment is None:
+        return nothing
+    return format_html(
+        '<time datetime="{}" title="{}">{}<span class="vh"> {}</span></time>',
+        moment.isoformat(),
+        exactly(moment),
+        said(moment),
+        timezone.get_current_timezone_name(),
+    )
+
+
+def _amount(distance: timedelta) -> str:
+    minutes = int(distance.total_seconds() // 60)
+    if minutes >= 2 * 24 * 60:
+        return ngettext("%(n)d day", "%(n)d days", minutes // 1440) % {"n": minutes // 1440}
+    if minutes >= 120:
+        return ngettext("%(n)d hour", "%(n)d hours", minutes // 60) % {"n": minutes // 60}
+    return ngettext("%(n)d minute", "%(n)d minutes", max(minutes, 1)) % {"n": max(minutes, 1)}
+
+
+@register.filter
+def distance(moment: datetime | None) -> str:
+    """"in 3 days", "2 hours ago", "now"; empty without a moment."""
+    if moment is None:
+        return ""
+    apart = moment - timezone.now()
+    if abs(apart) < timedelta(seconds=45):
+        return gettext("now")
+    if apart > timedelta(0):
+        return gettext("in %(amount)s") % {"amount": _amount(apart)}
+    return gettext("%(amount)s ago") % {"amount": _amount(-apart)}
+
+
+@register.simple_tag
+def due(moment: datetime | None) -> str | SafeString:
+    """"due Fri 27 Nov, 18:00 · in 3 days", or "no due date"."""
+    if moment is None:
+        return gettext("no due date")
+    word = gettext("due") if moment > timezone.now() else gettext("was due")
+    return format_html("{} {} · {}", word, when(moment), distance(moment))
+
+
+@register.filter
+def points(value: Decimal | float | None) -> str:
+    """Points without needless zeros: 8.5, 10; a dash where there are none."""
+    if value is None:
+        return "–"
+    exact = Decimal(str(value)).normalize()
+    places = max(0, -int(exact.as_tuple().exponent))
+    return number_format(exact, decimal_pos=min(places, 2), use_l10n=True)
+
+
+@register.filter
+def size(count: int) -> str:
+    """Bytes as people say them, in powers of 1024: 512 B, 3.4 MB."""
+    amount = float(count)
+    for unit in (gettext("B"), gettext("KB"), gettext("MB"), gettext("GB")):
+        if amount < 1024 or unit == gettext("GB"):
+            return f"{number_format(amount, decimal_pos=0 if amount >= 100 or unit == gettext('B') else 1)} {unit}"
+        amount /= 1024
+    raise AssertionError("the last unit always returns")

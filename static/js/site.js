@@ -1,0 +1,79 @@
+// Everything here adds comfort; each page works without it.
+
+// A menu closes by Escape, by a click beside it and when the focus leaves it.
+document.addEventListener("click", (event) => {
+  for (const menu of document.querySelectorAll("details[data-menu][open]")) {
+    if (!menu.contains(event.target)) menu.open = false;
+  }
+});
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape") return;
+  const menu = event.target.closest?.("details[data-menu][open]");
+  if (menu) {
+    menu.open = false;
+    menu.querySelector("summary").focus();
+  }
+});
+document.addEventListener("focusout", (event) => {
+  const menu = event.target.closest?.("details[data-menu][open]");
+  if (menu && event.relatedTarget && !menu.contains(event.relatedTarget)) menu.open = false;
+});
+
+// The theme changes under the hand; the form keeps it.
+for (const form of document.querySelectorAll("form:has([data-theme-choice])")) {
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    const chosen = event.submitter;
+    document.documentElement.dataset.theme = chosen.value;
+    for (const button of form.querySelectorAll("button")) {
+      button.setAttribute("aria-pressed", String(button === chosen));
+    }
+    const body = new FormData(form);
+    body.set("theme", chosen.value);
+    fetch(form.action, { method: "POST", body, redirect: "manual" });
+  });
+}
+
+// A form is sent once, however often it is clicked.
+document.addEventListener("submit", (event) => {
+  const form = event.target;
+  if (event.defaultPrevented || form.method !== "post" || form.hasAttribute("data-again")) return;
+  if (form.dataset.sent) {
+    event.preventDefault();
+    return;
+  }
+  form.dataset.sent = "1";
+});
+addEventListener("pageshow", () => {
+  for (const form of document.querySelectorAll("form[data-sent]")) delete form.dataset.sent;
+});
+
+// A button may open a dialog that the page holds anyway.
+document.addEventListener("click", (event) => {
+  const opener = event.target.closest?.("[data-dialog]");
+  if (opener) {
+    const dialog = document.getElementById(opener.dataset.dialog);
+    if (dialog) {
+      event.preventDefault();
+      dialog.showModal();
+    }
+  }
+  const closer = event.target.closest?.("[data-close]");
+  if (closer) closer.closest("dialog")?.close();
+});
+
+// A code or a link is copied at a click; the button says so.
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest?.("[data-copy]");
+  if (!button) return;
+  await navigator.clipboard.writeText(button.dataset.copy);
+  button.textContent = button.dataset.copied;
+});
+
+// Words that were typed and not sent are kept in the page's way out.
+let unsent = false;
+document.addEventListener("input", (event) => {
+  if (event.target.closest?.("form[data-guard]")) unsent = true;
+});
+document.addEventListener("submit", () => { unsent = false; });
+addEventListener("beforeunload", (event) => { if (unsent) event.preventDefault(); });
