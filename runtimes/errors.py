@@ -54,7 +54,9 @@ class FileNotThere(StorageError):
 class QuotaExceeded(StorageError):
     """The workspace would be larger than it may be."""
 
-    user_message: str | Promise = _("There is no room left for this. Delete files that you no longer need and try again.")
+    user_message: str | Promise = _(
+        "There is no room left for this. Delete files that you no longer need and try again."
+    )
 
 
 class WorkspaceReadOnly(StorageError):
