@@ -130,6 +130,7 @@ LOGIN_REDIRECT_URL = "home"
 SIGN_UP_OPEN = env.flag("SIGN_UP_OPEN")
 ACCOUNT_ADAPTER = "classroom.adapters.AccountAdapter"
 SOCIALACCOUNT_ADAPTER = "classroom.adapters.SocialAccountAdapter"
+ACCOUNT_FORMS = {"login": "classroom.forms_people.SignInForm"}
 ACCOUNT_LOGIN_METHODS = {"username", "email"}
 ACCOUNT_SIGNUP_FIELDS = ["email*", "username*", "password1*", "password2*"]
 ACCOUNT_EMAIL_VERIFICATION = "optional"
