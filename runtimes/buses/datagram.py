@@ -7,6 +7,7 @@ datagram goes into a file beside the sockets, and its name in the datagram.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import errno
 import os
 import secrets
@@ -49,6 +50,7 @@ def _short(path: str) -> str:
 def _sender(process: int) -> socket.socket:
     sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
     sender.setblocking(False)
+    atexit.register(sender.close)
     return sender
 
 
