@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 
 from django.apps import AppConfig
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, Warning, register
+from django.core.checks import CheckMessage, Error, register
+from django.core.checks import Warning as Caution
 
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 # sockaddr_un.sun_path holds 108 bytes with its NUL (unix(7)); the longest name below RUN_DIR takes about 50.
@@ -24,7 +25,9 @@ def check_origins(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Ite
     for name, origin in (("SITE_ORIGIN", site), ("NOTEBOOK_ORIGIN", notebooks)):
         if origin.scheme not in {"http", "https"} or not origin.netloc or origin.path or origin.query:
             yield Error(
-                f"{name} is not an origin.", hint=f"Set {name} to scheme://host:port, nothing after it.", id="pupitre.E001"
+                f"{name} is not an origin.",
+                hint=f"Set {name} to scheme://host:port, nothing after it.",
+                id="pupitre.E001",
             )
     if not notebooks.netloc.startswith("*."):
         yield Error(
@@ -90,13 +93,13 @@ def check_engines(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Ite
     """PostgreSQL usually comes with Redis."""
     embedded = settings.DATABASES["default"]["ENGINE"].endswith("sqlite3")
     if not embedded and not settings.REDIS_URL:
-        yield Warning(
-            "PostgreSQL without Redis: every process must run on this machine, because they wake each other by sockets.",
+        yield Caution(
+            "PostgreSQL without Redis: processes wake each other by sockets, so all must run on this machine.",
             hint="Set REDIS_URL when processes run on several machines.",
             id="pupitre.W031",
         )
     if embedded and settings.REDIS_URL:
-        yield Warning(
+        yield Caution(
             "Redis with SQLite: the database is a file of this machine.",
             hint="Set DATABASE_URL when processes run on several machines.",
             id="pupitre.W032",

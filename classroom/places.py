@@ -1,4 +1,4 @@
-"""Where things live on a machine, always outside the clone. Standard library only: set-up asks before Django is there."""
+"""Where things live on a machine, always outside the clone. Standard library only: set-up has no Django yet."""
 
 from __future__ import annotations
 

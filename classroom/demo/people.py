@@ -46,9 +46,7 @@ def make_accounts() -> dict[str, User]:
     """The accounts by user name. One that exists keeps its password."""
     people = {person.username: _account(person) for person in CAST}
     teacher = people["grace"]
-    teacher.user_permissions.add(
-        Permission.objects.get(content_type__app_label="classroom", codename="add_course")
-    )
+    teacher.user_permissions.add(Permission.objects.get(content_type__app_label="classroom", codename="add_course"))
     return people
 
 

@@ -49,8 +49,8 @@ print("warmest", fahrenheit.max().round(1), "°F")
 print("days above 55 °F:", (fahrenheit > 55).sum())"""
 
 TRY_MASK = """\
-**Try it.** `fahrenheit > 55` is an array of `True` and `False`. Used as an index it *selects*: the next cell should show
-only the warm days. Change the limit and run it again. What happens at 100?
+**Try it.** `fahrenheit > 55` is an array of `True` and `False`. Used as an index it *selects*: the next cell should
+show only the warm days. Change the limit and run it again. What happens at 100?
 """
 
 MASK = """\
@@ -119,8 +119,8 @@ week.groupby("weekend")["celsius"].agg(["mean", "max"]).round(1)"""
 FILES = """\
 ## 6. Files stay
 
-What your code writes appears beside the notebook and is kept with it. The next cell writes the table; *File › Open* shows
-it.
+What your code writes appears beside the notebook and is kept with it. The next cell writes the table; *File › Open*
+shows it.
 """
 
 WRITE = """\
@@ -139,7 +139,7 @@ When something goes wrong, read the **last** line of the message first: it says 
 where.
 """
 
-CELLS = (
+CELLS: tuple[str | tuple[str], ...] = (
     WELCOME,
     WHY_ARRAYS,
     (TEMPERATURES,),

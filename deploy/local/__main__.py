@@ -14,13 +14,14 @@ def demo(arguments: list[str]) -> int:
     """The whole site with the demo course; replaced by the supervisor, so that Ctrl-C reaches it."""
     host.check_port(host.port())
     python = prepare_site()
+    os.environ["KERNEL_ENVIRONMENT"] = str(environment.kernels())
     _become(python, ["manage.py", "up", "--demo", *arguments])
     return 1
 
 
 def prepare(arguments: list[str]) -> int:
     """Everything that `demo` installs, without starting anything."""
-    print(prepare_site(), *arguments)
+    print(prepare_site(), environment.kernels(), *arguments, sep="\n")
     return 0
 
 

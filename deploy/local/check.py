@@ -1,10 +1,8 @@
 """The tests, benches and checks, each in the development environment."""
 
 import os
-import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,8 +10,6 @@ from pathlib import Path
 from classroom.places import CHECKOUT
 from deploy.local import environment, host, packages
 from deploy.local.services import services
-
-PEER = "nbgrader"
 
 
 def everything(arguments: list[str]) -> int:
@@ -81,8 +77,9 @@ def _prepared() -> Path:
 
 
 def _pytest(python: Path, arguments: list[str], variables: dict[str, str]) -> int:
+    kernels = {"KERNEL_ENVIRONMENT": str(environment.kernels())}
     with _scratch() as scratch:
-        return run([python, "-m", "pytest", *arguments], scratch | variables)
+        return run([python, "-m", "pytest", *arguments], scratch | kernels | variables)
 
 
 class _scratch(tempfile.TemporaryDirectory[str]):  # noqa: N801 - used as a context manager
@@ -96,13 +93,3 @@ class _scratch(tempfile.TemporaryDirectory[str]):  # noqa: N801 - used as a cont
         # The uid that student code runs as must be able to reach the sockets and homes below.
         Path(folder).chmod(0o755)
         return {"DATA_DIR": folder, "PYTHONDONTWRITEBYTECODE": "1"}
-
-
-def browser() -> str:
-    """The path of a Chromium, or an empty string."""
-    return next(filter(None, map(shutil.which, packages.BROWSERS)), "")
-
-
-def say(text: str) -> None:
-    """A line for the person at the terminal."""
-    print(text, file=sys.stderr, flush=True)

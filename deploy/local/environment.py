@@ -13,6 +13,7 @@ from pathlib import Path
 
 from classroom.places import CHECKOUT, environments_dir
 from deploy.local.errors import InstallFailed, SetupError
+from runtimes.sandboxes import environment as kernel_environment
 
 REQUIREMENTS = CHECKOUT / "requirements"
 READY = ".ready"
@@ -32,6 +33,22 @@ def ensure(kind: str) -> Path:
         if not (folder / READY).exists():
             _make(kind, lock, folder)
     return python
+
+
+def kernels() -> Path:
+    """The folder of the kernels' environment, which is a whole interpreter of its own."""
+    try:
+        return kernel_environment.ensure(REQUIREMENTS / "kernel.txt", environments_dir(), uv=_uv()).folder
+    except kernel_environment.EnvironmentFailed as error:
+        raise InstallFailed(str(error)) from error
+
+
+def _uv() -> Path | None:
+    """uv, installed from its own lock; None where it has no build for this machine (pip does the same then)."""
+    try:
+        return ensure("installer").with_name("uv")
+    except InstallFailed:
+        return None
 
 
 def _folder(kind: str, lock: Path) -> Path:
@@ -78,10 +95,8 @@ def _install(kind: str, lock: Path, folder: Path) -> None:
         _run([str(folder / "bin" / "python"), "-m", "pip", "install", "-q", "--require-hashes", "-r", str(lock)])
         return
     python = folder / "bin" / "python"
-    try:
-        uv = ensure("installer").with_name("uv")
-    except InstallFailed:
-        # uv has no build for some machines; pip installs the same locked files, slower.
+    uv = _uv()
+    if uv is None:
         _run([str(python), "-m", "ensurepip", "--upgrade"])
         _run([str(python), "-m", "pip", "install", "-q", "--require-hashes", "-r", str(lock)])
         return

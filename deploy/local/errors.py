@@ -1,4 +1,4 @@
-"""What can go wrong in set-up. Each message is one sentence with what to do; it is shown as it is, without a traceback."""
+"""What can go wrong in set-up. Each message is one sentence with what to do; shown as it is, without a traceback."""
 
 
 class SetupError(Exception):

@@ -5,6 +5,7 @@ import pwd
 import shutil
 import socket
 import subprocess
+from typing import Any
 
 from deploy.local.errors import NoUserNamespaces, PortBusy, SetupError
 
@@ -39,7 +40,7 @@ def check_user_namespaces() -> None:
     bwrap = shutil.which("bwrap")
     if bwrap is None:
         raise SetupError("bubblewrap is not installed: install it with sudo apt-get install bubblewrap.")
-    identity = {}
+    identity: dict[str, Any] = {}
     if os.geteuid() == 0:
         nobody = pwd.getpwnam("nobody")
         identity = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": ()}

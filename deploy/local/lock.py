@@ -2,12 +2,13 @@
 
 import os
 import subprocess
+from pathlib import Path
 
 from deploy.local import environment
 from deploy.local.errors import InstallFailed
 
 # installer first and site before the two that must agree with it
-ORDER = {"installer": [], "site": [], "dev": ["-c", "site.txt"], "kernel": []}
+ORDER: dict[str, list[str]] = {"installer": [], "site": [], "dev": ["-c", "site.txt"], "kernel": []}
 OPTIONS = ["--quiet", "--universal", "--python-version", "3.12", "--generate-hashes", "--no-emit-index-url"]
 
 
@@ -17,7 +18,17 @@ def compile_all(arguments: list[str]) -> int:
     # The header of a lock names this command instead of the options.
     variables = os.environ | {"UV_CUSTOM_COMPILE_COMMAND": "make lock"}
     for name, constraints in ORDER.items():
-        command = [uv, "pip", "compile", *OPTIONS, *constraints, *arguments, f"{name}.in", "-o", f"{name}.txt"]
+        command: list[str | Path] = [
+            uv,
+            "pip",
+            "compile",
+            *OPTIONS,
+            *constraints,
+            *arguments,
+            f"{name}.in",
+            "-o",
+            f"{name}.txt",
+        ]
         if subprocess.run(command, cwd=environment.REQUIREMENTS, env=variables, check=False).returncode:
-            raise InstallFailed(f"requirements/{name}.in could not be locked (above): change it and run make lock again.")
+            raise InstallFailed(f"requirements/{name}.in could not be locked (above): change it and try again.")
     return 0

@@ -70,10 +70,33 @@ def _postgres(folder: Path, password: str, identity: dict[str, Any]) -> Iterator
     secret.write_text(password)
     secret.chmod(0o644)  # its folder is closed to everyone else
     port = free_port()
-    initialise = ["-D", data, "-U", "pupitre", "-A", "scram-sha-256", "--pwfile", secret, "-E", "UTF8", "--no-sync"]
+    initialise: list[str | Path] = [
+        "-D",
+        data,
+        "-U",
+        "pupitre",
+        "-A",
+        "scram-sha-256",
+        "--pwfile",
+        secret,
+        "-E",
+        "UTF8",
+        "--no-sync",
+    ]
     _do([_binary("initdb"), *initialise, "--locale=C.UTF-8"], folder, identity)
     options = [word for name, value in POSTGRES_OPTIONS.items() for word in ("-c", f"{name}={value}")]
-    command = [_binary("postgres"), "-D", data, "-p", str(port), "-k", folder, "-h", "127.0.0.1", *options]
+    command: list[str | Path] = [
+        _binary("postgres"),
+        "-D",
+        data,
+        "-p",
+        str(port),
+        "-k",
+        folder,
+        "-h",
+        "127.0.0.1",
+        *options,
+    ]
     address = ["-h", "127.0.0.1", "-p", str(port), "-U", "pupitre"]
     with _running(command, folder, identity, stop=signal.SIGINT) as alive:
         _await(lambda: _succeeds([_binary("pg_isready"), "-q", *address]), alive, folder)
@@ -102,7 +125,8 @@ def _running(
     with (folder / "log").open("ab") as log:
         process = subprocess.Popen(
             command, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-            preexec_fn=dies_with_parent(stop), **identity,
+            preexec_fn=dies_with_parent(stop),  # noqa: PLW1509 - no thread runs here
+            **identity,
         )  # fmt: skip
     try:
         yield lambda: process.poll() is None
@@ -123,7 +147,7 @@ def _do(
         stderr=subprocess.STDOUT, text=True, check=False, **identity,
     )  # fmt: skip
     if done.returncode:
-        raise SetupError(f"{Path(command[0]).name} failed, so the tests on PostgreSQL cannot run: {done.stdout.strip()}")
+        raise SetupError(f"{Path(command[0]).name} failed, so these tests cannot run: {done.stdout.strip()}")
 
 
 def _succeeds(command: Sequence[str]) -> bool:

@@ -16,7 +16,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> str:
         """The accounts and their password, for a person to read."""
-        load.load(say=lambda line: self.stderr.write(line))
+        load.load(say=self.stderr.write)
         return accounts()
 
 

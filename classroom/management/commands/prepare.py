@@ -1,4 +1,4 @@
-"""`manage.py prepare`: what must exist before the processes start. Safe to repeat; quick when there is nothing to do."""
+"""`manage.py prepare`: what must exist before the processes start. Safe and quick to repeat."""
 
 from __future__ import annotations
 
