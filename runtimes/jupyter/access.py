@@ -1,4 +1,4 @@
-"""May this person (still) be in this workspace? Asked of the hooks, remembered for two seconds, dropped on word of change."""
+"""May this person (still) be in this workspace? Asked of the hooks, remembered for two seconds."""
 
 from __future__ import annotations
 
@@ -7,12 +7,10 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from asgiref.sync import sync_to_async
-from django.db import close_old_connections
-
 from runtimes import bus
 from runtimes.jupyter.entry import Entry, Place
 from runtimes.jupyter.hooks import Access, Hooks, Mode
+from runtimes.jupyter.off_loop import off_loop
 from runtimes.jupyter.tickets import Credential
 from runtimes.models import Workspace
 
@@ -23,8 +21,6 @@ _MOST_REMEMBERED = 10_000
 
 
 def _find(slug: str) -> Place | None:
-    # No Django request signals here, so stale database connections are let go at this point, every few seconds.
-    close_old_connections()
     row = Workspace.objects.filter(slug=slug).values_list("pk", "read_only").first()
     return Place(row[0], slug, row[1]) if row else None
 
@@ -43,7 +39,7 @@ class Doorman:
         kept = self._places.get(slug)
         if kept and now - kept[0] < REMEMBERED_SECONDS:
             return kept[1]
-        found = await sync_to_async(_find)(slug)
+        found = await off_loop(_find, slug)
         self._make_room()
         self._places[slug] = (now, found)
         return found
@@ -116,5 +112,6 @@ class Doorman:
 
 
 async def _listen(topic: str, news: asyncio.Event) -> None:
-    async for _topic, _payload in bus.subscribe(topic):
-        news.set()
+    async with bus.subscribe(topic) as subscription:
+        async for _topic, _payload in subscription:
+            news.set()

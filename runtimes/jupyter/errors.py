@@ -1,16 +1,16 @@
 """What can go wrong between a browser and a workspace.
 
-    NotebookError
-    ├── UnknownWorkspace   no workspace answers at this host
-    ├── TicketRefused      used, expired, or for another workspace
-    ├── NoEntry            no credential, or access has ended
-    ├── ForeignOrigin      the request comes from another page
-    ├── ReadOnly           this person may look, not change
-    ├── BadRequest         the request cannot be understood
-    ├── NotFound           no such file, kernel or session here
-    ├── AlreadyThere       a name that is taken
-    ├── TooLarge           the file or the workspace would be too big
-    └── KernelUnavailable  a kernel cannot be had now
+NotebookError
+├── UnknownWorkspace   no workspace answers at this host
+├── TicketRefused      used, expired, or for another workspace
+├── NoEntry            no credential, or access has ended
+├── ForeignOrigin      the request comes from another page
+├── ReadOnly           this person may look, not change
+├── BadRequest         the request cannot be understood
+├── NotFound           no such file, kernel or session here
+├── AlreadyThere       a name that is taken
+├── TooLarge           the file or the workspace would be too big
+└── KernelUnavailable  a kernel cannot be had now
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class NotebookError(Exception):
 
     status: ClassVar[int] = 500
     retryable: ClassVar[bool] = False
-    user_message: str | Promise = _("Something went wrong here. Go back to the course page and open the notebook again.")
+    user_message: str | Promise = _("Something went wrong here. Open the notebook again from its course page.")
 
     def __init__(self, detail: str = "", user_message: str | Promise | None = None) -> None:
         super().__init__(detail or str(type(self).__name__))
@@ -48,7 +48,7 @@ class TicketRefused(NotebookError):
 
 class NoEntry(NotebookError):
     status = 403
-    user_message = _("You are not (or no longer) let in here. Go back to the course page and open the notebook again.")
+    user_message = _("You are not (or no longer) let in here. Open the notebook again from its course page.")
 
 
 class ForeignOrigin(NotebookError):

@@ -59,7 +59,7 @@ class Gate:
             await self._admit(scope, host)
             await self._inner(scope, receive, send)
         except NotebookError as error:
-            response = await replies.refusal(scope, error)
+            response = replies.refusal(scope, error)
             response.headers["content-security-policy"] = policy.error_policy()
             await response(scope, receive, send)
 

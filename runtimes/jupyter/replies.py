@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.template.loader import render_to_string
 from django.utils import translation
@@ -48,16 +47,15 @@ def language_of(scope: Scope) -> str:
     return str(settings.LANGUAGE_CODE)
 
 
-async def refusal(scope: Scope, error: NotebookError) -> Response:
+def refusal(scope: Scope, error: NotebookError) -> Response:
     """The error as the front end (JSON with `message`) or a person (a page) reads it, in their language."""
     language = language_of(scope)
     with translation.override(language):
         message = str(error.user_message)
         if not _is_page(scope["path"]):
             return Json({"message": message, "reason": type(error).__name__}, error.status)
-        html = await sync_to_async(render_to_string)(
-            "runtimes/refusal.html", {"message": message, "site": settings.SITE_ORIGIN, "language": language}
-        )
+        context = {"message": message, "site": settings.SITE_ORIGIN, "language": language}
+        html = render_to_string("runtimes/refusal.html", context)
     return HTMLResponse(html, error.status)
 
 

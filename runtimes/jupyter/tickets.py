@@ -10,7 +10,6 @@ from datetime import timedelta
 from http.cookies import CookieError, SimpleCookie
 from typing import Any, cast
 
-from asgiref.sync import sync_to_async
 from django.core import signing
 from django.utils import timezone
 
@@ -53,11 +52,6 @@ def issue(*, workspace: Workspace, subject: str, display_name: str, mode: Mode) 
         expires_at=now + TICKET_LIFETIME,
     )
     return secret
-
-
-async def aissue(*, workspace: Workspace, subject: str, display_name: str, mode: Mode) -> str:
-    """`issue` for an event loop."""
-    return await sync_to_async(issue)(workspace=workspace, subject=subject, display_name=display_name, mode=mode)
 
 
 def redeem(secret: str, slug: str) -> Credential:
