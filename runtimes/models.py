@@ -229,6 +229,7 @@ class Runtime(models.Model):
     provider = models.CharField(max_length=40, blank=True)
     endpoint = models.JSONField(default=dict, blank=True)
     preload = models.JSONField(default=list, blank=True)
+    env = models.JSONField(default=dict, blank=True)
     key_version = models.PositiveIntegerField(default=1)
     environment_digest = models.CharField(max_length=80, blank=True)
     requested_at = models.DateTimeField(default=timezone.now)
@@ -280,11 +281,24 @@ class Kernel(models.Model):
 
     class Meta:
         constraints: ClassVar = [
-            models.UniqueConstraint(fields=["runtime", "index"], name="one_kernel_an_index"),
+            models.UniqueConstraint(
+                fields=["runtime", "index"], condition=~Q(state="dead"), name="one_live_kernel_an_index"
+            ),
         ]
 
     def __str__(self) -> str:
         return f"{self.id} ({self.state})"
+
+
+class Lease(models.Model):
+    """Which process does a thing that only one may do, and until when it may rely on that."""
+
+    name = models.CharField(max_length=40, unique=True)
+    holder = models.CharField(max_length=100)
+    until = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.holder}"
 
 
 class Session(models.Model):
