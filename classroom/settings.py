@@ -153,17 +153,26 @@ USE_TZ = True
 LANGUAGE_COOKIE_SAMESITE = "Lax"
 
 # --- mail
-EMAIL_BACKEND = (
-    "django.core.mail.backends.smtp.EmailBackend"
-    if env.text("EMAIL_HOST")
-    else "django.core.mail.backends.filebased.EmailBackend"
-)
-EMAIL_FILE_PATH = DATA_DIR / "mail"
-EMAIL_HOST = env.text("EMAIL_HOST")
-EMAIL_PORT = int(env.text("EMAIL_PORT", "587"))
-EMAIL_HOST_USER = env.text("EMAIL_HOST_USER")
-EMAIL_HOST_PASSWORD = env.text("EMAIL_HOST_PASSWORD")
-EMAIL_USE_TLS = env.flag("EMAIL_USE_TLS", default=True)
+_EMAIL_HOST = env.text("EMAIL_HOST")
+MAILERS: dict[str, Any] = {
+    "default": {
+        "BACKEND": "django.core.mail.backends.smtp.EmailBackend",
+        "OPTIONS": {
+            "host": _EMAIL_HOST,
+            "port": int(env.text("EMAIL_PORT", "587")),
+            "username": env.text("EMAIL_HOST_USER"),
+            "password": env.text("EMAIL_HOST_PASSWORD"),
+            "use_tls": env.flag("EMAIL_USE_TLS", default=True),
+            "timeout": 30,
+        },
+    }
+    if _EMAIL_HOST
+    # Without a mail server, letters are files: nothing is lost, and a demo can show them.
+    else {
+        "BACKEND": "django.core.mail.backends.filebased.EmailBackend",
+        "OPTIONS": {"file_path": str(DATA_DIR / "mail")},
+    },
+}
 DEFAULT_FROM_EMAIL = env.text("DEFAULT_FROM_EMAIL", "pupitre@localhost")
 
 # --- runtimes

@@ -37,11 +37,12 @@ class Child:
 
 
 class Supervisor:
-    """Keeps `children` running until `stop()`; each writes to a log of its own in `logs`."""
+    """Keeps `children` running in `folder` until `stop()`; each has a log in `logs` and its process id in `pids`."""
 
-    def __init__(self, children: Sequence[Child], *, logs: Path, folder: Path) -> None:
+    def __init__(self, children: Sequence[Child], *, logs: Path, pids: Path, folder: Path) -> None:
         self.children = children
         self.logs = logs
+        self.pids = pids
         self.folder = folder
         self._stopping = asyncio.Event()
         self._guard: subprocess.Popen[bytes] | None = None
@@ -95,6 +96,8 @@ class Supervisor:
                 preexec_fn=dies_with_parent(),
             )
         self._tell_guard(f"+{child.process.pid}")
+        self.pids.mkdir(parents=True, exist_ok=True)
+        self._pid_file(child).write_text(str(child.process.pid))
 
     def _forget(self, child: Child) -> None:
         if child.process is None:
@@ -102,6 +105,7 @@ class Supervisor:
         # What a dead process leaves of its group (a pool's workers, say) goes with it.
         _kill_group(child.process.pid, signal.SIGKILL)
         self._tell_guard(f"-{child.process.pid}")
+        self._pid_file(child).unlink(missing_ok=True)
         child.process = None
 
     async def _end_all(self) -> None:
@@ -124,6 +128,9 @@ class Supervisor:
 
     def _log(self, child: Child) -> Path:
         return self.logs / f"{child.name}.log"
+
+    def _pid_file(self, child: Child) -> Path:
+        return self.pids / f"{child.name}.pid"
 
     def _tail(self, child: Child) -> str:
         return "\n".join(self._log(child).read_text(errors="replace").splitlines()[-15:])

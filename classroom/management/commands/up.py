@@ -43,7 +43,8 @@ class Command(BaseCommand):
                 raise CommandError(f"{error}\nThe logs are in {settings.DATA_DIR / 'logs'}.") from error
 
     async def _supervise(self, listener: socket.socket, accounts: str) -> None:
-        supervisor = Supervisor(processes(listener), logs=settings.DATA_DIR / "logs", folder=settings.BASE_DIR)
+        data = settings.DATA_DIR
+        supervisor = Supervisor(processes(listener), logs=data / "logs", pids=data / "pids", folder=settings.BASE_DIR)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, supervisor.stop)

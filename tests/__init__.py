@@ -1,0 +1,1 @@
+"""Tests are sentences about behaviour. The cast is fixed; see conftest.py."""
