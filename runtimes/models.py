@@ -313,9 +313,8 @@ class Session(models.Model):
     created_at = models.DateTimeField(default=timezone.now)
 
     class Meta:
-        constraints: ClassVar = [
-            models.UniqueConstraint(fields=["workspace", "path"], name="one_session_a_path"),
-        ]
+        # Not unique: two pages that open one notebook at once have a session each, with one kernel.
+        indexes: ClassVar = [models.Index(fields=["workspace", "path"])]
 
     def __str__(self) -> str:
         return self.path

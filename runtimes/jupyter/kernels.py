@@ -1,0 +1,150 @@
+"""Kernels of a workspace as Jupyter's REST interface shows them. Rows are the truth; `launch` does what is asked."""
+
+from __future__ import annotations
+
+from datetime import UTC
+from typing import Any
+from uuid import UUID
+
+from django.db.models import QuerySet
+from starlette.requests import Request
+from starlette.responses import Response
+
+from runtimes import launch
+from runtimes.errors import RuntimesError
+from runtimes.jupyter import replies
+from runtimes.jupyter.bodies import json_object, text
+from runtimes.jupyter.entry import Entry, entry_of
+from runtimes.jupyter.errors import BadRequest, KernelUnavailable, NotFound
+from runtimes.jupyter.off_loop import off_loop
+from runtimes.models import Kernel, Profile, Runtime, Workspace
+from runtimes.provider import ProviderError
+
+KERNEL_NAME = "python3"
+GONE = (Kernel.State.STOPPING, Kernel.State.DEAD)
+# Before and between lives, what the kernel itself last said no longer holds.
+_SPOKEN_FOR = {
+    Kernel.State.REQUESTED: "starting",
+    Kernel.State.STARTING: "starting",
+    Kernel.State.RESTARTING: "restarting",
+    Kernel.State.STOPPING: "dead",
+    Kernel.State.DEAD: "dead",
+}
+
+
+def model(kernel: Kernel) -> dict[str, Any]:
+    """A kernel as in Jupyter Server's REST interface (`Kernel`)."""
+    state = _SPOKEN_FOR.get(Kernel.State(kernel.state), kernel.execution_state)
+    described: dict[str, Any] = {
+        "id": str(kernel.pk),
+        "name": kernel.name,
+        "last_activity": kernel.last_activity.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        "execution_state": state,
+        "connections": 1,
+    }
+    if kernel.message:
+        described["reason"] = kernel.message
+    return described
+
+
+def living(workspace_id: int) -> QuerySet[Kernel]:
+    """The kernels of a workspace that run or will, oldest first."""
+    alive = Kernel.objects.filter(workspace_id=workspace_id, runtime__state__in=Runtime.LIVE)
+    return alive.exclude(runtime__state=Runtime.State.STOPPING).exclude(state__in=GONE).order_by("pk")
+
+
+def find(workspace_id: int, kernel_id: UUID) -> Kernel:
+    """A living kernel of this workspace, its runtime read with it. Raises NotFound; another's kernel is not found."""
+    kernel = living(workspace_id).select_related("runtime").filter(pk=kernel_id).first()
+    if kernel is None:
+        raise NotFound(str(kernel_id))
+    return kernel
+
+
+def start(workspace_id: int, name: str | None) -> Kernel:
+    """Asks for a new kernel, and for the workspace's runtime if there is none. Returns at once.
+
+    Raises BadRequest for another kernelspec than ours, KernelUnavailable with the reason if none can be had."""
+    if name not in {None, "", KERNEL_NAME}:
+        raise BadRequest(f"no kernelspec {name!r}")
+    try:
+        runtime = launch.launch(Workspace.objects.get(pk=workspace_id))
+        return launch.start_kernel(runtime, name=KERNEL_NAME)
+    except (RuntimesError, ProviderError) as error:
+        raise KernelUnavailable(str(error), error.user_message) from error
+
+
+def stop(kernel: Kernel) -> None:
+    """Asks for the end of a kernel. One that is gone is no error."""
+    try:
+        launch.stop_kernel(kernel)
+    except (RuntimesError, ProviderError) as error:
+        raise KernelUnavailable(str(error), error.user_message) from error
+
+
+async def kernelspecs(request: Request) -> Response:
+    """GET /api/kernelspecs: one Python, named after the workspace's machine."""
+    profile = await off_loop(_profile_name, entry_of(request.scope))
+    spec = {
+        "argv": [],
+        "env": {},
+        "display_name": f"Python 3 ({profile})",
+        "language": "python",
+        "interrupt_mode": "message",
+        "metadata": {},
+    }
+    specs = {KERNEL_NAME: {"name": KERNEL_NAME, "spec": spec, "resources": {}}}
+    return replies.Json({"default": KERNEL_NAME, "kernelspecs": specs})
+
+
+def _profile_name(entry: Entry) -> str:
+    return Profile.objects.values_list("name", flat=True).get(workspace=entry.workspace_id)
+
+
+async def list_kernels(request: Request) -> Response:
+    """GET /api/kernels"""
+    rows = await off_loop(list, living(entry_of(request.scope).workspace_id))
+    return replies.Json([model(kernel) for kernel in rows])
+
+
+async def start_kernel(request: Request) -> Response:
+    """POST /api/kernels {name}: a kernel without a notebook (a console)."""
+    name = text(await json_object(request), "name")
+    kernel = await off_loop(start, entry_of(request.scope).workspace_id, name)
+    return replies.Json(model(kernel), 201)
+
+
+async def read_kernel(request: Request) -> Response:
+    """GET /api/kernels/<id>"""
+    return replies.Json(model(await _asked_for(request)))
+
+
+async def stop_kernel(request: Request) -> Response:
+    """DELETE /api/kernels/<id>"""
+    await off_loop(stop, await _asked_for(request))
+    return replies.empty()
+
+
+async def interrupt_kernel(request: Request) -> Response:
+    """POST /api/kernels/<id>/interrupt"""
+    kernel = await _asked_for(request)
+    try:
+        await off_loop(launch.interrupt, kernel)
+    except (RuntimesError, ProviderError) as error:
+        raise KernelUnavailable(str(error), error.user_message) from error
+    return replies.empty()
+
+
+async def restart_kernel(request: Request) -> Response:
+    """POST /api/kernels/<id>/restart: answers with the model once the restart is under way."""
+    kernel = await _asked_for(request)
+    try:
+        await off_loop(launch.restart, kernel)
+    except (RuntimesError, ProviderError) as error:
+        raise KernelUnavailable(str(error), error.user_message) from error
+    await kernel.arefresh_from_db()
+    return replies.Json(model(kernel))
+
+
+async def _asked_for(request: Request) -> Kernel:
+    return await off_loop(find, entry_of(request.scope).workspace_id, request.path_params["kernel_id"])
