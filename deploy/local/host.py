@@ -44,15 +44,23 @@ def check_user_namespaces() -> None:
     if os.geteuid() == 0:
         nobody = pwd.getpwnam("nobody")
         identity = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": ()}
-    done = subprocess.run(
-        [bwrap, *NAMESPACES, "true"], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, cwd="/",
-        **identity,
-    )  # fmt: skip
-    if done.returncode:
+    try:
+        done = subprocess.run(
+            [bwrap, *NAMESPACES, "true"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd="/",
+            **identity,
+        )
+        reason = "" if done.returncode == 0 else done.stderr.strip() or "bwrap failed"
+    except OSError as error:
+        reason = str(error)
+    if reason:
         raise NoUserNamespaces(
             f"This host does not let unprivileged users make namespaces, so student code cannot be sandboxed "
-            f"({done.stderr.strip() or 'bwrap failed'}): ask its administrator for {_remedy()}, then run the same "
-            f"command again."
+            f"({reason}): ask its administrator for {_remedy()}, then run the same command again."
         )
 
 
