@@ -270,6 +270,7 @@ class Kernel(models.Model):
     runtime = models.ForeignKey(Runtime, on_delete=models.PROTECT, related_name="kernels")
     index = models.PositiveIntegerField()
     name = models.CharField(max_length=60, default="python3")
+    cwd = models.CharField(max_length=500, blank=True)
     state = models.CharField(max_length=12, choices=State, default=State.REQUESTED)
     reason = models.CharField(max_length=40, blank=True)
     message = models.TextField(blank=True)

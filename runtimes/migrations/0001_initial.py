@@ -151,6 +151,7 @@ class Migration(migrations.Migration):
                 ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
                 ('index', models.PositiveIntegerField()),
                 ('name', models.CharField(default='python3', max_length=60)),
+                ('cwd', models.CharField(blank=True, max_length=500)),
                 ('state', models.CharField(choices=[('requested', 'requested'), ('starting', 'starting'), ('running', 'running'), ('restarting', 'restarting'), ('stopping', 'stopping'), ('dead', 'dead')], default='requested', max_length=12)),
                 ('reason', models.CharField(blank=True, max_length=40)),
                 ('message', models.TextField(blank=True)),
