@@ -1,0 +1,58 @@
+"""What to tell people about a runtime or a kernel, in the reader's language, from the row alone."""
+
+from __future__ import annotations
+
+from django.db.models import Q
+from django.utils.functional import Promise
+from django.utils.translation import gettext, override
+from django.utils.translation import gettext_lazy as _
+
+from runtimes.models import Kernel, Runtime
+from runtimes.status import REASON_SENTENCES, Reason
+
+_STARTING = _("Starting.")
+_STOPPING = _("Stopping. Your files are being kept.")
+
+
+def source_text(sentence: str | Promise) -> str:
+    """A translatable sentence as it stands in the source: what a row keeps, so that each reader gets their language."""
+    with override(None):
+        return str(sentence)
+
+
+def sentence(row: Runtime | Kernel) -> str:
+    """Why it is in its state and what to do next; "" when there is nothing to say."""
+    if isinstance(row, Runtime):
+        if row.state == Runtime.State.QUEUED:
+            return _queue_sentence(queue_position(row))
+        if row.state == Runtime.State.STARTING and not row.reason:
+            return str(_STARTING)
+        if row.state == Runtime.State.STOPPING:
+            return str(_STOPPING)
+    return because(row.reason, row.message)
+
+
+def because(reason: str, message: str) -> str:
+    """The sentence of a reason, or of an error the row's own message where it has one."""
+    if message and reason in ("", Reason.ERROR):
+        return gettext(message)
+    try:
+        return str(REASON_SENTENCES[Reason(reason)])
+    except (KeyError, ValueError):
+        return gettext(message) if message else ""
+
+
+def queue_position(runtime: Runtime) -> int:
+    """1 for the next to start, 0 if it does not wait. First come, first served."""
+    if runtime.state != Runtime.State.QUEUED:
+        return 0
+    earlier = Q(requested_at__lt=runtime.requested_at) | Q(requested_at=runtime.requested_at, pk__lt=runtime.pk)
+    return 1 + Runtime.objects.filter(earlier, state=Runtime.State.QUEUED).count()
+
+
+def _queue_sentence(position: int) -> str:
+    if position <= 1:
+        return gettext("Next in the queue. It starts by itself when a place is free.")
+    return gettext("Number %(position)d in the queue. It starts by itself when a place is free.") % {
+        "position": position
+    }

@@ -1,0 +1,46 @@
+"""Pure: from a profile (a row that a teacher or administrator chose) to what a provider is asked for."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from runtimes.models import Profile, Runtime
+from runtimes.provider import Isolation, Limits, Network, Request
+
+# The provider's own limit lies behind ours, so that files are pulled before it strikes.
+LIFETIME_MARGIN = timedelta(minutes=2)
+
+
+def limits(profile: Profile) -> Limits:
+    """What one runtime of this profile may use."""
+    return Limits(
+        memory_bytes=profile.memory_bytes,
+        cpu_cores=float(profile.cpu),
+        processes=profile.processes,
+        home_bytes=profile.home_bytes,
+        lifetime=profile.lifetime + LIFETIME_MARGIN,
+    )
+
+
+def request(runtime: Runtime) -> Request:
+    """What to ask a provider for, for this row. The first kernel starts with the runtime: nearly all want one."""
+    profile = runtime.profile
+    interactive = runtime.purpose == Runtime.Purpose.INTERACTIVE
+    return Request(
+        name=runtime.name,
+        limits=limits(profile),
+        environment="" if profile.environment == "default" else profile.environment,
+        preload=tuple(runtime.preload),
+        network=Network(profile.network),
+        isolation=Isolation(profile.isolation),
+        gpu=profile.gpu,
+        kernels=1,
+        env={str(name): str(value) for name, value in runtime.env.items()},
+        purpose="interactive" if interactive else "grading",
+    )
+
+
+def template(profile: Profile) -> Request:
+    """A request of this profile's usual kind, for keeping some warm: equal to those to come in all but the name."""
+    usual = Runtime(name="warm", profile=profile, purpose=Runtime.Purpose.INTERACTIVE, preload=profile.preload, env={})
+    return request(usual)
