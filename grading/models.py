@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 from datetime import timedelta
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django.conf import settings
 from django.db import models
@@ -18,7 +18,7 @@ from django.utils.translation import gettext_lazy as _
 
 from runtimes.models import Profile, Snapshot
 
-POINTS = {"max_digits": 9, "decimal_places": 4}
+POINTS: dict[str, Any] = {"max_digits": 9, "decimal_places": 4}
 # No 0, 1, I, L, O or U: a receipt's code is read aloud and typed.
 _CODE_ALPHABET = "23456789ABCDEFGHJKMNPQRSTVWXYZ"
 
@@ -75,6 +75,7 @@ class Release(models.Model):
     source = models.ForeignKey(Snapshot, on_delete=models.PROTECT, related_name="+")
     student = models.ForeignKey(Snapshot, null=True, on_delete=models.PROTECT, related_name="+")
     problems = models.JSONField(default=list, blank=True)
+    engine_settings = models.JSONField(default=dict, blank=True)
     max_score = models.DecimalField(**POINTS, default=0)
     author = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+")
     created_at = models.DateTimeField(default=timezone.now)
@@ -155,6 +156,7 @@ class ReleaseCheck(models.Model):
     started_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
     lease_until = models.DateTimeField(null=True)
+    lease_owner = models.CharField(max_length=64, blank=True)
 
     def __str__(self) -> str:
         return f"{self.release} ({self.state})"
@@ -232,6 +234,7 @@ class Autograding(models.Model):
     engine_version = models.CharField(max_length=80, blank=True)
     result = models.ForeignKey(Snapshot, null=True, on_delete=models.PROTECT, related_name="+")
     failures = models.JSONField(default=list, blank=True)
+    notes = models.JSONField(default=list, blank=True)
     log = models.TextField(blank=True)
     queued_at = models.DateTimeField(default=timezone.now)
     started_at = models.DateTimeField(null=True)
@@ -241,9 +244,7 @@ class Autograding(models.Model):
 
     class Meta:
         constraints: ClassVar = [
-            models.UniqueConstraint(
-                fields=["submission"], condition=Q(current=True), name="one_current_autograding"
-            ),
+            models.UniqueConstraint(fields=["submission"], condition=Q(current=True), name="one_current_autograding"),
             models.UniqueConstraint(
                 fields=["submission"],
                 condition=Q(state__in=["queued", "running"]),

@@ -18,6 +18,7 @@ from grading.engine.contract import (
     Settings,
     Spec,
 )
+from grading.engine.examine import readable
 from grading.engine.generate import generate
 from grading.engine.grade import grade
 from grading.engine.instantiate import instantiate
@@ -44,4 +45,5 @@ __all__ = [
     "generate",
     "grade",
     "instantiate",
+    "readable",
 ]

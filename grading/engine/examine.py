@@ -17,6 +17,7 @@ from grading.engine.load import (
     NotebookNode,
     utils,
 )
+from grading.engine.read import Unreadable, read
 
 _PYTHON = "python"
 
@@ -97,3 +98,10 @@ def _first_line(error: BaseException) -> str:
     return lines[0] if lines else type(error).__name__
 
 
+def readable(path: str, data: bytes) -> list[Problem]:
+    """The one problem that a notebook has which is given out as it is: that it is none."""
+    try:
+        read(data)
+    except Unreadable as error:
+        return [Problem(error.code, path, params=error.params)]
+    return []

@@ -24,13 +24,11 @@ from grading.engine.load import (
     NotebookNode,
 )
 from grading.engine.parts import KeepCells
-from grading.engine.read import Unreadable, read
+from grading.engine.read import Unreadable, identified, read
 
 AUTOTEST = "AUTOTEST"
 # nbgrader's CourseDirectory.ignore, and what it never copies besides notebooks.
 _IGNORED = (".ipynb_checkpoints", "*.pyc", "__pycache__", "feedback")
-
-Tests = Mapping[str, NotebookNode]
 
 
 def is_notebook(path: str) -> bool:
@@ -50,7 +48,7 @@ def _globs(name: str, pattern: str) -> bool:
     return fnmatch.fnmatchcase(name, pattern) and (not name.startswith(".") or pattern.startswith("."))
 
 
-def generate(files: Mapping[str, bytes], settings: Settings, tests: Tests | None = None) -> Generated:
+def generate(files: Mapping[str, bytes], settings: Settings, tests: Mapping[str, bytes] | None = None) -> Generated:
     """The student's files, the spec and every problem. Bad input is a problem, never an exception.
 
     `tests` holds notebooks whose `### AUTOTEST` lines have been written out (`instantiate`); without them such
@@ -60,11 +58,14 @@ def generate(files: Mapping[str, bytes], settings: Settings, tests: Tests | None
     problems: list[Problem] = [*_left_out(files)]
     specs: list[NotebookSpec] = []
     pending: list[str] = []
+    written = tests or {}
     for path in sorted(filter(is_notebook, files)):
-        notebook = (tests or {}).get(path) or _read(path, files[path], settings, problems)
+        notebook = _read(path, files[path], settings, problems)
         if notebook is None:
             continue
-        if path not in (tests or {}) and needs_kernel(notebook):
+        if path in written:
+            notebook = read(written[path])
+        elif needs_kernel(notebook):
             pending.append(path)
         made = _student_version(path, notebook, settings, problems)
         if made is not None:
@@ -111,9 +112,10 @@ def with_frame(notebook: NotebookNode, settings: Settings) -> NotebookNode:
                 made.IncludeHeaderFooter[name] = str(path)
         try:
             framed: NotebookNode = IncludeHeaderFooter(config=made, log=RunLog().logger).preprocess(notebook, {})[0]
-            return framed
-        except (ValueError, RuntimeError, KeyError) as error:
+        except Exception as error:
+            # nbgrader validates the two as it reads them, with errors of several libraries.
             raise Unreadable("bad_header", message=str(error)[:200]) from error
+    return identified(framed)
 
 
 def _student_version(

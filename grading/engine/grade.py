@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import PurePosixPath
 
 from grading.engine.configure import RunLog, config, convert
@@ -30,18 +30,25 @@ from grading.engine.restore import Refused, Restored, failed_tests, has_code, re
 _TOOL_FOLDERS = frozenset({".ipython", ".cache", ".config", ".jupyter", ".local"})
 
 
-async def grade(spec: Spec, submitted: Mapping[str, bytes], sandbox: Borrow) -> Graded:
+Progress = Callable[[int, int], Awaitable[None]]
+
+
+async def grade(
+    spec: Spec, submitted: Mapping[str, bytes], sandbox: Borrow, progress: Progress | None = None
+) -> Graded:
     """Scores and flags of every cell, equal to those of `nbgrader autograde`.
 
     All notebooks share one run folder and go through it in the order of their names; a fresh sandbox for each gets the
     files that the one before left. A notebook that fails fails alone, with a reason. Raises SandboxLost and what
-    `sandbox` raises: then nothing is known and the run may be repeated.
+    `sandbox` raises: then nothing is known and the run may be repeated. `progress` hears of (done, all) notebooks.
     """
     run = _Run(spec, submitted, sandbox)
     if not any(f"{name}.ipynb" in submitted for name in spec.notebooks):
         run.refuse_all()
     else:
-        for name in sorted(spec.notebooks, key=lambda name: f"{name}.ipynb"):
+        for done, name in enumerate(sorted(spec.notebooks, key=lambda name: f"{name}.ipynb")):
+            if progress is not None:
+                await progress(done, len(spec.notebooks))
             await run.notebook(spec.notebooks[name])
     return Graded(tuple(run.cells), tuple(run.notebooks), tuple(run.failures), run.log.text)
 

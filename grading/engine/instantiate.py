@@ -12,16 +12,16 @@ from grading.engine.configure import RunLog, config
 from grading.engine.contract import Borrow, Problem, Sandbox, Settings
 from grading.engine.generate import is_data, is_notebook, needs_kernel, with_frame
 from grading.engine.load import InstantiateTests, NbGraderPreprocessor, NotebookNode
-from grading.engine.read import Unreadable, read
+from grading.engine.read import Unreadable, read, write
 
 AUTOTESTS = "autotests.yml"
 
 
 async def instantiate(
     files: Mapping[str, bytes], settings: Settings, sandbox: Borrow
-) -> tuple[dict[str, NotebookNode], list[Problem]]:
+) -> tuple[dict[str, bytes], list[Problem]]:
     """Every notebook that has `### AUTOTEST` lines, with its tests written out; problems for those that cannot be."""
-    done: dict[str, NotebookNode] = {}
+    done: dict[str, bytes] = {}
     problems: list[Problem] = []
     data = {path: content for path, content in files.items() if is_data(path)}
     for path in sorted(filter(is_notebook, files)):
@@ -33,7 +33,7 @@ async def instantiate(
             continue
         try:
             async with sandbox(files=data) as lent:
-                done[path] = await _write_tests(path, notebook, files, settings, lent)
+                done[path] = write(await _write_tests(notebook, files, settings, lent))
         except Unwritable as error:
             problems.append(Problem("autotest_failed", path, params={"message": str(error)}))
     return done, problems
@@ -44,7 +44,7 @@ class Unwritable(Exception):
 
 
 async def _write_tests(
-    path: str, notebook: NotebookNode, files: Mapping[str, bytes], settings: Settings, sandbox: Sandbox
+    notebook: NotebookNode, files: Mapping[str, bytes], settings: Settings, sandbox: Sandbox
 ) -> NotebookNode:
     client = await sandbox.client()
     loop = asyncio.get_running_loop()

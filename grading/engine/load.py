@@ -99,9 +99,7 @@ if not hasattr(common, "_pupitre_cached"):
     common.jsonschema = SimpleNamespace(validate=_validate, ValidationError=jsonschema.ValidationError)
     common.BaseMetadataValidator.__init__ = _cached_schema
     # Test templates come from a course. Rendered by plain Jinja they could run any code in the worker.
-    instantiatetests.j2 = SimpleNamespace(
-        Environment=jinja2.sandbox.SandboxedEnvironment, BaseLoader=jinja2.BaseLoader
-    )
+    instantiatetests.j2 = SimpleNamespace(Environment=jinja2.sandbox.SandboxedEnvironment, BaseLoader=jinja2.BaseLoader)
     common._pupitre_cached = True
 
 __all__ = [

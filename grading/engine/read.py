@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import count
 from typing import Any
 
 from grading.engine.load import NotebookNode, nbformat
 
 OLDEST, NEWEST = 3, 4
+_IDS_SINCE = 5
 
 
 class Unreadable(ValueError):
@@ -26,7 +28,7 @@ def read(data: bytes) -> NotebookNode:
     raw = _json(text)
     _check_format(raw)
     try:
-        notebook: NotebookNode = nbformat.reads(text, as_version=4)
+        notebook: NotebookNode = nbformat.reads(_with_ids(raw, text), as_version=4)
         # A notebook without these two cannot be walked; nbformat only logs it.
         if not isinstance(notebook.cells, list) or not isinstance(notebook.metadata, dict):
             raise Unreadable("not_a_notebook")
@@ -35,6 +37,37 @@ def read(data: bytes) -> NotebookNode:
     except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise Unreadable("not_a_notebook") from error
     return notebook
+
+
+def identified(notebook: NotebookNode) -> NotebookNode:
+    """The notebook with the cell ids that its format asks for (4.5 and later: one each), and without where it has none.
+
+    nbformat would invent random ones; these make the same notebook out of the same files.
+    """
+    wanted = notebook.nbformat_minor >= _IDS_SINCE
+    seen: set[str] = set()
+    for number, cell in enumerate(notebook.cells):
+        if not wanted:
+            cell.pop("id", None)
+        elif not isinstance(cell.get("id"), str) or cell["id"] in seen:
+            cell["id"] = next(name for name in _names(number) if name not in seen)
+        seen.add(cell.get("id", ""))
+    return notebook
+
+
+def _with_ids(raw: dict[str, Any], text: str) -> str:
+    """The same text, unless cell ids are missing or doubled. nbformat repairs this too, with a warning each time."""
+    if raw["nbformat"] < NEWEST or raw.get("nbformat_minor", 0) < _IDS_SINCE:
+        return text
+    ids = [cell.get("id") for cell in raw["cells"]]
+    if all(isinstance(name, str) for name in ids) and len(set(ids)) == len(ids):
+        return text
+    return json.dumps(identified(nbformat.from_dict(raw)))
+
+
+def _names(number: int) -> Iterator[str]:
+    yield f"cell-{number}"
+    yield from (f"cell-{number}-{again}" for again in count(1))
 
 
 def _text(data: bytes) -> str:

@@ -81,6 +81,7 @@ class Migration(migrations.Migration):
                 ('number', models.PositiveIntegerField()),
                 ('state', models.CharField(choices=[('draft', 'draft'), ('checking', 'being checked'), ('checked', 'checked'), ('broken', 'has problems'), ('published', 'published')], default='draft', max_length=10)),
                 ('problems', models.JSONField(blank=True, default=list)),
+                ('engine_settings', models.JSONField(blank=True, default=dict)),
                 ('max_score', models.DecimalField(decimal_places=4, default=0, max_digits=9)),
                 ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
                 ('published_at', models.DateTimeField(null=True)),
@@ -99,6 +100,7 @@ class Migration(migrations.Migration):
                 ('started_at', models.DateTimeField(null=True)),
                 ('finished_at', models.DateTimeField(null=True)),
                 ('lease_until', models.DateTimeField(null=True)),
+                ('lease_owner', models.CharField(blank=True, max_length=64)),
             ],
         ),
         migrations.CreateModel(
@@ -146,6 +148,7 @@ class Migration(migrations.Migration):
                 ('environment_digest', models.CharField(blank=True, max_length=80)),
                 ('engine_version', models.CharField(blank=True, max_length=80)),
                 ('failures', models.JSONField(blank=True, default=list)),
+                ('notes', models.JSONField(blank=True, default=list)),
                 ('log', models.TextField(blank=True)),
                 ('queued_at', models.DateTimeField(default=django.utils.timezone.now)),
                 ('started_at', models.DateTimeField(null=True)),

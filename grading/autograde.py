@@ -1,0 +1,167 @@
+"""Submissions to automatic scores: claimed once, graded in a sandbox, stored in one transaction."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from asgiref.sync import async_to_sync
+from django.db import IntegrityError, transaction
+from django.db.models import F, Q
+from django.utils import timezone
+
+from grading import cells, engine, states
+from grading.check import account_of
+from grading.engine import Failure, Graded, Spec
+from grading.errors import GraderUnavailable
+from grading.lease import Lease, LeaseLost
+from grading.lend import Lend, Lender, lender
+from grading.models import Autograding, CellScore, GradeCell, Submission
+from grading.specify import imports_of, spec_of
+from runtimes import storage
+from runtimes.models import Snapshot
+
+OnFinished = Callable[[Autograding], None]
+
+
+def enqueue(submission: Submission) -> Autograding:
+    """The open autograding of a submission, made if there is none. Call it in the transaction that wants it."""
+    for _race in range(2):
+        known = submission.autogradings.filter(state__in=states.OPEN).first()
+        if known is not None:
+            return known
+        try:
+            with transaction.atomic():
+                return Autograding.objects.create(submission=submission, release=submission.release)
+        except IntegrityError:
+            continue  # somebody else queued it in between
+    return submission.autogradings.get(state__in=states.OPEN)
+
+
+def autograde(autograding_pk: int, *, on_finished: OnFinished | None = None, lend: Lend = lender) -> bool:
+    """Grades one queued row. False: another worker does, or did; calling it again never grades twice.
+
+    `on_finished` runs in the transaction that stores the scores. Raises GraderUnavailable when no sandbox could be had;
+    then the row waits for its next turn.
+    """
+    lease = Lease(Autograding, autograding_pk, uuid.uuid4().hex, Autograding.State.RUNNING)
+    if not lease.take(Q(state=Autograding.State.QUEUED), started_at=timezone.now(), tries=F("tries") + 1):
+        return False
+    row = Autograding.objects.select_related(
+        "submission__snapshot", "release__source", "release__line_item__profile"
+    ).get(pk=autograding_pk)
+    Submission.objects.filter(pk=row.submission_id).update(state=Submission.State.GRADING)
+    spec = spec_of(row.release)
+    profile = row.release.line_item.profile
+    lent = lend(profile=profile, account=account_of(row.release), preload=imports_of(spec))
+    submitted = storage.read_snapshot(row.submission.snapshot)
+    try:
+        graded = async_to_sync(_grade)(lease, spec, submitted, lent)
+    except LeaseLost:
+        return False
+    except (GraderUnavailable, engine.SandboxLost) as error:
+        _give_back(lease, row, on_finished)
+        raise GraderUnavailable(str(error)) from error
+    return _finish(lease, row, _Outcome(graded, lent.environment_digest, _result(graded)), on_finished)
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    graded: Graded
+    environment_digest: str
+    result: Snapshot | None
+
+
+async def _grade(lease: Lease, spec: Spec, submitted: dict[str, bytes], lent: Lender) -> Graded:
+    return await lease.hold(engine.grade(spec, submitted, lent))
+
+
+def _result(graded: Graded) -> Snapshot | None:
+    """The executed notebooks, stored before any row names them."""
+    contents = {notebook.path: notebook.content for notebook in graded.notebooks if notebook.content is not None}
+    return storage.snapshot_of(contents) if contents else None
+
+
+def _finish(lease: Lease, row: Autograding, outcome: _Outcome, on_finished: OnFinished | None) -> bool:
+    """Stores everything, or nothing if the lease was lost meanwhile."""
+    graded = outcome.graded
+    try:
+        with transaction.atomic():
+            Autograding.objects.filter(submission=row.submission_id, current=True).update(current=False)
+            lease.end(
+                Autograding.State.FAILED if graded.failures else Autograding.State.FINISHED,
+                current=True,
+                finished_at=timezone.now(),
+                environment_digest=outcome.environment_digest,
+                engine_version=engine.ENGINE_VERSION,
+                result=outcome.result,
+                failures=[failure.as_json() for failure in graded.failures],
+                notes=[{**note, "notebook": book.name} for book in graded.notebooks for note in book.notes],
+                log=graded.log,
+            )
+            _store_scores(row, graded)
+            after = states.after_grading(
+                failed=bool(graded.failures), flags=(cell.needs_manual_grade for cell in graded.cells if cell.graded)
+            )
+            Submission.objects.filter(pk=row.submission_id).update(state=after)
+            row.refresh_from_db()
+            if on_finished is not None:
+                on_finished(row)
+    except LeaseLost:
+        return False
+    return True
+
+
+def _store_scores(row: Autograding, graded: Graded) -> None:
+    known = {
+        (cell.notebook.name, cell.grade_id): cell
+        for cell in GradeCell.objects.filter(notebook__release=row.release_id).select_related("notebook")
+    }
+    CellScore.objects.bulk_create(
+        CellScore(
+            autograding=row,
+            cell=known[cell.notebook, cell.grade_id],
+            auto_score=None if cell.auto_score is None else cells.points(cell.auto_score),
+            needs_manual_grade=cell.needs_manual_grade,
+            auto_comment=cell.auto_comment or "",
+            failed_tests=cell.failed_tests,
+        )
+        for cell in graded.cells
+        if (cell.notebook, cell.grade_id) in known
+    )
+
+
+def _give_back(lease: Lease, row: Autograding, on_finished: OnFinished | None) -> None:
+    """Queues a run again whose sandbox was lost; after `MOST_TRIES` it fails with a reason."""
+    try:
+        if row.tries >= states.MOST_TRIES:
+            _finish(lease, row, _Outcome(_given_up(row), "", None), on_finished)
+        else:
+            lease.end(Autograding.State.QUEUED, queued_at=timezone.now())
+            Submission.objects.filter(pk=row.submission_id).update(state=Submission.State.QUEUED)
+    except LeaseLost:
+        return
+
+
+def _given_up(row: Autograding) -> Graded:
+    """What is known of a submission that was never graded to its end: every scored cell is for a person to look at."""
+    found = GradeCell.objects.filter(notebook__release=row.release_id).select_related("notebook")
+    scored = tuple(
+        engine.CellResult(cell.notebook.name, cell.grade_id, graded=True, needs_manual_grade=True)
+        for cell in found
+        if cell.kind != GradeCell.Kind.ANSWER
+    )
+    return Graded(scored, (), (Failure("gave_up"),))
+
+
+def sweep(*, on_finished: OnFinished | None = None) -> list[int]:
+    """Takes back what killed workers held, and returns the queued rows that a worker should be woken for."""
+    now = timezone.now()
+    expired = Autograding.objects.filter(state=Autograding.State.RUNNING, lease_until__lt=now)
+    for row in expired.select_related("submission"):
+        lease = Lease(Autograding, row.pk, uuid.uuid4().hex, Autograding.State.RUNNING)
+        if lease.take(Q(state=Autograding.State.RUNNING, lease_until__lt=now)):
+            _give_back(lease, row, on_finished)
+    waiting = Autograding.objects.filter(state=Autograding.State.QUEUED, queued_at__lt=now - states.FORGOTTEN)
+    return list(waiting.order_by("queued_at").values_list("pk", flat=True))

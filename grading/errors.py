@@ -1,0 +1,70 @@
+"""What can go wrong in grading, each with what to do next.
+
+    GradingError
+    ├── NotPublishable     the release has problems, was not checked, or is published already
+    ├── NotCollectable     a submission cannot be taken
+    │   ├── AttemptsUsedUp
+    │   └── NothingHandedIn
+    ├── NotReviewable      a mark, a comment or a move that this submission does not allow
+    │   └── OutOfRange     a score below zero, or above the cell's maximum
+    └── GraderUnavailable  no sandbox could be had, or it was lost: the same work is tried again
+
+A bad notebook is no error: it is a problem of a release or a failure of a submission (`grading.explain`).
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+
+class GradingError(Exception):
+    """Base of the tree. `str()` is for operators, `user_message` for people, `retryable` for machines."""
+
+    retryable: ClassVar[bool] = False
+    user_message: str | Promise = _("That did not work. Try again; if it happens again, tell your administrator.")
+
+
+class NotPublishable(GradingError):
+    """This release cannot be published now."""
+
+    user_message: str | Promise = _("This version cannot be published yet. Look at its report for what is missing.")
+
+
+class NotCollectable(GradingError):
+    """This work cannot be taken."""
+
+    user_message: str | Promise = _("Your work could not be handed in. Reload the page and try again.")
+
+
+class AttemptsUsedUp(NotCollectable):
+    """The assignment allows no further attempt."""
+
+    user_message: str | Promise = _("You have used all attempts at this assignment. Ask your teacher for another one.")
+
+
+class NothingHandedIn(NotCollectable):
+    """There are no files, or nobody handed them in."""
+
+    user_message: str | Promise = _("There is nothing to hand in: the workspace is empty. Open the assignment first.")
+
+
+class NotReviewable(GradingError):
+    """The submission is in a state in which this cannot be done."""
+
+    user_message: str | Promise = _("This submission has just changed. Reload the page and try again.")
+
+
+class OutOfRange(NotReviewable):
+    """A score that the cell does not allow."""
+
+    user_message: str | Promise = _("A score lies between zero and the points of its cell. Use extra credit for more.")
+
+
+class GraderUnavailable(GradingError):
+    """No sandbox could be had, or it disappeared. Nothing was decided; the submission waits for its next turn."""
+
+    retryable = True
+    user_message: str | Promise = _("Grading has to wait for a free place. It goes on by itself.")

@@ -1,0 +1,109 @@
+"""Codes of problems and failures to sentences for people: what is wrong, and what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.utils.functional import Promise
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
+#: What a teacher reads in a release's report.
+PROBLEMS: Mapping[str, Promise] = {
+    "no_notebooks": _("There is no notebook among the files. Upload at least one .ipynb file, not inside a folder."),
+    "notebook_in_folder": _("A notebook inside a folder is neither released nor graded. Move it out of the folder."),
+    "empty": _("The file is empty. Upload it again."),
+    "not_utf8": _("The file is not a text file in UTF-8. Save it again in Jupyter and upload it."),
+    "not_json": _("The file is not a notebook: it is not valid JSON. Save it again in Jupyter and upload it."),
+    "not_a_notebook": _("The file is not a notebook: it has no list of cells. Save it again in Jupyter and upload it."),
+    "nbformat_old": _("The notebook format %(version)s is too old. Open it in Jupyter, save it, and upload it again."),
+    "nbformat_new": _(
+        "The notebook format %(version)s is newer than this site knows (%(newest)s). Save it in format %(newest)s."
+    ),
+    "bad_header": _("The course's header or footer notebook cannot be used: %(message)s"),
+    "no_kernelspec": _("The notebook names no kernel. It runs with Python 3."),
+    "other_language": _("The notebook is for %(language)s, and this site runs Python. Choose a Python kernel."),
+    "no_cells": _("The notebook has no cells."),
+    "nothing_graded": _("The notebook has no cell with points. It is released, and nothing in it is scored."),
+    "duplicate_grade_id": _("The id is used already in cell %(first)s. Give one of the two cells another id."),
+    "no_grade_id": _("The cell is marked for grading and has no id. Give it one."),
+    "no_points": _("The cell is marked for grading and has no points. Give it points; 0 is allowed."),
+    "schema_old": _(
+        "The cell's nbgrader metadata has version %(version)s, and version %(wanted)s is needed. "
+        "Run “nbgrader update” on the notebook and upload it again."
+    ),
+    "schema_new": _(
+        "The cell's nbgrader metadata has version %(version)s, which is newer than this site knows (%(wanted)s). "
+        "Create the notebook with an older nbgrader, or ask your administrator to update."
+    ),
+    "bad_metadata": _("The cell's nbgrader metadata is not valid: %(message)s"),
+    "bad_region": _("The markers in this cell do not fit: %(message)s"),
+    "autotest_failed": _("The tests could not be written, because the solution did not run: %(message)s"),
+    "cannot_convert": _("nbgrader cannot make the student's version: %(message)s"),
+}
+
+#: What a student and a TA read about a notebook that could not be graded to its end.
+FAILURES: Mapping[str, Promise] = {
+    "no_notebook": _(
+        "None of the assignment's notebooks was handed in (%(wanted)s). Rename yours, or download the assignment again, "
+        "and hand it in once more."
+    ),
+    "empty": _("The notebook file is empty. Open it, save it, and hand it in again."),
+    "not_utf8": _("The notebook file is damaged: it is no text. Open it in Jupyter, save it, and hand it in again."),
+    "not_json": _(
+        "The notebook file is damaged: it is not valid JSON. Restore an earlier version and hand it in again."
+    ),
+    "not_a_notebook": _("The file is not a notebook. Download the assignment again and put your answers there."),
+    "nbformat_old": _("The notebook's format is too old. Open it in Jupyter, save it, and hand it in again."),
+    "nbformat_new": _("The notebook's format is too new for this site. Save it in format %(newest)s."),
+    "metadata_version": _(
+        "A graded cell was copied, or its hidden settings were lost. Remove the copy, or restore the cell, and hand in "
+        "again."
+    ),
+    "metadata": _("The hidden settings of a graded cell were changed. Restore the notebook and hand it in again."),
+    "cells_changed": _(
+        "A graded cell is no longer what it was. Restore the notebook, put your answers back, hand in again."
+    ),
+    "broken_notebook": _("The notebook cannot be read. Restore an earlier version and hand it in again."),
+    "too_long": _(
+        "The notebook ran longer than the %(seconds)s seconds it may take, and was stopped. Look for endless loops."
+    ),
+    "too_much_output": _(
+        "The notebook printed more than it may (%(limit)s bytes), and was stopped. Print less and try again."
+    ),
+    "unresponsive": _("A cell could not be stopped after its time was up. Look for code that ignores interrupts."),
+    "unreadable_output": _("A cell's output could not be read. Remove unusual output and try again."),
+    "points_exceeded": _("A test gave more points than it has. This is for your teacher to look at."),
+    "kernel_died": _("The kernel stopped while a cell was running, so the notebook was not run to its end."),
+    "kernel_exited": _("The code ended the kernel (as os._exit does), so the notebook was not run to its end."),
+    "kernel_killed": _("The code was stopped by the system, so the notebook was not run to its end."),
+    "kernel_out_of_memory": _(
+        "The notebook needed more memory than it may use, and was stopped. Use less data at a time."
+    ),
+    "kernel_deadline": _("The notebook ran longer than it may, and was stopped. Look for endless loops."),
+    "kernel_disk_full": _("The notebook wrote more files than it may, and was stopped. Write less to disk."),
+    "gave_up": _("Grading was interrupted several times. Your teacher can start it again."),
+}
+
+#: What a TA reads about changes that were made before grading.
+NOTES: Mapping[str, Promise] = {
+    "copy_ignored": _("Cell %(cell)s is a copy of a graded cell and was treated as plain code."),
+    "skip_tag_removed": _("Cell %(cell)s carried a tag that would have kept it from running. It was run."),
+}
+
+UNKNOWN = _("Something went wrong that has no name yet. Tell your administrator: %(code)s")
+
+
+def explain(texts: Mapping[str, Promise], row: Mapping[str, Any]) -> str:
+    """The sentence for a stored problem, failure or note, in the reader's language."""
+    params = {key: _shown(value) for key, value in {**row, **row.get("params", {})}.items()}
+    text = str(texts.get(str(row.get("code")), UNKNOWN))
+    return text % {"code": "", "cell": "", **params}
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        # Translators: separates file names in a list.
+        return gettext(", ").join(map(str, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
