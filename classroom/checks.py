@@ -59,7 +59,7 @@ def check_places(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Iter
     if length > MOST_RUN_DIR_BYTES:
         yield Error(
             f"RUN_DIR is {length} bytes long; Unix sockets below it allow {MOST_RUN_DIR_BYTES}.",
-            hint="Set PUPITRE_RUN to a short path on a local file system, for example /run/pupitre.",
+            hint="Set RUN_DIR to a short path on a local file system, for example /run/pupitre.",
             id="pupitre.E010",
         )
     if settings.DATA_DIR.exists() and not os.access(settings.DATA_DIR, os.W_OK):

@@ -28,6 +28,14 @@ def flag(name: str, default: bool = False) -> bool:
     raise ImproperlyConfigured(f"{name} is {value!r}. Set it to 1 or 0.")
 
 
+def number(name: str, default: int) -> int:
+    """The variable's value as a whole number, not negative. Raises ImproperlyConfigured for anything else."""
+    value = os.environ.get(name, "").strip() or str(default)
+    if not value.isdecimal():
+        raise ImproperlyConfigured(f"{name} is {value!r}. Set it to a whole number.")
+    return int(value)
+
+
 def words(name: str, default: str = "") -> list[str]:
     """The variable's comma-separated words."""
     return [word.strip() for word in os.environ.get(name, default).split(",") if word.strip()]

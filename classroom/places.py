@@ -35,7 +35,7 @@ def data_dir() -> Path:
 
 
 def environments_dir() -> Path:
-    """The Python environments, shared by every clone: `PUPITRE_ENVIRONMENTS`, else `home()`/envs."""
-    if chosen := os.environ.get("PUPITRE_ENVIRONMENTS"):
+    """The Python environments, shared by every clone: `ENVIRONMENTS_DIR`, else `home()`/envs."""
+    if chosen := os.environ.get("ENVIRONMENTS_DIR"):
         return Path(chosen).absolute()
     return home() / "envs"

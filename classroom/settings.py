@@ -16,11 +16,11 @@ from classroom import logs, places
 BASE_DIR = Path(__file__).resolve().parent.parent
 DATA_DIR = places.data_dir()
 # Unix socket paths end at 107 bytes (unix(7)), so the folder for them may be moved to a short path.
-RUN_DIR = Path(env.text("PUPITRE_RUN", str(DATA_DIR / "run")))
+RUN_DIR = Path(env.text("RUN_DIR", str(DATA_DIR / "run")))
 
 DEBUG = env.flag("PUPITRE_DEBUG")
 SECRET_KEY = env.text("SECRET_KEY") or env.secret_file(DATA_DIR / "secrets", "django")
-MASTER_KEY = env.text("PUPITRE_MASTER_KEY") or env.secret_file(DATA_DIR / "secrets", "master")
+MASTER_KEY = env.text("MASTER_KEY") or env.secret_file(DATA_DIR / "secrets", "master")
 MASTER_KEY_VERSION = 1
 
 # --- origins: pages on one, each notebook on a host of its own below NOTEBOOK_DOMAIN
@@ -159,7 +159,7 @@ MAILERS: dict[str, Any] = {
         "BACKEND": "django.core.mail.backends.smtp.EmailBackend",
         "OPTIONS": {
             "host": _EMAIL_HOST,
-            "port": int(env.text("EMAIL_PORT", "587")),
+            "port": env.number("EMAIL_PORT", 587),
             "username": env.text("EMAIL_HOST_USER"),
             "password": env.text("EMAIL_HOST_PASSWORD"),
             "use_tls": env.flag("EMAIL_USE_TLS", default=True),
@@ -179,8 +179,8 @@ DEFAULT_FROM_EMAIL = env.text("DEFAULT_FROM_EMAIL", "pupitre@localhost")
 RUNTIME_PROVIDER = env.text("RUNTIME_PROVIDER", "runtimes.sandboxes.provider.LocalProvider")
 ENVIRONMENTS_DIR = places.environments_dir()
 KERNEL_ENVIRONMENT = env.text("KERNEL_ENVIRONMENT")
-SANDBOX_UID = int(env.text("SANDBOX_UID", "4242"))
-RUNTIMES_MOST = int(env.text("RUNTIMES_MOST", "0"))
+SANDBOX_UID = env.number("SANDBOX_UID", 4242)
+RUNTIMES_MOST = env.number("RUNTIMES_MOST", 0)
 DRIVE_BACKEND = env.text("DRIVE_BACKEND", "classroom.google.drive.FolderDrive")
 DRIVE_DIR = Path(env.text("DRIVE_DIR", str(DATA_DIR / "drive")))
 UPLOAD_MOST_FILES = 2000
@@ -201,7 +201,7 @@ else:
     }
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True
-CELERY_WORKER_CONCURRENCY = int(env.text("WORKERS", "2"))
+CELERY_WORKER_CONCURRENCY = env.number("WORKERS", 2)
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 # A worker that dies leaves its message to the next one; every task is safe to repeat.
 CELERY_TASK_REJECT_ON_WORKER_LOST = True

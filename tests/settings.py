@@ -10,8 +10,8 @@ if not os.environ.get("DATA_DIR"):
     Path(os.environ["DATA_DIR"]).chmod(0o755)
 os.environ.setdefault("LOG_LEVEL", "WARNING")
 
-from classroom.settings import *  # noqa: E402, F403
-from classroom.settings import STORAGES  # noqa: E402
+from classroom.settings import *  # noqa: F403
+from classroom.settings import STORAGES
 
 # A slow hash is for passwords that are kept.
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

@@ -158,7 +158,7 @@ def test_the_wrong_kernel_setting_is_named(monkeypatch: pytest.MonkeyPatch, open
     script(open_folder / "bwrap", "exit 1")
     monkeypatch.setenv("PATH", f"{open_folder}:{TOOLS}")
     monkeypatch.setattr(host, "_remedy", lambda: "'sysctl -w kernel.unprivileged_userns_clone=1'")
-    with pytest.raises(NoUserNamespaces, match="kernel.unprivileged_userns_clone=1"):
+    with pytest.raises(NoUserNamespaces, match=r"kernel\.unprivileged_userns_clone=1"):
         host.check_user_namespaces()
 
 
@@ -192,7 +192,7 @@ def test_two_clones_never_share_a_database():
 
 
 def test_data_and_environments_lie_outside_the_clone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    for name in ("DATA_DIR", "PUPITRE_HOME", "PUPITRE_ENVIRONMENTS"):
+    for name in ("DATA_DIR", "PUPITRE_HOME", "ENVIRONMENTS_DIR"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
@@ -202,7 +202,7 @@ def test_data_and_environments_lie_outside_the_clone(monkeypatch: pytest.MonkeyP
 
 
 def test_an_environment_is_named_by_its_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("PUPITRE_ENVIRONMENTS", str(tmp_path))
+    monkeypatch.setenv("ENVIRONMENTS_DIR", str(tmp_path))
     monkeypatch.setattr(environment, "REQUIREMENTS", tmp_path)
     made: list[Path] = []
 
@@ -242,7 +242,7 @@ def test_no_kernel_package_is_in_the_sites_environment():
 def _versions(name: str) -> dict[str, str]:
     lines = (CHECKOUT / "requirements" / f"{name}.txt").read_text().splitlines()
     pairs = (line.split(" ")[0].split("==") for line in lines if line[:1].isalpha())
-    return {package: version for package, version in pairs}
+    return dict(pairs)
 
 
 def _free_port() -> int:

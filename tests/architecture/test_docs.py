@@ -1,0 +1,50 @@
+"""What an administrator must know is written down."""
+
+from __future__ import annotations
+
+import re
+
+from classroom.places import CHECKOUT
+
+DOCUMENTED = re.compile(r"`([A-Z][A-Z0-9_]+)`")
+READ = re.compile(r"""(?:env\.\w+|environ\.get|environ)[(\[]\s*["']([A-Z][A-Z0-9_]+)["']""")
+# Set by others, not for us: who starts a service, or where a user keeps data.
+NOT_OURS = {"XDG_DATA_HOME", "DJANGO_SETTINGS_MODULE", "PATH", "HOME", "LISTEN_FDS"}
+# Words in the table that are values.
+VALUES = {"DEBUG", "INFO", "WARNING", "ERROR"}
+
+
+def variables_read() -> dict[str, str]:
+    """Each environment variable that the product reads, and a file that reads it."""
+    found: dict[str, str] = {}
+    for folder in ("classroom", "grading", "runtimes"):
+        for path in sorted((CHECKOUT / folder).rglob("*.py")):
+            if "agent" in path.parts:
+                continue  # runs inside a runtime, whose environment the provider makes
+            for name in READ.findall(path.read_text()):
+                found.setdefault(name, str(path.relative_to(CHECKOUT)))
+    return {name: path for name, path in found.items() if name not in NOT_OURS}
+
+
+def documented() -> set[str]:
+    text = (CHECKOUT / "docs" / "settings.md").read_text()
+    rows = [line for line in text.splitlines() if line.startswith("| `")]
+    return {name for row in rows for name in DOCUMENTED.findall(row.split("|")[1])} - VALUES
+
+
+def test_every_setting_is_documented():
+    undocumented = {name: path for name, path in variables_read().items() if name not in documented()}
+    assert not undocumented
+
+
+def test_no_setting_is_documented_that_nothing_reads():
+    assert documented() <= variables_read().keys()
+
+
+def test_every_direct_dependency_has_its_reason():
+    text = (CHECKOUT / "docs" / "dependencies.md").read_text()
+    for source in sorted((CHECKOUT / "requirements").glob("*.in")):
+        for line in source.read_text().splitlines():
+            name = re.match(r"[\w-]+", line)
+            if name and not line.startswith(("-", "#")):
+                assert re.search(rf"^\| `{name[0]}` \| \S+", text, re.M), f"{name[0]} ({source.name})"
