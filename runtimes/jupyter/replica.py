@@ -76,12 +76,15 @@ class Replica:
         return replica
 
     async def close(self) -> None:
-        """Writes what is pending and stops following."""
+        """Writes what is pending and stops following. Safe to repeat."""
+        tasks, self._tasks = self._tasks, []
+        if not tasks:
+            return
         with suppress(DocumentGone):
             await self.settle()
-        for task in self._tasks:
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         self.doc.unobserve(self._subscription)
 
     def listen(self, listener: Listener) -> None:
