@@ -1,1 +1,1 @@
-"""People, courses, assignments and every page. Imports nothing: set-up reads `classroom.places` before Django is there."""
+"""People, courses, assignments and every page. Imports nothing: set-up reads `places` before Django is there."""

@@ -10,22 +10,20 @@ from pathlib import Path
 
 from deploy.local.errors import InstallFailed, MissingPackages
 
-# package -> a file or command that tells that it is there, on any distribution
+# package -> a file or command that tells that it is there
 DEMO = {
     "bubblewrap": "bwrap",
     "slirp4netns": "slirp4netns",
-    "libseccomp2": "libseccomp.so.2",
-    "fonts-dejavu-core": "/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf",
 }
 TEST = {
     "chromium": "chromium",
+    "fonts-dejavu-core": "/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf",
     "postgresql": "/usr/lib/postgresql",
     "redis-server": "redis-server",
     "gettext": "msgfmt",
     "git": "git",
 }
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-LIBRARY_FOLDERS = ("/lib", "/usr/lib", "/lib64", "/usr/lib64")
 
 
 def _present(package: str, sign: str) -> bool:
@@ -35,8 +33,6 @@ def _present(package: str, sign: str) -> bool:
         return bool(shutil.which("initdb")) or any(Path(sign).glob("*/bin/initdb"))
     if sign.startswith("/"):
         return Path(sign).exists()
-    if ".so" in sign:
-        return any(any(Path(folder).glob(f"**/{sign}")) for folder in LIBRARY_FOLDERS if Path(folder).is_dir())
     return shutil.which(sign) is not None
 
 
