@@ -70,33 +70,10 @@ def _postgres(folder: Path, password: str, identity: dict[str, Any]) -> Iterator
     secret.write_text(password)
     secret.chmod(0o644)  # its folder is closed to everyone else
     port = free_port()
-    initialise: list[str | Path] = [
-        "-D",
-        data,
-        "-U",
-        "pupitre",
-        "-A",
-        "scram-sha-256",
-        "--pwfile",
-        secret,
-        "-E",
-        "UTF8",
-        "--no-sync",
-    ]
-    _do([_binary("initdb"), *initialise, "--locale=C.UTF-8"], folder, identity)
+    words = f"-D {data} -U pupitre -A scram-sha-256 --pwfile {secret} -E UTF8 --locale=C.UTF-8 --no-sync"
+    _do([_binary("initdb"), *words.split()], folder, identity)
     options = [word for name, value in POSTGRES_OPTIONS.items() for word in ("-c", f"{name}={value}")]
-    command: list[str | Path] = [
-        _binary("postgres"),
-        "-D",
-        data,
-        "-p",
-        str(port),
-        "-k",
-        folder,
-        "-h",
-        "127.0.0.1",
-        *options,
-    ]
+    command = [_binary("postgres"), *f"-D {data} -p {port} -k {folder} -h 127.0.0.1".split(), *options]
     address = ["-h", "127.0.0.1", "-p", str(port), "-U", "pupitre"]
     with _running(command, folder, identity, stop=signal.SIGINT) as alive:
         _await(lambda: _succeeds([_binary("pg_isready"), "-q", *address]), alive, folder)

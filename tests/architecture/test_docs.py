@@ -47,4 +47,4 @@ def test_every_direct_dependency_has_its_reason():
         for line in source.read_text().splitlines():
             name = re.match(r"[\w-]+", line)
             if name and not line.startswith(("-", "#")):
-                assert re.search(rf"^\| `{name[0]}` \| \S+", text, re.M), f"{name[0]} ({source.name})"
+                assert re.search(rf"^\| `{name[0]}` \| \S+", text, re.MULTILINE), f"{name[0]} ({source.name})"

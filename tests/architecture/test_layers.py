@@ -70,8 +70,7 @@ def test_what_runs_inside_a_runtime_imports_only_the_standard_library_pyzmq_and_
         (path.name, name)
         for path in python_files("runtimes/agent")
         for name in imported(path)
-        if name.split(".")[0] not in allowed
-        or (name.startswith("runtimes") and not name.startswith("runtimes.agent"))
+        if name.split(".")[0] not in allowed or (name.startswith("runtimes") and not name.startswith("runtimes.agent"))
     }
     assert not strangers
 

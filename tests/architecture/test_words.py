@@ -25,6 +25,8 @@ TRANSLATED = re.compile(
 READ_OUT = {"alt", "title", "placeholder", "aria-label", "aria-description", "summary"}
 # Marks, names and figures that are the same in every language.
 SAME_EVERYWHERE = re.compile(r"^(?:[\W\d_]|&\w+;|Pupitre|Jupyter|Google|CSV|SHA-256|CPU|GPU|JSON)*$")
+# A block that stands inside a tag.
+ATTRIBUTES = re.compile(r'^(?:[\w-]+="[^"]*"\s*)+$')
 LOCALE = CHECKOUT / "locale" / "fr" / "LC_MESSAGES"
 
 
@@ -67,7 +69,11 @@ class Text(HTMLParser):
 def untranslated_in(template: str) -> list[str]:
     reader = Text()
     reader.feed(TRANSLATED.sub("", template))
-    return [text.strip() for text in reader.found if not SAME_EVERYWHERE.match(text.strip())]
+    return [
+        text.strip()
+        for text in reader.found
+        if not SAME_EVERYWHERE.match(text.strip()) and not ATTRIBUTES.match(text.strip())
+    ]
 
 
 def test_no_template_shows_untranslated_words():
@@ -77,14 +83,18 @@ def test_no_template_shows_untranslated_words():
 
 def test_untranslated_words_in_a_template_are_noticed():
     assert untranslated_in('<p>{% translate "Hello" %} you</p><img alt="a cat">') == ["you", "a cat"]
-    assert untranslated_in("<p>{% blocktranslate %}Hello {{ you }}{% endblocktranslate %} · 12 <code>x</code></p>") == []
+    assert (
+        untranslated_in("<p>{% blocktranslate %}Hello {{ you }}{% endblocktranslate %} · 12 <code>x</code></p>") == []
+    )
 
 
 def plain_text(node: ast.expr) -> bool:
     """True for a string literal with letters, also an f-string, that no gettext function is around."""
     if isinstance(node, ast.JoinedStr):
         return any(plain_text(part) for part in node.values)
-    return isinstance(node, ast.Constant) and isinstance(node.value, str) and bool(re.search(r"[A-Za-z]{2}", node.value))
+    return (
+        isinstance(node, ast.Constant) and isinstance(node.value, str) and bool(re.search(r"[A-Za-z]{2}", node.value))
+    )
 
 
 def untranslated_python(tree: ast.AST) -> Iterator[int]:
@@ -97,7 +107,11 @@ def untranslated_python(tree: ast.AST) -> Iterator[int]:
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             names = {target.id for target in targets if isinstance(target, ast.Name)}
             names |= {target.attr for target in targets if isinstance(target, ast.Attribute)}
-            if names & {"user_message", "verbose_name", "verbose_name_plural"} and node.value and plain_text(node.value):
+            if (
+                names & {"user_message", "verbose_name", "verbose_name_plural"}
+                and node.value
+                and plain_text(node.value)
+            ):
                 yield node.lineno
 
 
@@ -122,7 +136,12 @@ def test_no_code_shows_untranslated_words():
 
 @pytest.mark.parametrize(
     "code",
-    ['CharField(label="Name")', 'user_message = "Try again."', 'messages.error(request, f"No {x} here")', 'raise ValidationError("no")'],
+    [
+        'CharField(label="Name")',
+        'user_message = "Try again."',
+        'messages.error(request, f"No {x} here")',
+        'raise ValidationError("no")',
+    ],
 )
 def test_untranslated_words_in_code_are_noticed(code: str):
     assert list(untranslated_python(ast.parse(code))) == [1]
@@ -153,4 +172,6 @@ def test_french_keeps_every_placeholder():
                 wanted = {mark for text in _strings(message.id) for mark in placeholder.findall(text)}
                 given = {mark for text in _strings(message.string) for mark in placeholder.findall(text)}
                 assert given <= wanted, (message.id, message.string)
-                assert _strings(message.id)[-1] == "" or set(placeholder.findall(_strings(message.id)[0])) <= given | set()
+                assert (
+                    _strings(message.id)[-1] == "" or set(placeholder.findall(_strings(message.id)[0])) <= given | set()
+                )
