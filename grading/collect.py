@@ -16,7 +16,7 @@ from grading.scoring import lateness
 from runtimes.models import Snapshot
 
 if TYPE_CHECKING:
-    from classroom.people.models import User
+    from django.contrib.auth.models import AbstractUser as Person
 
 _RACES = 20
 
@@ -26,7 +26,7 @@ def collect(
     line_item: LineItem,
     release: Release,
     snapshot: Snapshot,
-    authors: Iterable[User],
+    authors: Iterable[Person],
     received_at: datetime,
     due_at: datetime | None,
     request_key: str,
@@ -66,7 +66,7 @@ def collect(
     raise AssertionError("unreachable")
 
 
-def _insert(submission: Submission, people: list[User]) -> None:
+def _insert(submission: Submission, people: list[Person]) -> None:
     if not submission.line_item.graded:
         submission.state = Submission.State.GRADED
     submission.save(force_insert=True)

@@ -6,7 +6,8 @@
     │   ├── AttemptsUsedUp
     │   └── NothingHandedIn
     ├── NotReviewable      a mark, a comment or a move that this submission does not allow
-    │   └── OutOfRange     a score below zero, or above the cell's maximum
+    │   ├── OutOfRange     a score below zero, or above the cell's maximum
+    │   └── Unfinished         cells still wait for a score
     └── GraderUnavailable  no sandbox could be had, or it was lost: the same work is tried again
 
 A bad notebook is no error: it is a problem of a release or a failure of a submission (`grading.explain`).
@@ -18,6 +19,7 @@ from typing import ClassVar
 
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
 
 
 class GradingError(Exception):
@@ -61,6 +63,19 @@ class OutOfRange(NotReviewable):
     """A score that the cell does not allow."""
 
     user_message: str | Promise = _("A score lies between zero and the points of its cell. Use extra credit for more.")
+
+
+class Unfinished(NotReviewable):
+    """A review cannot be finished while cells wait for a score. `waiting` says how many."""
+
+    def __init__(self, waiting: int) -> None:
+        super().__init__(f"{waiting} cells")
+        self.waiting = waiting
+        self.user_message = ngettext(
+            "%(waiting)d cell still needs a score. Give it one, also if it is 0.",
+            "%(waiting)d cells still need a score. Give each one, also if it is 0.",
+            waiting,
+        ) % {"waiting": waiting}
 
 
 class GraderUnavailable(GradingError):

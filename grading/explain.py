@@ -46,8 +46,8 @@ PROBLEMS: Mapping[str, Promise] = {
 #: What a student and a TA read about a notebook that could not be graded to its end.
 FAILURES: Mapping[str, Promise] = {
     "no_notebook": _(
-        "None of the assignment's notebooks was handed in (%(wanted)s). Rename yours, or download the assignment again, "
-        "and hand it in once more."
+        "None of the assignment's notebooks was handed in (%(wanted)s). Rename yours, or download the assignment "
+        "again, and hand it in once more."
     ),
     "empty": _("The notebook file is empty. Open it, save it, and hand it in again."),
     "not_utf8": _("The notebook file is damaged: it is no text. Open it in Jupyter, save it, and hand it in again."),

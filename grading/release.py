@@ -19,7 +19,7 @@ from runtimes import storage
 from runtimes.models import Snapshot
 
 if TYPE_CHECKING:
-    from classroom.people.models import User
+    from django.contrib.auth.models import AbstractUser as Person
 
 __all__ = ["check", "draft", "publish", "requeue_checks"]
 
@@ -29,7 +29,7 @@ _NUMBER_RACES = 20
 def draft(
     line_item: LineItem,
     files: Mapping[str, bytes],
-    author: User | None,
+    author: Person | None,
     *,
     course_files: Mapping[str, bytes] | None = None,
     traits: Mapping[str, Mapping[str, Any]] | None = None,

@@ -23,6 +23,7 @@ from grading.engine.generate import generate
 from grading.engine.grade import grade
 from grading.engine.instantiate import instantiate
 from grading.engine.load import ENGINE_VERSION
+from grading.engine.redact import redact
 
 __all__ = [
     "ENGINE_VERSION",
@@ -46,4 +47,5 @@ __all__ = [
     "grade",
     "instantiate",
     "readable",
+    "redact",
 ]

@@ -110,7 +110,7 @@ class SandboxExecute(Execute):
             if self.task_poll_for_reply is not None:
                 self.task_poll_for_reply.cancel()
             return None
-        return super().process_message(msg, cell, cell_index)  # type: ignore[no-any-return]
+        return super().process_message(msg, cell, cell_index)
 
 
 def _size(value: Any) -> int:
