@@ -70,7 +70,9 @@ def _insert(submission: Submission, people: list[Person]) -> None:
     if not submission.line_item.graded:
         submission.state = Submission.State.GRADED
     submission.save(force_insert=True)
-    SubmissionAuthor.objects.bulk_create(SubmissionAuthor(submission=submission, user=person) for person in people)
+    SubmissionAuthor.objects.bulk_create(
+        SubmissionAuthor(submission=submission, user_id=person.pk) for person in people
+    )
     if submission.line_item.graded:
         enqueue(submission)
 

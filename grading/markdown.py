@@ -30,7 +30,7 @@ _PARSER = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrou
 def clean_markdown(
     text: str, attachments: Mapping[str, Any] | None = None, files: Mapping[str, bytes] | None = None
 ) -> SafeString:
-    """HTML of a Markdown cell or comment. Images come only from the cell's attachments and the notebook's neighbours."""
+    """HTML of a Markdown text. Images come only from the cell's attachments and the notebook's neighbours."""
     tokens = _PARSER.parse(text)
     for token in tokens:
         for child in token.children or ():

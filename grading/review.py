@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
-from django.db.models import F, OuterRef, QuerySet, Subquery
+from django.db.models import Case, F, IntegerField, OuterRef, Q, QuerySet, Subquery, When
 from django.utils import timezone
 
 from grading import states
@@ -50,13 +50,11 @@ def queue(line_item: LineItem, people: Any, *, every_attempt: bool = False) -> Q
     if not every_attempt:
         same = Submission.objects.filter(line_item=line_item, authors_key=OuterRef("authors_key"))
         found = found.filter(attempt=Subquery(same.order_by("-attempt").values("attempt")[:1]))
-    waiting = Submission.objects.filter(
-        pk=OuterRef("pk"), state__in=[Submission.State.TO_REVIEW, Submission.State.FAILED]
-    )
+    waits = Q(state__in=[Submission.State.TO_REVIEW, Submission.State.FAILED])
     return (
-        found.alias(waits=Subquery(waiting.values("pk")[:1]))
+        found.annotate(rank=Case(When(waits, then=0), default=1, output_field=IntegerField()))
         .distinct()
-        .order_by(F("waits").asc(nulls_last=True), "received_at", "pk")
+        .order_by("rank", "received_at", "pk")
     )
 
 
