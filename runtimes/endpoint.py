@@ -6,13 +6,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self
 
+from runtimes.agent import layout
+from runtimes.agent.layout import AGENT_PORT, CHANNELS, FIRST_KERNEL_PORT, MAX_KERNELS
 from runtimes.keys import Keys
 
-# In a pod every kernel has five fixed ports after the agent's; on a socket folder the same numbers become file names.
-AGENT_PORT = 52316
-FIRST_KERNEL_PORT = 52317
-CHANNELS = ("shell", "iopub", "stdin", "hb", "control")
-MAX_KERNELS = 16
+__all__ = ["AGENT_PORT", "CHANNELS", "FIRST_KERNEL_PORT", "MAX_KERNELS", "Endpoint"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,20 +37,10 @@ class Endpoint:
     @property
     def agent_url(self) -> str:
         """ZMQ address of the runtime's agent."""
-        return f"ipc://{self.host}/a" if self.transport == "ipc" else f"tcp://{self.host}:{AGENT_PORT}"
+        return layout.agent_url(self.transport, self.host)
 
     def kernel_info(self, index: int, keys: Keys, *, kernel_name: str = "python3") -> dict[str, Any]:
-        """Kernel `index` as the content of a Jupyter connection file (jupyter_client), with Curve keys."""
-        if not 0 <= index < MAX_KERNELS:
-            raise ValueError(f"kernel index {index} is not between 0 and {MAX_KERNELS - 1}")
-        first = FIRST_KERNEL_PORT + 5 * index if self.transport == "tcp" else 1
-        return {
-            **{f"{channel}_port": first + number for number, channel in enumerate(CHANNELS)},
-            "transport": self.transport,
-            "ip": f"{self.host}/k{index}" if self.transport == "ipc" else self.host,
-            "key": keys.hmac_key,
-            "signature_scheme": "hmac-sha256",
-            "kernel_name": kernel_name,
-            "curve_publickey": keys.curve_public,
-            "curve_secretkey": keys.curve_secret,
-        }
+        """Kernel `index` as the content of a Jupyter connection file (jupyter_client), with Curve keys.
+        Raises ValueError for an index out of range."""
+        connection = layout.kernel_connection(self.transport, self.host, index, asdict(keys))
+        return {**connection, "kernel_name": kernel_name}

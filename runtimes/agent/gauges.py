@@ -1,0 +1,68 @@
+"""What a runtime can read about its own use of memory: of its control group, v1 or v2, where it has one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Self
+
+# (in use, limit, events) in each version's folder, seen from inside a pod.
+_FILES = (
+    ("memory.current", "memory.max", "memory.events"),
+    ("memory/memory.usage_in_bytes", "memory/memory.limit_in_bytes", "memory/memory.oom_control"),
+)
+_NO_LIMIT = 1 << 60
+
+
+class Gauges:
+    """Reads descriptors that stay open: the files themselves cannot be seen from a local sandbox."""
+
+    def __init__(self, usage: int | None, events: int | None, limit_bytes: int | None) -> None:
+        self._usage = usage
+        self._events = events
+        self.limit_bytes = limit_bytes
+
+    @classmethod
+    def from_descriptors(cls, descriptors: Sequence[int], limit_bytes: int) -> Self:
+        """Two descriptors (usage, events) that the owner passed, or none where it has no control groups."""
+        if len(descriptors) < 2:
+            return cls(None, None, limit_bytes)
+        return cls(descriptors[0], descriptors[1], limit_bytes)
+
+    @classmethod
+    def of_own_group(cls, root: str = "/sys/fs/cgroup") -> Self:
+        """As a pod sees its own control group."""
+        for usage, limit, events in _FILES:
+            try:
+                text = Path(root, limit).read_text().strip()
+                opened = [os.open(f"{root}/{name}", os.O_RDONLY | os.O_CLOEXEC) for name in (usage, events)]
+            except OSError:
+                continue
+            bounded = text.isdigit() and int(text) < _NO_LIMIT
+            return cls(opened[0], opened[1], int(text) if bounded else None)
+        return cls(None, None, None)
+
+    def memory_bytes(self) -> int | None:
+        """Memory in use by everything in the runtime, or None if that cannot be known."""
+        if self._usage is None:
+            return None
+        text = _read(self._usage).strip()
+        return int(text) if text.isdigit() else None
+
+    def oom_kills(self) -> int:
+        """How often the kernel killed something of this runtime for want of memory (0 where it cannot be known)."""
+        if self._events is None:
+            return 0
+        for line in _read(self._events).splitlines():
+            name, _space, count = line.partition(" ")
+            if name == "oom_kill":
+                return int(count)
+        return 0
+
+
+def _read(descriptor: int) -> str:
+    try:
+        return os.pread(descriptor, 4096, 0).decode("ascii", "replace")
+    except OSError:
+        return ""

@@ -1,0 +1,119 @@
+"""A process that becomes an IPython kernel: forked from a warm one, or started as a program of its own.
+
+python -m agent.kernel ORDER_FILE READY_FD
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import site
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+from . import warm
+from .enclosure import HOME, TEMPORARY
+
+PRIVATE = TEMPORARY + "/."
+PATH = "/opt/py/bin:/usr/local/bin:/usr/bin:/bin"
+
+
+class _ModulesHidden:
+    """Stands for `sys` while IPythonKernel.__init__ lists every module's file for the debugger that is switched off:
+    the walk would copy thousands of pages that the kernel shares with its siblings."""
+
+    modules: Mapping[str, Any] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(sys, name)
+
+
+def become(order: Mapping[str, Any], ready: int) -> NoReturn:
+    """Runs the kernel of `order` (index, connection, env, cwd) and never returns; writes a byte to the descriptor
+    `ready` once its sockets exist: a client that connects earlier meets ZMQ's reconnect delay."""
+    prepare_environment(order)
+    private = Path(f"{PRIVATE}kernel-{order['index']}")
+    private.mkdir(mode=0o700, exist_ok=True)
+    connection_file = private / "connection.json"
+    connection_file.write_text(json.dumps({**order["connection"], "kernel_name": "python3"}))
+    (private / "security").mkdir(exist_ok=True)
+    # A student's own agent.py must not meet ours.
+    for name in [name for name in sys.modules if name.partition(".")[0] == "agent"]:
+        del sys.modules[name]
+    numpy = sys.modules.get("numpy")
+    if numpy is not None:
+        # Python reseeds `random` after a fork; numpy's global generator would be the same in every sandbox.
+        numpy.random.seed()
+    _serve(str(connection_file), ready)
+
+
+def prepare_environment(order: Mapping[str, Any]) -> None:
+    """A clean environment, nothing of whoever started us, and the working folder."""
+    os.environ.clear()
+    os.environ.update(base_environment(), **{str(name): str(value) for name, value in order["env"].items()})
+    folder = Path(HOME, order["cwd"]).resolve()
+    inside = folder.is_relative_to(HOME) and folder.is_dir()
+    os.chdir(folder if inside else HOME)
+    usual = [entry for entry in sys.path if entry and not entry.startswith("/opt/pupitre")]
+    user_site = f"{HOME}/.local/lib/python{sys.version_info.major}.{sys.version_info.minor}/site-packages"
+    # `%pip install` puts packages there where the network lets it.
+    site.ENABLE_USER_SITE, site.USER_BASE, site.USER_SITE = True, f"{HOME}/.local", user_site
+    sys.path[:] = ["", *usual, *([] if user_site in usual else [user_site])]
+
+
+def base_environment() -> dict[str, str]:
+    """Environment of everything that runs student code."""
+    return {
+        "HOME": HOME,
+        "USER": "student",
+        "LOGNAME": "student",
+        "PATH": f"{HOME}/.local/bin:{PATH}",
+        "LANG": "C.UTF-8",
+        "LC_ALL": "C.UTF-8",
+        "LD_LIBRARY_PATH": "/opt/py/lib",
+        "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+        "MPLCONFIGDIR": PRIVATE + "matplotlib",
+        "IPYTHONDIR": PRIVATE + "ipython",
+        "XDG_CACHE_HOME": PRIVATE + "cache",
+        "JUPYTER_NO_CONFIG": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        "TERM": "xterm-color",
+    }
+
+
+def _serve(connection_file: str, ready: int) -> NoReturn:
+    import ipykernel.ipkernel
+    from ipykernel.kernelapp import IPKernelApp
+    from ipykernel.zmqshell import ZMQInteractiveShell
+
+    sys.argv = ["ipykernel_launcher.py", "-f", connection_file]
+    application = IPKernelApp.instance()
+    application.connection_file = connection_file
+    ipykernel.ipkernel.sys = _ModulesHidden()
+    try:
+        application.initialize([])
+    finally:
+        ipykernel.ipkernel.sys = sys
+    shell = ZMQInteractiveShell.instance()
+    shell.parent = shell.kernel = application.kernel
+    os.write(ready, b"1")
+    os.close(ready)
+    application.start()
+    os._exit(0)
+
+
+def main(arguments: list[str]) -> None:
+    """A kernel in a fresh interpreter (the strict setting, and pods)."""
+    order_file = Path(arguments[0])
+    order = json.loads(order_file.read_text())
+    order_file.unlink()
+    os.environ.update(base_environment())
+    warm.build_application()
+    become(order, int(arguments[1]))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

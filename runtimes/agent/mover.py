@@ -1,0 +1,97 @@
+"""Files in and out of the runtime, on a second thread: a large push holds up no status and no interrupt."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any
+
+from .archive import ArchiveRefused, pack_files, unpack_files
+from .desk import Asker, Desk, Refused
+from .files import Bounds, Home
+
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOMEM})
+MAX_SKIPPED_TOLD = 1000
+Result = tuple[dict[str, Any], bytes]
+
+
+class Mover:
+    """One thread and the home folder that only it touches. Poll `fileno()`, then call `deliver`."""
+
+    def __init__(self, desk: Desk, root: str) -> None:
+        self._desk = desk
+        self._home = Home(root)
+        self._thread = ThreadPoolExecutor(1)
+        self._readable, self._wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._done: list[Callable[[], None]] = []
+
+    def fileno(self) -> int:
+        """Readable when something was moved."""
+        return self._readable
+
+    def deliver(self) -> None:
+        """Sends the answers of what was moved."""
+        with suppress(BlockingIOError):
+            os.read(self._readable, 4096)
+        while self._done:
+            self._done.pop(0)()
+
+    def push(self, asker: Asker, _header: dict[str, Any], payload: bytes) -> None:
+        """Writes the files of a tar."""
+
+        def move() -> Result:
+            self._home.write(unpack_files(payload))
+            return {}, b""
+
+        self._start(asker, move)
+
+    def pull(self, asker: Asker, header: dict[str, Any], _payload: bytes) -> None:
+        """Answers with what changed."""
+        bounds = Bounds(int(header["max_files"]), int(header["max_bytes"]), int(header["max_file_bytes"]))
+
+        def move() -> Result:
+            found = self._home.changes(bounds)
+            skipped = dict(list(found.skipped.items())[:MAX_SKIPPED_TOLD])
+            told = {"deleted": found.deleted, "skipped": skipped, "token": found.token, "more": found.more}
+            return told, pack_files(found.files)
+
+        self._start(asker, move)
+
+    def acknowledge(self, asker: Asker, header: dict[str, Any], _payload: bytes) -> None:
+        """The site has what an earlier pull told."""
+        token = str(header["token"])
+
+        def move() -> Result:
+            self._home.acknowledge(token)
+            return {}, b""
+
+        self._start(asker, move)
+
+    def _start(self, asker: Asker, move: Callable[[], Result]) -> None:
+        def run() -> None:
+            try:
+                header, payload = _refusing(move)
+            except Refused as refusal:
+                code, message = refusal.code, str(refusal)
+                self._done.append(lambda: self._desk.refuse(asker, code, message))
+            else:
+                self._done.append(lambda: self._desk.answer(asker, header, payload))
+            with suppress(BlockingIOError):
+                os.write(self._wake, b"1")
+
+        self._thread.submit(run)
+
+
+def _refusing(move: Callable[[], Result]) -> Result:
+    """The result of `move`. Raises Refused for whatever goes wrong: the asker must not wait for ever."""
+    try:
+        return move()
+    except ArchiveRefused as error:
+        raise Refused("unsafe-path", str(error)) from error
+    except OSError as error:
+        raise Refused("full" if error.errno in _NO_ROOM else "error", str(error)) from error
+    except Exception as error:
+        raise Refused("error", repr(error)) from error

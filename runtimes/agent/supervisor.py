@@ -1,0 +1,289 @@
+"""The agent of a runtime: starts, interrupts, restarts and reports kernels on a socket of its own, and moves files.
+
+What a kernel does is elsewhere, so that a busy kernel blocks nothing here. The same code runs in a local sandbox
+(kernels forked by pid 1) and in a pod (kernels started as programs).
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn
+
+import zmq
+
+from . import layout
+from .desk import Asker, Desk, Refused
+from .enclosure import HOME, SOCKETS
+from .gauges import Gauges
+from .kernels import Kernel, Kernels
+from .mover import Mover
+from .pulse import Pulse
+from .spawner import Exited, Failed, News, Spawner, Started
+
+TICK_MILLISECONDS = 1000
+
+
+class Supervisor:
+    """One event loop over the agent's socket, the spawner's news, and the kernels' pulse.
+
+    request: keys, transport, host, env (of every kernel), kernels (how many to start at once), watch_idle."""
+
+    def __init__(self, request: Mapping[str, Any], spawner: Spawner, gauges: Gauges) -> None:
+        self._keys: dict[str, str] = request["keys"]
+        self._transport, self._host = request["transport"], request.get("host", SOCKETS)
+        self._env: dict[str, str] = dict(request["env"])
+        self._first_kernels = int(request["kernels"])
+        self._spawner = spawner
+        self._gauges = gauges
+        self._oom_kills_told = 0
+        self._began = time.monotonic()
+        self._ready_told = False
+        self._kernels = Kernels()
+        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._desk = Desk(context, layout.agent_url(self._transport, self._host), self._keys)
+        self._mover = Mover(self._desk, HOME)
+        self._pulse = Pulse(context, self._keys) if request["watch_idle"] else None
+        self._poller = zmq.Poller()
+        self._verbs: dict[str, Callable[[Asker, dict[str, Any], bytes], dict[str, Any] | None]] = {
+            "status": self._status,
+            "start_kernel": self._start_kernel,
+            "interrupt": self._interrupt,
+            "restart_kernel": self._restart_kernel,
+            "stop_kernel": self._stop_kernel,
+            "watch": self._watch,
+            "push": self._mover.push,
+            "pull": self._mover.pull,
+            "acknowledge": self._mover.acknowledge,
+        }
+
+    def serve(self) -> NoReturn:
+        """Until there is nobody left to serve."""
+        for source in (self._desk.socket, self._spawner.fileno(), self._mover.fileno()):
+            self._poller.register(source, zmq.POLLIN)
+        for index, pid in self._spawner.running.items():
+            # A supervisor before this one started it: student code may have killed that.
+            self._kernels.add(Kernel(index, {}, "", state="idle", pid=pid))
+        if not self._spawner.running:
+            for index in range(self._first_kernels):
+                self._begin(self._kernels.add(Kernel(index, {}, "")))
+        self._tell_ready()
+        while True:
+            for source, _event in self._poller.poll(TICK_MILLISECONDS):
+                self._attend(source)
+
+    def _attend(self, source: Any) -> None:
+        if source is self._desk.socket:
+            self._hear()
+        elif source == self._mover.fileno():
+            self._mover.deliver()
+        elif source == self._spawner.fileno():
+            try:
+                news = self._spawner.news()
+            except (EOFError, OSError):
+                os._exit(0)
+            for item in news:
+                self._learn(item)
+        elif isinstance(source, int):
+            self._bound(source)
+        elif self._pulse is not None:
+            self._feel(self._pulse.feel(source))
+
+    def _hear(self) -> None:
+        question = self._desk.hear()
+        if question is None:
+            return
+        asker, header, payload = question
+        try:
+            answer = self._verbs[str(header["verb"])](asker, header, payload)
+        except Refused as refusal:
+            self._desk.refuse(asker, refusal.code, str(refusal))
+        except (KeyError, TypeError, ValueError) as error:
+            self._desk.refuse(asker, "bad-request", repr(error))
+        except OSError as error:
+            self._desk.refuse(asker, "error", str(error))
+        else:
+            if answer is not None:
+                self._desk.answer(asker, answer)
+
+    # --- verbs; None: the answer comes later
+
+    def _status(self, _asker: Asker, _header: dict[str, Any], _payload: bytes) -> dict[str, Any]:
+        disk = os.statvfs(HOME)
+        return {
+            "kernels": [kernel.describe() for kernel in self._kernels],
+            "memory_bytes": self._gauges.memory_bytes(),
+            "memory_limit_bytes": self._gauges.limit_bytes,
+            "oom_kills": self._gauges.oom_kills(),
+            "home_used_bytes": (disk.f_blocks - disk.f_bfree) * disk.f_frsize,
+            "home_total_bytes": disk.f_blocks * disk.f_frsize,
+            "idle_seconds": self._kernels.idle_seconds(self._began),
+            "uptime_seconds": time.monotonic() - self._began,
+        }
+
+    def _start_kernel(self, asker: Asker, header: dict[str, Any], _payload: bytes) -> dict[str, Any] | None:
+        index = _index(header)
+        kernel = self._kernels.get(index)
+        if kernel is not None and kernel.state in ("idle", "busy"):
+            return {"kernel": kernel.describe()}
+        if kernel is None or not kernel.lives:
+            restarts = kernel.restarts + 1 if kernel else 0
+            kernel = self._kernels.add(Kernel(index, dict(header["env"]), str(header["cwd"]), restarts=restarts))
+            self._begin(kernel)
+        elif kernel.state == "stopping":
+            kernel.restarting = True
+        kernel.waiting.append(asker)
+        return None
+
+    def _interrupt(self, _asker: Asker, header: dict[str, Any], _payload: bytes) -> dict[str, Any]:
+        kernel = self._kernels.get(_index(header))
+        if kernel is None or not kernel.pid:
+            raise Refused("unknown-kernel", "the kernel does not run")
+        self._spawner.signal(kernel.pid, signal.SIGINT, group=True)
+        return {"kernel": kernel.describe()}
+
+    def _restart_kernel(self, asker: Asker, header: dict[str, Any], _payload: bytes) -> None:
+        kernel = self._kernels.get(_index(header))
+        if kernel is None:
+            raise Refused("unknown-kernel", "the kernel was never started")
+        kernel.waiting.append(asker)
+        kernel.restarting = True
+        if kernel.lives:
+            self._kill(kernel)
+        else:
+            self._again(kernel)
+
+    def _stop_kernel(self, asker: Asker, header: dict[str, Any], _payload: bytes) -> dict[str, Any] | None:
+        kernel = self._kernels.get(_index(header))
+        if kernel is None or not kernel.lives:
+            self._kernels.forget(_index(header))
+            return {}
+        kernel.restarting = False
+        kernel.stop_asked.append(asker)
+        self._kill(kernel)
+        return None
+
+    def _watch(self, asker: Asker, header: dict[str, Any], _payload: bytes) -> dict[str, Any]:
+        self._desk.watch(asker)
+        for kernel in self._kernels if header["first"] else ():
+            self._desk.tell({"event": "kernel", "kernel": kernel.describe()}, only=asker)
+        return {}
+
+    # --- a kernel's life
+
+    def _begin(self, kernel: Kernel) -> None:
+        kernel.begin()
+        readable, writable = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        kernel.bound = readable
+        self._poller.register(readable, zmq.POLLIN)
+        connection = layout.kernel_connection(self._transport, self._host, kernel.index, self._keys)
+        order = {
+            "index": kernel.index,
+            "connection": connection,
+            "env": {**self._env, **kernel.env},
+            "cwd": kernel.cwd,
+        }
+        self._spawner.start(order, writable)
+
+    def _kill(self, kernel: Kernel) -> None:
+        kernel.state = "stopping"
+        # One that has no process yet is killed as soon as it has.
+        if kernel.pid:
+            self._spawner.signal(kernel.pid, signal.SIGKILL, group=True)
+
+    def _again(self, kernel: Kernel) -> None:
+        kernel.restarting = False
+        kernel.restarts += 1
+        self._begin(kernel)
+
+    def _learn(self, news: News) -> None:
+        if isinstance(news, Started):
+            kernel = self._kernels.get(news.index)
+            if kernel is not None:
+                kernel.pid = news.pid
+                if kernel.state == "stopping":
+                    self._kill(kernel)
+        elif isinstance(news, Failed):
+            kernel = self._kernels.get(news.index)
+            if kernel is not None:
+                self._ended(kernel, 1, news.message)
+        elif isinstance(news, Exited):
+            kernel = self._kernels.of_process(news.pid)
+            if kernel is not None:
+                self._ended(kernel, news.status, "")
+
+    def _ended(self, kernel: Kernel, status: int, message: str) -> None:
+        kills = self._gauges.oom_kills()
+        out_of_memory, self._oom_kills_told = kills > self._oom_kills_told, kills
+        was_starting = kernel.state == "starting"
+        self._forget_descriptor(kernel)
+        kernel.end(status, out_of_memory=out_of_memory)
+        self._tell(kernel)
+        if kernel.restarting:
+            self._again(kernel)
+            return
+        for asker in kernel.waiting:
+            self._desk.refuse(asker, "start-failed", message or f"the kernel ended with status {status}")
+        kernel.waiting.clear()
+        for asker in kernel.stop_asked:
+            self._desk.answer(asker, {})
+        if kernel.stop_asked:
+            self._kernels.forget(kernel.index)
+        if was_starting:
+            self._tell_ready()
+
+    def _bound(self, descriptor: int) -> None:
+        kernel = self._kernels.of_descriptor(descriptor)
+        if kernel is None:
+            self._poller.unregister(descriptor)
+            os.close(descriptor)
+            return
+        told = os.read(descriptor, 1)
+        self._forget_descriptor(kernel)
+        # Closed without a byte: it died on its way, which the spawner will tell.
+        if told and kernel.state == "starting":
+            kernel.state = "idle"
+            self._follow(kernel)
+            for asker in kernel.waiting:
+                self._desk.answer(asker, {"kernel": kernel.describe()})
+            kernel.waiting.clear()
+            self._tell(kernel)
+            self._tell_ready()
+
+    def _forget_descriptor(self, kernel: Kernel) -> None:
+        if kernel.bound >= 0:
+            self._poller.unregister(kernel.bound)
+            os.close(kernel.bound)
+            kernel.bound = -1
+
+    def _follow(self, kernel: Kernel) -> None:
+        if self._pulse is not None:
+            connection = layout.kernel_connection(self._transport, self._host, kernel.index, self._keys)
+            self._poller.register(self._pulse.follow(kernel.index, connection), zmq.POLLIN)
+
+    def _feel(self, pulse: tuple[int, str] | None) -> None:
+        kernel = self._kernels.get(pulse[0]) if pulse else None
+        if pulse is None or kernel is None or kernel.state not in ("idle", "busy"):
+            return
+        kernel.active_at = time.monotonic()
+        if pulse[1] in ("idle", "busy") and pulse[1] != kernel.state:
+            kernel.state = pulse[1]
+            self._tell(kernel)
+
+    def _tell(self, kernel: Kernel) -> None:
+        self._desk.tell({"event": "kernel", "kernel": kernel.describe(), "oom_kills": self._gauges.oom_kills()})
+
+    def _tell_ready(self) -> None:
+        """Tells the owner, once, when every kernel that shall run from the start is bound or dead."""
+        if not self._ready_told and all(kernel.state != "starting" for kernel in self._kernels):
+            self._ready_told = True
+            self._spawner.tell_owner({"ready": [kernel.describe() for kernel in self._kernels]})
+
+
+def _index(header: Mapping[str, Any]) -> int:
+    index = header["index"]
+    if not isinstance(index, int) or not 0 <= index < layout.MAX_KERNELS:
+        raise Refused("bad-request", f"no kernel can have index {index!r}")
+    return index

@@ -1,0 +1,118 @@
+"""Sandboxes that are ready before anyone asks. Each is used once, by a request that equals its template."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from runtimes.provider import Isolation, ProviderError, Request
+from runtimes.sandboxes.environment import KernelEnvironment
+from runtimes.sandboxes.sandbox import Sandbox
+from runtimes.sandboxes.starting import Starter
+
+log = logging.getLogger(__name__)
+ANY_NAME = "warm"
+RETRY_SECONDS = 5.0
+
+
+@dataclass
+class Wish:
+    """So many of these. `making`: under way."""
+
+    template: Request
+    count: int
+    environment: KernelEnvironment
+    ready: list[Sandbox]
+    making: int = 0
+
+
+class Pool:
+    """Filled in the background, one sandbox after the other, so that it never competes with what people wait for."""
+
+    def __init__(self, starter: Starter, environment: Callable[[str], KernelEnvironment]) -> None:
+        self._starter = starter
+        self._environment = environment
+        self._wishes: list[Wish] = []
+        self._work = asyncio.Event()
+        self._filling: asyncio.Task[None] | None = None
+
+    async def keep(self, templates: Sequence[tuple[Request, int]]) -> None:
+        """Replaces the wishes; what no wish asks for any more is ended."""
+        former, self._wishes = self._wishes, []
+        for request, count in templates:
+            template = _template(request)
+            environment = self._environment(request.environment)
+            kept = next(
+                (wish for wish in former if wish.template == template and wish.environment == environment), None
+            )
+            ready = kept.ready if kept else []
+            if kept:
+                former.remove(kept)
+            surplus, ready = ready[count:], ready[:count]
+            await self._end(surplus)
+            self._wishes.append(Wish(template, count, environment, ready))
+        await self._end([sandbox for wish in former for sandbox in wish.ready])
+        self._work.set()
+        if self._filling is None:
+            self._filling = asyncio.create_task(self._fill())
+
+    def claim(self, request: Request, environment: KernelEnvironment) -> Sandbox | None:
+        """A ready sandbox for `request`, taken out; another is made in its place."""
+        template = _template(request)
+        for wish in self._wishes:
+            if wish.template != template or wish.environment != environment:
+                continue
+            while wish.ready:
+                sandbox = wish.ready.pop(0)
+                self._work.set()
+                if sandbox.alive():
+                    return sandbox
+                self._ending = asyncio.create_task(self._end([sandbox]))
+        return None
+
+    async def close(self) -> None:
+        """Ends all that is warm."""
+        if self._filling is not None:
+            self._filling.cancel()
+            await asyncio.gather(self._filling, return_exceptions=True)
+        await self._end([sandbox for wish in self._wishes for sandbox in wish.ready])
+        self._wishes = []
+
+    async def _fill(self) -> None:
+        while True:
+            self._work.clear()
+            for wish in list(self._wishes):
+                await self._warm_server(wish)
+                while wish in self._wishes and len(wish.ready) < wish.count:
+                    await self._add(wish)
+            await self._work.wait()
+
+    async def _warm_server(self, wish: Wish) -> None:
+        """A fork server is worth having even for a template of which none shall be ready."""
+        if wish.template.isolation in (None, Isolation.FORKED):
+            try:
+                await self._starter.servers.get(wish.environment, wish.template.preload)
+            except ProviderError as error:
+                log.warning("no fork server for a warm sandbox: %s", error)
+
+    async def _add(self, wish: Wish) -> None:
+        try:
+            sandbox = await self._starter.start(replace(wish.template, name=""), wish.environment)
+        except (ProviderError, OSError) as error:
+            log.warning("a warm sandbox did not start: %s", error)
+            await asyncio.sleep(RETRY_SECONDS)
+            return
+        if wish in self._wishes:
+            wish.ready.append(sandbox)
+        else:
+            await self._end([sandbox])
+
+    async def _end(self, sandboxes: Sequence[Sandbox]) -> None:
+        for sandbox in sandboxes:
+            await self._starter.run(sandbox.close)
+
+
+def _template(request: Request) -> Request:
+    return replace(request, name=ANY_NAME, environment="")

@@ -1,0 +1,228 @@
+"""The local provider: sandboxed processes on this host."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import logging
+from collections.abc import AsyncIterator, Sequence
+from datetime import timedelta
+from typing import IO, ClassVar, Self, override
+
+from runtimes.provider import (
+    Endpoint,
+    Network,
+    NotOffered,
+    NotReady,
+    Owned,
+    Phase,
+    Provider,
+    ProviderUnavailable,
+    Reason,
+    Request,
+    Status,
+    UnknownRuntime,
+)
+from runtimes.sandboxes import bubblewrap, cgroups, host, network, seccomp, slots
+from runtimes.sandboxes.config import MAX_RUN_DIR_BYTES, SandboxConfig
+from runtimes.sandboxes.environment import KernelEnvironment
+from runtimes.sandboxes.news import News
+from runtimes.sandboxes.place import Place
+from runtimes.sandboxes.pool import Pool
+from runtimes.sandboxes.starting import Starter
+
+log = logging.getLogger(__name__)
+
+
+class LocalProvider(Provider):
+    """Sandboxes of one run folder, owned by one process: when it dies, however it dies, they die."""
+
+    slug: ClassVar[str] = "local"
+
+    def __init__(self, config: SandboxConfig) -> None:
+        self._config = config
+        self._places: dict[str, Place] = {}
+        self._waiting: list[str] = []
+        self._news = News()
+        self._lock: IO[str] | None = None
+        self._starter: Starter | None = None
+        self._pool: Pool | None = None
+
+    @classmethod
+    @override
+    def from_settings(cls) -> Self:
+        return cls(SandboxConfig.from_settings())
+
+    @override
+    async def start(self) -> None:
+        config = self._config
+        features = await asyncio.to_thread(self._prepare)
+        found = cgroups.find(wanted=config.cgroups)
+        if not found.controllers:
+            log.warning("no control groups can be made here: sandboxes are limited by rlimits only")
+        self._starter = Starter(config, features, found)
+        self._pool = Pool(self._starter, self._environment)
+
+    @override
+    async def acquire(self, request: Request) -> Status:
+        starter = self._running()
+        known = self._places.get(request.name)
+        if known is not None:
+            return known.status
+        self._check(request)
+        environment = self._environment(request.environment)
+        place = Place(request, environment, self._changed)
+        self._places[request.name] = place
+        warm = self._pool.claim(request, environment) if self._pool else None
+        if warm is not None:
+            place.adopt(warm, starter)
+        elif self._full():
+            self._waiting.append(request.name)
+            place.wait(len(self._waiting))
+        else:
+            place.begin(starter)
+        return place.status
+
+    @override
+    async def status(self, name: str) -> Status:
+        return self._place(name).status
+
+    @override
+    async def events(self) -> AsyncIterator[tuple[str, Status]]:
+        async with self._news.subscribe() as news:
+            async for item in news:
+                yield item
+
+    @override
+    async def endpoint(self, name: str) -> Endpoint:
+        place = self._place(name)
+        if place.sandbox is None or place.status.phase is not Phase.READY:
+            raise NotReady(f"{name} is {place.status.phase}")
+        return place.sandbox.endpoint
+
+    @override
+    async def release(self, name: str, *, reason: Reason = Reason.REQUESTED, grace: timedelta = timedelta(0)) -> None:
+        place = self._places.get(name)
+        if place is None:
+            return
+        if name in self._waiting:
+            self._waiting.remove(name)
+        await place.end(self._running(), reason, grace)
+        self._places.pop(name, None)
+        self._serve_queue()
+
+    @override
+    async def owned(self) -> list[Owned]:
+        by_identity = {place.identity: place for place in self._places.values() if place.identity}
+        owned = []
+        for slot in await asyncio.to_thread(slots.found, self._config):
+            place = by_identity.get(slot.identity)
+            status = place.status if place else Status(Phase.READY if not slot.name else Phase.STARTING)
+            owned.append(Owned(slot.name, slot.identity, status))
+        seen = {each.name for each in owned}
+        waiting = [Owned(name, "", place.status) for name, place in self._places.items() if name not in seen]
+        return owned + waiting
+
+    @override
+    async def keep_warm(self, templates: Sequence[tuple[Request, int]]) -> None:
+        self._running()
+        for request, _count in templates:
+            self._check(request)
+        if self._pool is not None:
+            await self._pool.keep(templates)
+
+    @override
+    async def environments(self) -> list[str]:
+        found = await asyncio.to_thread(self._config.kernel_environments)
+        return [environment.digest for environment in found]
+
+    @override
+    async def close(self) -> None:
+        starter, self._starter = self._starter, None
+        if starter is not None:
+            if self._pool is not None:
+                await self._pool.close()
+            places = list(self._places.values())
+            await asyncio.gather(*(place.end(starter, Reason.OWNER_GONE, timedelta(0)) for place in places))
+            self._places.clear()
+            await starter.close()
+        self._news.close()
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    # --- inside
+
+    def _prepare(self) -> host.Features:
+        """Folders, the lock, and a clean slate. Blocks."""
+        config = self._config
+        features = host.check(config.uid)
+        config.kernel_environments()
+        if len(bytes(config.run_dir)) > MAX_RUN_DIR_BYTES:
+            raise ProviderUnavailable(
+                f"{config.run_dir} is too long a path for sockets: set PUPITRE_RUN to a shorter one"
+            )
+        for folder, mode in ((config.run_dir, 0o711), (config.slots, 0o711), (config.records, 0o700)):
+            folder.mkdir(parents=True, exist_ok=True)
+            folder.chmod(mode)
+        self._lock = _lock(config)
+        left = slots.sweep(config)
+        if left:
+            log.warning("removed %d sandboxes that a killed predecessor left", left)
+        bubblewrap.write_system_files(config.system, seccomp.program())
+        for folder in (config.slots, config.environments_dir):
+            host.check_reachable(folder, config.uid)
+        return features
+
+    def _running(self) -> Starter:
+        if self._starter is None:
+            raise ProviderUnavailable("the provider of sandboxes was not started, or is closed")
+        return self._starter
+
+    def _check(self, request: Request) -> None:
+        request.validate()
+        if request.gpu:
+            raise NotOffered("local sandboxes have no GPU")
+        if request.network is Network.INTERNET and not network.offered():
+            raise NotOffered(f"internet needs {network.PROGRAM}: install it (apt-get install {network.PROGRAM})")
+
+    def _environment(self, digest: str) -> KernelEnvironment:
+        found = self._config.kernel_environments()
+        if digest in ("", "default"):
+            return found[0]
+        for environment in found:
+            if environment.digest == digest:
+                return environment
+        raise NotOffered(f"there is no kernel environment {digest}")
+
+    def _place(self, name: str) -> Place:
+        try:
+            return self._places[name]
+        except KeyError:
+            raise UnknownRuntime(name) from None
+
+    def _full(self) -> bool:
+        live = sum(1 for place in self._places.values() if place.live)
+        return bool(self._config.most) and live >= self._config.most
+
+    def _changed(self, place: Place) -> None:
+        self._news.tell(place.request.name, place.status)
+        if place.status.phase.final:
+            self._serve_queue()
+
+    def _serve_queue(self) -> None:
+        while self._waiting and self._starter is not None and not self._full():
+            self._places[self._waiting.pop(0)].begin(self._starter)
+        for position, name in enumerate(self._waiting, start=1):
+            self._places[name].wait(position)
+
+
+def _lock(config: SandboxConfig) -> IO[str]:
+    """Held as long as this process lives. Raises ProviderUnavailable while another one holds it."""
+    handle = (config.run_dir / "lock").open("w")
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        handle.close()
+        raise ProviderUnavailable(f"another process owns the sandboxes of {config.run_dir}") from error
+    return handle
