@@ -20,6 +20,17 @@ from typing import ClassVar
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
+from runtimes.agent_replies import AgentError
+from runtimes.errors import (
+    FileNotThere,
+    PathTaken,
+    QuotaExceeded,
+    RuntimesError,
+    UnsafePath,
+    WorkspaceReadOnly,
+)
+from runtimes.provider_errors import ProviderError
+
 
 class NotebookError(Exception):
     """`status` is the HTTP status. `user_message` says what to do next; `str()` is for logs."""
@@ -85,3 +96,20 @@ class KernelUnavailable(NotebookError):
     status = 503
     retryable = True
     user_message = _("No kernel can be had at the moment. Your files are kept: try again in a minute.")
+
+
+# What the layers below raise; `seen_from_browser` makes one of ours of it, with their sentence.
+BELOW = (RuntimesError, ProviderError, AgentError)
+_SEEN_AS: dict[type[Exception], type[NotebookError]] = {
+    FileNotThere: NotFound,
+    PathTaken: AlreadyThere,
+    QuotaExceeded: TooLarge,
+    UnsafePath: BadRequest,
+    WorkspaceReadOnly: ReadOnly,
+}
+
+
+def seen_from_browser(error: RuntimesError | ProviderError | AgentError) -> NotebookError:
+    """An error of storage, launch or provider as an HTTP status with its own sentence."""
+    seen = _SEEN_AS.get(type(error), KernelUnavailable)
+    return seen(str(error), error.user_message)

@@ -15,7 +15,15 @@ from starlette.datastructures import MutableHeaders
 from runtimes.jupyter import hosts, policy, replies
 from runtimes.jupyter.access import Doorman
 from runtimes.jupyter.entry import Entry, Scope, header
-from runtimes.jupyter.errors import ForeignOrigin, NoEntry, NotebookError, ReadOnly, UnknownWorkspace
+from runtimes.jupyter.errors import (
+    BELOW,
+    ForeignOrigin,
+    NoEntry,
+    NotebookError,
+    ReadOnly,
+    UnknownWorkspace,
+    seen_from_browser,
+)
 from runtimes.jupyter.hooks import Hooks
 from runtimes.jupyter.tickets import Credential, credential_of
 
@@ -58,8 +66,9 @@ class Gate:
         try:
             await self._admit(scope, host)
             await self._inner(scope, receive, send)
-        except NotebookError as error:
-            response = replies.refusal(scope, error)
+        except (NotebookError, *BELOW) as error:
+            seen = error if isinstance(error, NotebookError) else seen_from_browser(error)
+            response = replies.refusal(scope, seen)
             response.headers["content-security-policy"] = policy.error_policy()
             await response(scope, receive, send)
 

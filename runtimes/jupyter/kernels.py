@@ -11,14 +11,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from runtimes import launch
-from runtimes.errors import RuntimesError
 from runtimes.jupyter import replies
 from runtimes.jupyter.bodies import json_object, text
 from runtimes.jupyter.entry import Entry, entry_of
-from runtimes.jupyter.errors import BadRequest, KernelUnavailable, NotFound
+from runtimes.jupyter.errors import BadRequest, NotFound
 from runtimes.jupyter.off_loop import off_loop
 from runtimes.models import Kernel, Profile, Runtime, Workspace
-from runtimes.provider import ProviderError
 
 KERNEL_NAME = "python3"
 GONE = (Kernel.State.STOPPING, Kernel.State.DEAD)
@@ -61,25 +59,14 @@ def find(workspace_id: int, kernel_id: UUID) -> Kernel:
     return kernel
 
 
-def start(workspace_id: int, name: str | None) -> Kernel:
-    """Asks for a new kernel, and for the workspace's runtime if there is none. Returns at once.
+async def start(workspace_id: int, name: str | None) -> Kernel:
+    """Asks for a new kernel, and for the workspace's runtime if there is none. Does not wait for a place to be free.
 
-    Raises BadRequest for another kernelspec than ours, KernelUnavailable with the reason if none can be had."""
+    Raises BadRequest for another kernelspec than ours, and what `launch` raises if none can be had."""
     if name not in {None, "", KERNEL_NAME}:
         raise BadRequest(f"no kernelspec {name!r}")
-    try:
-        runtime = launch.launch(Workspace.objects.get(pk=workspace_id))
-        return launch.start_kernel(runtime, name=KERNEL_NAME)
-    except (RuntimesError, ProviderError) as error:
-        raise KernelUnavailable(str(error), error.user_message) from error
-
-
-def stop(kernel: Kernel) -> None:
-    """Asks for the end of a kernel. One that is gone is no error."""
-    try:
-        launch.stop_kernel(kernel)
-    except (RuntimesError, ProviderError) as error:
-        raise KernelUnavailable(str(error), error.user_message) from error
+    runtime = await launch.alaunch(await Workspace.objects.select_related("profile").aget(pk=workspace_id))
+    return await launch.astart_kernel(runtime, name=KERNEL_NAME)
 
 
 async def kernelspecs(request: Request) -> Response:
@@ -110,7 +97,7 @@ async def list_kernels(request: Request) -> Response:
 async def start_kernel(request: Request) -> Response:
     """POST /api/kernels {name}: a kernel without a notebook (a console)."""
     name = text(await json_object(request), "name")
-    kernel = await off_loop(start, entry_of(request.scope).workspace_id, name)
+    kernel = await start(entry_of(request.scope).workspace_id, name)
     return replies.Json(model(kernel), 201)
 
 
@@ -121,29 +108,19 @@ async def read_kernel(request: Request) -> Response:
 
 async def stop_kernel(request: Request) -> Response:
     """DELETE /api/kernels/<id>"""
-    await off_loop(stop, await _asked_for(request))
+    await launch.astop_kernel(await _asked_for(request))
     return replies.empty()
 
 
 async def interrupt_kernel(request: Request) -> Response:
     """POST /api/kernels/<id>/interrupt"""
-    kernel = await _asked_for(request)
-    try:
-        await off_loop(launch.interrupt, kernel)
-    except (RuntimesError, ProviderError) as error:
-        raise KernelUnavailable(str(error), error.user_message) from error
+    await launch.ainterrupt(await _asked_for(request))
     return replies.empty()
 
 
 async def restart_kernel(request: Request) -> Response:
-    """POST /api/kernels/<id>/restart: answers with the model once the restart is under way."""
-    kernel = await _asked_for(request)
-    try:
-        await off_loop(launch.restart, kernel)
-    except (RuntimesError, ProviderError) as error:
-        raise KernelUnavailable(str(error), error.user_message) from error
-    await kernel.arefresh_from_db()
-    return replies.Json(model(kernel))
+    """POST /api/kernels/<id>/restart: answers once the new process runs."""
+    return replies.Json(model(await launch.arestart(await _asked_for(request))))
 
 
 async def _asked_for(request: Request) -> Kernel:

@@ -8,10 +8,23 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 
-from runtimes.jupyter import pages, preferences
+from runtimes.jupyter import (
+    checkpoints,
+    collaboration,
+    contents,
+    files,
+    kernels,
+    pages,
+    preferences,
+    replies,
+    sessions,
+)
 from runtimes.jupyter.assets import ALIASES, Assets
+from runtimes.jupyter.bridge import KernelSocket
 from runtimes.jupyter.gate import App, Gate
 from runtimes.jupyter.hooks import Hooks
 from runtimes.jupyter.silence import Silence
@@ -41,8 +54,59 @@ def route_table(assets: Assets) -> list[BaseRoute]:
         Route("/lab/api/workspaces", preferences.list_workspaces, methods=["GET"]),
         Route("/lab/api/workspaces/{name:path}", preferences.read_workspace, methods=["GET"]),
         Route("/lab/api/workspaces/{name:path}", preferences.write_workspace, methods=["PUT"]),
+        *_kernel_routes(),
+        *_contents_routes(),
+        *collaboration.routes(),
         WebSocketRoute("/api/events/subscribe", Silence()),
     ]
+
+
+def _kernel_routes() -> list[BaseRoute]:
+    one, session = "/api/kernels/{kernel_id:uuid}", "/api/sessions/{session_id:uuid}"
+    return [
+        Route("/api/kernelspecs", kernels.kernelspecs, methods=["GET"]),
+        Route("/api/kernels", kernels.list_kernels, methods=["GET"]),
+        Route("/api/kernels", kernels.start_kernel, methods=["POST"]),
+        Route(one, kernels.read_kernel, methods=["GET"]),
+        Route(one, kernels.stop_kernel, methods=["DELETE"]),
+        Route(one + "/interrupt", kernels.interrupt_kernel, methods=["POST"]),
+        Route(one + "/restart", kernels.restart_kernel, methods=["POST"]),
+        WebSocketRoute(one + "/channels", KernelSocket()),
+        Route("/api/sessions", sessions.list_sessions, methods=["GET"]),
+        Route("/api/sessions", sessions.start_session, methods=["POST"]),
+        Route(session, sessions.read_session, methods=["GET"]),
+        Route(session, sessions.change_session, methods=["PATCH"]),
+        Route(session, sessions.end_session, methods=["DELETE"]),
+        # Nothing to offer: export and terminals are not part of a workspace.
+        Route("/api/nbconvert", _nothing, methods=["GET"]),
+        Route("/api/terminals", _none, methods=["GET"]),
+    ]
+
+
+def _contents_routes() -> list[BaseRoute]:
+    path, kept = "/api/contents/{path:path}", "/api/contents/{path:path}/checkpoints"
+    return [
+        Route(kept, checkpoints.list_checkpoints, methods=["GET"]),
+        Route(kept, checkpoints.keep, methods=["POST"]),
+        Route(kept + "/{version_id:int}", checkpoints.restore, methods=["POST"]),
+        Route(kept + "/{version_id:int}", checkpoints.forget, methods=["DELETE"]),
+        Route("/api/contents", contents.read, methods=["GET"]),
+        Route("/api/contents", contents.create, methods=["POST"]),
+        Route(path, contents.read, methods=["GET"]),
+        Route(path, contents.create, methods=["POST"]),
+        Route(path, contents.save, methods=["PUT"]),
+        Route(path, contents.rename, methods=["PATCH"]),
+        Route(path, contents.remove, methods=["DELETE"]),
+        Route("/files/{path:path}", files.read, methods=["GET"]),
+    ]
+
+
+async def _nothing(request: Request) -> Response:
+    return replies.Json({})
+
+
+async def _none(request: Request) -> Response:
+    return replies.Json([])
 
 
 @asynccontextmanager

@@ -14,13 +14,14 @@ from django.db.models import F, QuerySet
 from starlette.requests import Request
 from starlette.responses import Response
 
+from runtimes import launch
 from runtimes.errors import UnsafePath
 from runtimes.jupyter import kernels, replies
 from runtimes.jupyter.bodies import json_object, text
 from runtimes.jupyter.entry import entry_of
 from runtimes.jupyter.errors import BadRequest, NotFound
 from runtimes.jupyter.off_loop import off_loop
-from runtimes.models import Session, Workspace
+from runtimes.models import Kernel, Session, Workspace
 from runtimes.paths import safe_path
 
 
@@ -69,43 +70,52 @@ def _kernel_wishes(values: dict[str, Any]) -> tuple[UUID | None, str | None]:
         raise BadRequest("kernel.id is no UUID") from error
 
 
-def start(workspace_id: int, values: dict[str, Any]) -> Session:
+async def start(workspace_id: int, values: dict[str, Any]) -> Session:
     """The session at `path`, with a kernel that lives: the one that is there, else a new one. Safe to repeat."""
     path = _path(values)
     kernel_id, kernel_name = _kernel_wishes(values)
-    if here := _living(workspace_id).filter(path=path).first():
+    if here := await off_loop(_living(workspace_id).filter(path=path).first):
         return here
-    kernel = kernels.find(workspace_id, kernel_id) if kernel_id else kernels.start(workspace_id, kernel_name)
-    return Session.objects.create(
-        workspace_id=workspace_id,
-        path=path,
-        kernel=kernel,
-        name=text(values, "name", most=200) or "",
-        type=text(values, "type", most=20) or "notebook",
-    )
+    if kernel_id:
+        kernel = await off_loop(kernels.find, workspace_id, kernel_id)
+    else:
+        kernel = await kernels.start(workspace_id, kernel_name)
+    name, kind = text(values, "name", most=200) or "", text(values, "type", most=20) or "notebook"
+    make = Session.objects.create
+    return await off_loop(make, workspace_id=workspace_id, path=path, kernel=kernel, name=name, type=kind)
 
 
-def change(workspace_id: int, session_id: UUID, values: dict[str, Any]) -> Session:
+async def change(workspace_id: int, session_id: UUID, values: dict[str, Any]) -> Session:
     """Renames a session or gives it another kernel. Raises NotFound or BadRequest.
 
     One that comes to a path where another page has a session gets that page's kernel: a notebook has one."""
-    former = _find(workspace_id, session_id).kernel
+    former = (await off_loop(_find, workspace_id, session_id)).kernel
+    changed = _changes(values)
+    kernel_id, kernel_name = _kernel_wishes(values)
+    if kernel_id and kernel_id != former.pk:
+        changed["kernel"] = await off_loop(kernels.find, workspace_id, kernel_id)
+    elif kernel_name:
+        changed["kernel"] = await kernels.start(workspace_id, kernel_name)
+    await off_loop(_apply, workspace_id, session_id, changed)
+    session = await off_loop(_find, workspace_id, session_id)
+    if session.kernel_id != former.pk:
+        await _stop_unused(former)
+    return session
+
+
+def _changes(values: dict[str, Any]) -> dict[str, Any]:
     changed: dict[str, Any] = {}
     if values.get("path") is not None:
         changed["path"] = _path(values)
     for name, most in (("name", 200), ("type", 20)):
         if (value := text(values, name, most=most)) is not None:
             changed[name] = value
-    kernel_id, kernel_name = _kernel_wishes(values)
-    if kernel_id and kernel_id != former.pk:
-        changed["kernel"] = kernels.find(workspace_id, kernel_id)
-    elif kernel_name:
-        changed["kernel"] = kernels.start(workspace_id, kernel_name)
-    _apply(workspace_id, session_id, changed)
-    session = _find(workspace_id, session_id)
-    if session.kernel_id != former.pk and not former.sessions.exists():
-        kernels.stop(former)
-    return session
+    return changed
+
+
+async def _stop_unused(kernel: Kernel) -> None:
+    if not await off_loop(kernel.sessions.exists):
+        await launch.astop_kernel(kernel)
 
 
 def _apply(workspace_id: int, session_id: UUID, changed: dict[str, Any]) -> None:
@@ -125,13 +135,11 @@ def _apply(workspace_id: int, session_id: UUID, changed: dict[str, Any]) -> None
                 Session.objects.filter(workspace_id=workspace_id, path=path).update(kernel=changed["kernel"])
 
 
-def end(workspace_id: int, session_id: UUID) -> None:
-    """Ends a session, and its kernel when no other notebook uses it. Raises NotFound."""
-    session = _find(workspace_id, session_id)
-    kernel = session.kernel
-    session.delete()
-    if not kernel.sessions.exists():
-        kernels.stop(kernel)
+async def end(workspace_id: int, session_id: UUID) -> None:
+    """Ends a session, and its kernel when no other page uses it. Raises NotFound."""
+    session = await off_loop(_find, workspace_id, session_id)
+    await off_loop(session.delete)
+    await _stop_unused(session.kernel)
 
 
 async def list_sessions(request: Request) -> Response:
@@ -142,7 +150,7 @@ async def list_sessions(request: Request) -> Response:
 
 async def start_session(request: Request) -> Response:
     """POST /api/sessions {path, name, type, kernel}: 201, at once; the kernel's state is `starting` until it runs."""
-    session = await off_loop(start, entry_of(request.scope).workspace_id, await json_object(request))
+    session = await start(entry_of(request.scope).workspace_id, await json_object(request))
     return replies.Json(model(session), 201)
 
 
@@ -155,10 +163,10 @@ async def read_session(request: Request) -> Response:
 async def change_session(request: Request) -> Response:
     """PATCH /api/sessions/<id>"""
     place, values = entry_of(request.scope).place, await json_object(request)
-    return replies.Json(model(await off_loop(change, place.workspace_id, request.path_params["session_id"], values)))
+    return replies.Json(model(await change(place.workspace_id, request.path_params["session_id"], values)))
 
 
 async def end_session(request: Request) -> Response:
     """DELETE /api/sessions/<id>"""
-    await off_loop(end, entry_of(request.scope).workspace_id, request.path_params["session_id"])
+    await end(entry_of(request.scope).workspace_id, request.path_params["session_id"])
     return replies.empty()
