@@ -11,10 +11,13 @@ from django.apps import AppConfig
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
 from django.core.checks import Warning as Caution
+from django.db import connection
+from django.utils.module_loading import import_string
 
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 # sockaddr_un.sun_path holds 108 bytes with its NUL (unix(7)); the longest name below RUN_DIR takes about 50.
 MOST_RUN_DIR_BYTES = 57
+NAMES_OF_CLASSES = ("RUNTIME_PROVIDER",)
 FEWEST_SECRET_CHARACTERS = 32
 
 
@@ -90,8 +93,15 @@ def check_secrets(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Ite
 
 @register()
 def check_engines(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Iterable[CheckMessage]:
-    """PostgreSQL usually comes with Redis."""
-    embedded = settings.DATABASES["default"]["ENGINE"].endswith("sqlite3")
+    """Named classes must exist, and PostgreSQL usually comes with Redis."""
+    for name in NAMES_OF_CLASSES:
+        try:
+            import_string(getattr(settings, name))
+        except ImportError as error:
+            yield Error(
+                f"{name} cannot be imported: {error}.", hint="Give the dotted path of a class.", id="pupitre.E030"
+            )
+    embedded = connection.vendor == "sqlite"
     if not embedded and not settings.REDIS_URL:
         yield Caution(
             "PostgreSQL without Redis: processes wake each other by sockets, so all must run on this machine.",

@@ -12,7 +12,7 @@ EMAIL = re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]+@[\w-]+(?:\.[\w-]+)+")
 # The part after a question mark of anything that looks like an address or a path.
 QUERY = re.compile(r"(?<=[\w/])\?[^\s\"'<>)\]]+")
 # Tickets, invitations, session keys: long random words. SHA-256 digests (64 hexadecimal digits) name files, not people.
-SECRET = re.compile(r"(?<![\w-])(?!(?:[0-9a-f]{64})(?![\w-]))(?=[\w-]*\d)(?=[\w-]*[A-Za-z])[\w-]{32,}(?![\w-])")
+SECRET = re.compile(r"(?<![\w-])(?!(?:[0-9a-f]{64})(?![\w-]))(?=[\w-]*[A-Z0-9])[\w-]{32,}(?![\w-])")
 
 
 def redact(text: str) -> str:
@@ -25,21 +25,34 @@ def redact_event(_logger: object, _method: str, event: MutableMapping[str, Any])
     return {key: value if isinstance(value, int | float | None) else redact(str(value)) for key, value in event.items()}
 
 
+SHARED: list[Any] = [
+    structlog.stdlib.add_log_level,
+    structlog.stdlib.add_logger_name,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+    structlog.processors.format_exc_info,
+]
+
+
 def configuration(level: str) -> dict[str, Any]:
-    """Django's LOGGING: everything to standard error, one JSON object a line."""
-    shared = [
-        structlog.stdlib.add_log_level,
-        structlog.stdlib.add_logger_name,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.format_exc_info,
-    ]
+    """Django's LOGGING: everything to standard error, one JSON object a line, structlog's own loggers included."""
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *SHARED,
+            structlog.stdlib.PositionalArgumentsFormatter(),
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
     return {
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {
             "json": {
                 "()": structlog.stdlib.ProcessorFormatter,
-                "foreign_pre_chain": shared,
+                "foreign_pre_chain": SHARED,
                 "processors": [
                     structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                     redact_event,

@@ -105,9 +105,7 @@ def _is_drawn_in_a_tree(node: ast.AST) -> bool:
 
 
 def test_nothing_of_one_machine_is_in_the_code():
-    homes = (str(Path.home()), str(CHECKOUT), str(CHECKOUT.parent) + "/")
-    if Path.home() == Path("/root"):
-        homes = ("/root/", *homes[1:])
+    homes = [f"{folder}/" for folder in (Path.home(), CHECKOUT, CHECKOUT.parent) if folder != Path("/")]
     found = [
         f"{path.relative_to(CHECKOUT)}: {home}"
         for path in tracked()
