@@ -82,6 +82,7 @@ class Init:
         self._descriptors = descriptors
         self._kernels: dict[int, int] = {}
         self._supervisor = 0
+        self._ending = False
         self._supervisor_lives = SUPERVISOR_LIVES
         self._link: socket.socket | None = None
         self._children, wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -115,8 +116,10 @@ class Init:
         if not data:
             os._exit(0)
         if "terminate" in json.loads(data):
+            self._ending = True
             for pid in self._kernels:
                 _signal_group(pid, signal.SIGTERM)
+            self._reap()
 
     def _hear_supervisor(self, link: socket.socket) -> None:
         try:
@@ -187,12 +190,19 @@ class Init:
 
     def _reap(self) -> None:
         while True:
+            if self._ending and not self._kernels:
+                os._exit(0)
             try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
+                ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
             except ChildProcessError:
                 return
-            if pid == 0:
+            if ended is None:
                 return
+            pid = ended.si_pid
+            if pid in self._kernels:
+                # While it is not reaped its number is nobody else's: what it left running goes with it.
+                _signal_group(pid, signal.SIGKILL)
+            _pid, status = os.waitpid(pid, 0)
             if pid == self._supervisor:
                 self._start_supervisor()
             elif pid in self._kernels:

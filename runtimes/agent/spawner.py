@@ -112,6 +112,8 @@ class ProgramSpawner:
         self._news: list[News] = []
         self._lock = threading.Lock()
         self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        if owner is not None:
+            threading.Thread(target=self._hear_owner, args=(owner,), daemon=True).start()
 
     def fileno(self) -> int:
         return self._wake_read
@@ -153,6 +155,18 @@ class ProgramSpawner:
         if self._owner is not None:
             with suppress(OSError):
                 self._owner.send(json.dumps(message).encode())
+
+    def _hear_owner(self, owner: socket.socket) -> None:
+        """Ends the runtime with its owner, or when the owner asks and the last kernel has ended."""
+        while data := owner.recv(MAX_MESSAGE_BYTES):
+            if "terminate" in json.loads(data):
+                for process in list(self._processes.values()):
+                    with suppress(ProcessLookupError):
+                        os.killpg(process.pid, signal.SIGTERM)
+                for process in list(self._processes.values()):
+                    process.wait()
+                break
+        os._exit(0)
 
     def _wait(self, process: subprocess.Popen[bytes]) -> None:
         status = process.wait()

@@ -80,7 +80,8 @@ def build_application() -> None:
         config=config, profile_dir=application.profile_dir, user_ns={}, compiler_class=XCachingCompiler
     )
     # The front end offers no debugger, and starting one costs each kernel a walk over every module's pages.
-    importlib.import_module("ipykernel.debugger")._is_debugpy_available = False
+    debugger: Any = importlib.import_module("ipykernel.debugger")
+    debugger._is_debugpy_available = False
 
 
 def run_cells() -> None:

@@ -164,9 +164,18 @@ def _install(python: Path, lock: Path, uv: Path | None) -> None:
     environment = _clean_environment(python)
     _run([python, "-I", "-m", "ensurepip", "--default-pip"], environment)
     program = uv or shutil.which("uv")
-    options = ["--require-hashes", "-r", lock]
+    options: list[str | Path] = ["--require-hashes", "-r", lock]
     if program:
-        command = [program, "pip", "install", "-q", "--python", python, "--break-system-packages", *options]
+        command: list[str | Path] = [
+            program,
+            "pip",
+            "install",
+            "-q",
+            "--python",
+            python,
+            "--break-system-packages",
+            *options,
+        ]
     else:
         command = [python, "-I", "-m", "pip", "install", "-q", "--break-system-packages", *options]
     _run(command, environment)
@@ -175,7 +184,7 @@ def _install(python: Path, lock: Path, uv: Path | None) -> None:
 def _compile(python: Path, folder: Path) -> None:
     # The sandbox cannot write here: what is not compiled now would be compiled at every start. Packages may hold
     # files that are not for this Python, so the exit status says nothing.
-    command = [python, "-I", "-m", "compileall", "-q", "-j", "0", folder / "lib"]
+    command: list[str | Path] = [python, "-I", "-m", "compileall", "-q", "-j", "0", folder / "lib"]
     subprocess.run(command, check=False, capture_output=True, env=_clean_environment(python))
 
 

@@ -72,17 +72,7 @@ class ForkServer:
             listener=listener.fileno(),
             preload=self.preload,
         )
-        with (self._config.run_dir / "fork-server.log").open("ab") as errors:
-            self._process = subprocess.Popen(
-                command,
-                pass_fds=[listener.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                cwd="/",
-                env=PROGRAM_PATH,
-                **host.identity(self._config.uid),
-            )
+        self._process = self._launch(command, listener.fileno())
         words = (await asyncio.to_thread(self._first_line)).split()
         if not words or words[0] != "READY":
             await self.close()
@@ -116,6 +106,19 @@ class ForkServer:
             self._listener.close()
             self._listener = None
         self._address.unlink(missing_ok=True)
+
+    def _launch(self, command: list[str], listener: int) -> subprocess.Popen[bytes]:
+        with (self._config.run_dir / "fork-server.log").open("ab") as errors:
+            return subprocess.Popen(
+                command,
+                pass_fds=[listener],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                cwd="/",
+                env=PROGRAM_PATH,
+                **host.identity(self._config.uid),
+            )
 
     def _stdout(self) -> int:
         assert self._process is not None

@@ -78,8 +78,8 @@ def _check_namespaces(uid: int) -> None:
         )
     else:
         message = _(
-            "This host does not let bubblewrap make user namespaces, which sandboxes are made of: in a container, start "
-            "it with a seccomp profile that allows them, or set RUNTIME_PROVIDER to use Kubernetes instead."
+            "This host does not let bubblewrap make user namespaces, which sandboxes are made of: in a container, "
+            "start it with a seccomp profile that allows them, or set RUNTIME_PROVIDER to use Kubernetes instead."
         )
     raise SandboxUnavailable(message, detail)
 
@@ -92,9 +92,7 @@ def check_reachable(folder: Path, uid: int) -> None:
         seen = parent.stat()
         if seen.st_uid != uid and not seen.st_mode & 0o001:
             raise SandboxUnavailable(
-                _(
-                    "The sandboxes' user (uid %(uid)d) cannot enter %(folder)s: allow it (chmod o+x), or move the folder."
-                )
+                _("The sandboxes' user (uid %(uid)d) cannot enter %(folder)s: allow it (chmod o+x) or move it.")
                 % {"uid": uid, "folder": parent}
             )
 

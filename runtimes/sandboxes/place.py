@@ -31,6 +31,8 @@ class Place:
         self._starting: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
         self._lifetime: asyncio.TimerHandle | None = None
+        self._wanted_end = Reason.NONE
+        self._ended = asyncio.Event()
 
     @property
     def identity(self) -> str:
@@ -64,7 +66,7 @@ class Place:
             with suppress(asyncio.CancelledError):
                 await self._starting
         if self.sandbox is not None and grace and self._closing is None:
-            await self._let_finish(self.sandbox, grace)
+            await self._let_finish(self.sandbox, reason, grace)
         if not self.status.phase.final:
             self._finish(starter, Status(Phase.STOPPED, reason))
         if self._closing is not None:
@@ -102,30 +104,29 @@ class Place:
         message = _parse(data)
         if message is not None and "exit" not in message:
             return
-        if self.sandbox.group.oom_kills():
-            end = Status(Phase.LOST, Reason.OUT_OF_MEMORY, "the sandbox was killed for want of memory")
-        elif message is not None:
-            end = Status(Phase.LOST, Reason.KERNEL_CRASH, str(message.get("why", "")), exit_code=message["exit"])
-        else:
-            end = Status(Phase.LOST, Reason.ERROR, "the sandbox ended by itself")
-        self._finish(starter, end)
+        self._finish(starter, self._end_of(self.sandbox, message))
 
-    async def _let_finish(self, sandbox: Sandbox, grace: timedelta) -> None:
-        ended = asyncio.get_running_loop().create_future()
-        asyncio.get_running_loop().add_reader(sandbox.pidfd, lambda: ended.done() or ended.set_result(None))
+    def _end_of(self, sandbox: Sandbox, message: dict[str, Any] | None) -> Status:
+        """The status of a sandbox that ended; `message`: what its pid 1 said last, if that was about the end."""
+        if self._wanted_end:
+            return Status(Phase.STOPPED, self._wanted_end)
+        if sandbox.group.oom_kills():
+            return Status(Phase.LOST, Reason.OUT_OF_MEMORY, "the sandbox was killed for want of memory")
+        if message is not None:
+            return Status(Phase.LOST, Reason.KERNEL_CRASH, str(message.get("why", "")), exit_code=message["exit"])
+        return Status(Phase.LOST, Reason.ERROR, "the sandbox ended by itself")
+
+    async def _let_finish(self, sandbox: Sandbox, reason: Reason, grace: timedelta) -> None:
+        """Kernels get SIGTERM and some time; when the last has ended, so does the sandbox."""
+        self._wanted_end = reason
         sandbox.terminate()
-        try:
-            async with asyncio.timeout(grace.total_seconds()):
-                await ended
-        except TimeoutError:
-            pass
-        finally:
-            if sandbox.pidfd >= 0:
-                asyncio.get_running_loop().remove_reader(sandbox.pidfd)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._ended.wait(), grace.total_seconds())
 
     def _finish(self, starter: Starter, status: Status) -> None:
         if self.status.phase.final:
             return
+        self._ended.set()
         if self._lifetime is not None:
             self._lifetime.cancel()
         sandbox = self.sandbox

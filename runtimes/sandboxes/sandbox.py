@@ -137,7 +137,7 @@ def isolation_codes(group: Group, how: str, network: Network, *, program: bool) 
 def enter(
     link: socket.socket, message: Mapping[str, Any], group: Group, internet: Callable[[], Internet | None]
 ) -> Any:
-    """Sends the order and waits until the agent is ready; returns the attached network. Blocks. Raises SandboxFailed."""
+    """Sends the order, waits until the agent is ready, returns the attached network. Blocks. Raises SandboxFailed."""
     gauges = group.open_gauges()
     try:
         socket.send_fds(link, [json.dumps(message).encode()], gauges)

@@ -1,4 +1,4 @@
-"""How a sandbox comes up: forked from a warm server, or started by plain bubblewrap (the strict setting and fallback)."""
+"""How a sandbox comes up: forked from a warm server, or by plain bubblewrap (the strict setting and fallback)."""
 
 from __future__ import annotations
 
