@@ -74,3 +74,14 @@ def enroll(course: Course, people: dict[str, User]) -> None:
                 user=people[person.username],
                 defaults={"role": person.role, "section": sections.get(person.section)},
             )
+
+
+def accounts() -> str:
+    """A line for each account, and the password they share, for a person to read."""
+    width = max(len(person.username) for person in CAST)
+    lines = [f"  {person.username:<{width}}  {_part(person)}" for person in CAST]
+    return "\n".join([f"Demo accounts, all with the password {password()} (made by chance for this data):", *lines])
+
+
+def _part(person: Person) -> str:
+    return f"{person.role.label}, section {person.section}" if person.section else str(person.role.label)

@@ -6,7 +6,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from classroom.demo import load, people
+from classroom.demo.load import load
+from classroom.demo.people import accounts
 
 
 class Command(BaseCommand):
@@ -16,17 +17,6 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> str:
         """The accounts and their password, for a person to read."""
-        load.load(say=self.stderr.write)
+        load(say=self.stderr.write)
         return accounts()
 
-
-def accounts() -> str:
-    """A line for each account, and the password they share."""
-    width = max(len(person.username) for person in people.CAST)
-    lines = [f"  {person.username:<{width}}  {_part(person)}" for person in people.CAST]
-    note = f"Demo accounts, all with the password {people.password()} (made by chance for this data folder):"
-    return "\n".join([note, *lines])
-
-
-def _part(person: people.Person) -> str:
-    return f"{person.role.label}, section {person.section}" if person.section else str(person.role.label)

@@ -19,12 +19,26 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Prepare everything in DATA_DIR and the compiled translations beside their sources."""
-        for name in ("logs", "mail", "work", "media", "drive", "run"):
-            (settings.DATA_DIR / name).mkdir(parents=True, exist_ok=True)
+        make_folders(Path(settings.DATA_DIR))
         for source in sorted(Path(settings.BASE_DIR).glob("locale/*/LC_MESSAGES/*.po")):
             compile_translation(source)
         call_command("migrate", interactive=False, verbosity=0)
         call_command("collectstatic", interactive=False, verbosity=0)
+
+
+def make_folders(data: Path) -> None:
+    """What people wrote is for the site's user alone; others may pass through, to the sockets of their sandbox."""
+    data.mkdir(parents=True, exist_ok=True)
+    data.chmod(0o711)
+    (data / "run").mkdir(exist_ok=True)
+    for name in ("broker", "drive", "logs", "mail", "media", "pids", "secrets", "work"):
+        (data / name).mkdir(exist_ok=True)
+        (data / name).chmod(0o700)
+    database = data / "db.sqlite3"
+    if settings.DATABASES["default"]["ENGINE"].endswith("sqlite3"):
+        # SQLite gives its journals the mode of the database.
+        database.touch(mode=0o600)
+        database.chmod(0o600)
 
 
 def compile_translation(source: Path) -> Path:

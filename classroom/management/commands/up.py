@@ -19,6 +19,8 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connections
 
+from classroom.demo.load import load
+from classroom.demo.people import accounts
 from classroom.supervise import Child, KeepsEnding, Supervisor
 
 
@@ -35,30 +37,31 @@ class Command(BaseCommand):
         """Run until SIGINT, SIGTERM or SIGHUP. CommandError for what a person must mend first."""
         with _alone(), _listening(int(settings.PORT)) as listener:
             call_command("prepare", verbosity=options["verbosity"])
-            accounts = call_command("demo") if options["demo"] else ""
+            if options["demo"]:
+                load(say=self.stdout.write)
             connections.close_all()
             try:
-                asyncio.run(self._supervise(listener, accounts or ""))
+                asyncio.run(self._supervise(listener, accounts() if options["demo"] else ""))
             except KeepsEnding as error:
                 raise CommandError(f"{error}\nThe logs are in {settings.DATA_DIR / 'logs'}.") from error
 
-    async def _supervise(self, listener: socket.socket, accounts: str) -> None:
+    async def _supervise(self, listener: socket.socket, greeting: str) -> None:
         data = settings.DATA_DIR
         supervisor = Supervisor(processes(listener), logs=data / "logs", pids=data / "pids", folder=settings.BASE_DIR)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, supervisor.stop)
-        announcement = asyncio.create_task(self._announce(accounts))
+        announcement = asyncio.create_task(self._announce(greeting))
         try:
             await supervisor.run()
         finally:
             announcement.cancel()
         self.stdout.write("Stopped.")
 
-    async def _announce(self, accounts: str) -> None:
+    async def _announce(self, greeting: str) -> None:
         while not await asyncio.to_thread(_answers):
             await asyncio.sleep(0.1)
-        self.stdout.write(f"\nPupitre is up: {settings.SITE_ORIGIN}\n{accounts}")
+        self.stdout.write(f"\nPupitre is up: {settings.SITE_ORIGIN}\n{greeting}")
         self.stdout.write(f"Data and logs: {settings.DATA_DIR}\nCtrl-C stops everything.\n")
         self.stdout.flush()
 
