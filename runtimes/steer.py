@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from asgiref.sync import async_to_sync, sync_to_async
 from django.db import IntegrityError, connection, transaction
+from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -23,9 +24,9 @@ from runtimes.models import Kernel, Runtime
 from runtimes.status import Reason
 
 _TRIES = 20
+_BEFORE_RUNNING = [Kernel.State.REQUESTED, Kernel.State.STARTING, Kernel.State.RESTARTING]
 _TOO_MANY = _("So many kernels run for this work that no other can be started. Shut one down first.")
 _START_FAILED = _("The kernel could not be started. Try again; if it happens again, tell your teacher.")
-_BEFORE_RUNNING = [Kernel.State.REQUESTED, Kernel.State.STARTING, Kernel.State.RESTARTING]
 
 
 async def astart_kernel(runtime: Runtime, *, name: str = "python3", cwd: str = "") -> Kernel:
@@ -90,10 +91,12 @@ async def begin(kernel: Kernel, agent: AgentClient | None = None) -> None:
     await mark_running(kernel)
 
 
-async def mark_running(kernel: Kernel) -> None:
-    """The agent says that it runs."""
+async def mark_running(kernel: Kernel, *, restarted: bool = False) -> None:
+    """The agent says that it runs. restarted: a word of its former death may have come in late and is overruled."""
+    stopped = Q(state=Kernel.State.STOPPING) | Q(state=Kernel.State.DEAD, reason=Reason.REQUESTED)
+    rows = Kernel.objects.filter(pk=kernel.pk)
+    rows = rows.exclude(stopped) if restarted else rows.filter(state__in=_BEFORE_RUNNING)
     changes = {"state": Kernel.State.RUNNING, "reason": "", "message": "", "started_at": timezone.now()}
-    rows = Kernel.objects.filter(pk=kernel.pk, state__in=_BEFORE_RUNNING)
     if await rows.aupdate(**changes, execution_state="idle", last_activity=timezone.now()):
         for name, value in changes.items():
             setattr(kernel, name, value)
@@ -123,7 +126,7 @@ async def arestart(kernel: Kernel) -> Kernel:
             raise KernelRefused(str(error), _START_FAILED) from error
         except AgentUnreachable as error:
             raise KernelRefused(str(error), error.user_message) from error
-    await mark_running(row)
+    await mark_running(row, restarted=True)
     return row
 
 

@@ -173,7 +173,12 @@ def test_a_renamed_folder_takes_its_documents_sessions_and_versions_along(worksp
     Session.objects.create(workspace=workspace, kernel=kernel, path="a/n.ipynb")
     storage.rename(workspace, "a", "z")
     document.refresh_from_db()
-    paths = {document.path, Session.objects.get().path, FileVersion.objects.get().path, storage.files(workspace)[0].path}
+    paths = {
+        document.path,
+        Session.objects.get().path,
+        FileVersion.objects.get().path,
+        storage.files(workspace)[0].path,
+    }
     assert paths == {"z/n.ipynb"}
 
 

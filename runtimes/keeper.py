@@ -1,0 +1,271 @@
+"""Keeps one runtime, from its first breath until nothing of it is left: a task of its own in the `runtimes` process.
+
+It obeys its row, which `see` brings, and its provider, whose news `told` brings. Rows are moved by guarded updates, so
+that a keeper of a process that should be dead changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from contextlib import aclosing, suppress
+from datetime import timedelta
+
+from django.utils import timezone
+
+from runtimes import bus, profiles, rows, steer, transfer
+from runtimes.agent_client import AgentClient
+from runtimes.agent_replies import AgentError, AgentStatus, AgentUnreachable
+from runtimes.describe import source_text
+from runtimes.errors import KernelRefused
+from runtimes.models import Kernel, Runtime
+from runtimes.provider import Phase, Provider, ProviderError, Reason, Status, UnknownRuntime
+
+logger = logging.getLogger(__name__)
+
+State = Runtime.State
+RETRY_SECONDS = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
+LOOK_SECONDS = 5.0
+PULL_EVERY = timedelta(minutes=2)
+FINAL_PULL_SECONDS = 30.0
+AGENT_RETRY_SECONDS = 1.0
+_RANK = {state: rank for rank, state in enumerate([*Runtime.LIVE, State.STOPPED, State.LOST, State.FAILED])}
+
+
+class Keeper:
+    """One live row. `run` ends when the runtime is over; nothing else in the process touches it."""
+
+    def __init__(self, provider: Provider, row: Runtime) -> None:
+        self._provider = provider
+        self.row = row
+        self._kernels: Sequence[Kernel] = ()
+        self._status: Status | None = None
+        self._wake = asyncio.Event()
+        self._leaving = False
+        self._ask_idle_at = timezone.now()
+
+    def see(self, row: Runtime, kernels: Sequence[Kernel] = ()) -> None:
+        """What its row, and the kernels that want something, looked like a moment ago."""
+        if _RANK[row.state] < _RANK[self.row.state]:
+            return  # read before this keeper moved it
+        if row.state != self.row.state or row.lease_until != self.row.lease_until or kernels:
+            self._wake.set()
+        self.row, self._kernels = row, kernels
+
+    def told(self, status: Status) -> None:
+        """What its provider says now."""
+        self._status = status
+        self._wake.set()
+
+    def leave(self) -> None:
+        """This process is about to end."""
+        self._leaving = True
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Starts it if the row wants that, keeps it, ends it."""
+        try:
+            if self.row.state == State.STARTING and not await self._start():
+                return
+            if self.row.state == State.READY:
+                await self._keep()
+            await self._end()
+        except ProviderError as error:
+            logger.warning("runtime %s: %s", self.row.name, error)
+            await self._fail(State.FAILED, Reason.ERROR, source_text(error.user_message))
+
+    # --- start
+
+    async def _start(self) -> bool:
+        """STARTING → READY. False when it is over already; the row may also say STOPPING afterwards."""
+        status = await self._acquired()
+        while status is not None and status.phase is not Phase.READY:
+            if status.phase.final:
+                await self._fail(State.FAILED, status.reason or Reason.ERROR, status.message)
+                return False
+            await rows.note_waiting(self.row, status.reason, status.message)
+            await self._news(LOOK_SECONDS)
+            status = None if self._unwanted() else await self._provider.status(self.row.name)
+        if status is None:
+            return await self._abandoned()
+        return await self._equip(status)
+
+    async def _acquired(self) -> Status | None:
+        """The provider's first answer, asked again while it cannot; None when nobody wants the runtime any more."""
+        waits = iter(RETRY_SECONDS)
+        while not self._unwanted():
+            try:
+                return await self._provider.acquire(profiles.request(self.row))
+            except (ProviderError, ValueError) as error:
+                message = source_text(getattr(error, "user_message", ""))
+                wait = next(waits, None) if getattr(error, "retryable", False) else None
+                logger.warning("runtime %s: %s", self.row.name, error)
+                if wait is None:
+                    return Status(Phase.LOST, Reason.ERROR, message)
+                await rows.note_waiting(self.row, Reason.ERROR, message)
+                await self._news(wait)
+        return None
+
+    def _unwanted(self) -> bool:
+        return self._leaving or self.row.state != State.STARTING
+
+    async def _abandoned(self) -> bool:
+        if self.row.state == State.STOPPING:
+            return True
+        await self._provider.release(self.row.name)
+        await rows.back_to_queue(self.row)
+        return False
+
+    async def _equip(self, status: Status) -> bool:
+        """Files in, kernels on, then READY: who waits for the row finds everything there."""
+        row = self.row
+        endpoint = await self._provider.endpoint(row.name)
+        digests = await self._provider.environments()
+        wanted = row.profile.environment
+        try:
+            async with AgentClient(endpoint) as agent:
+                await transfer.push(row, agent=agent)
+        except AgentError as error:
+            await self._fail(State.FAILED, Reason.ERROR, source_text(error.user_message))
+            return False
+        if not await rows.mark_ready(row, status, endpoint, wanted if wanted in digests else digests[0]):
+            row = await rows.reload(row)
+        self.row = row
+        await bus.publish(f"runtime:{row.name}")
+        return True
+
+    # --- keep
+
+    async def _keep(self) -> None:
+        """Until the row says STOPPING, the provider says it is over, or this process ends."""
+        async with AgentClient.of(self.row) as agent, asyncio.TaskGroup() as group:
+            watching = group.create_task(self._watch(agent))
+            try:
+                # Kernels may have been asked for while it started.
+                self._kernels = (await rows.unsettled_kernels()).get(self.row.pk, ())
+                while self.row.state == State.READY and not self._leaving and not self._over():
+                    await self._obey_kernels(agent)
+                    await self._check_limits(agent)
+                    await self._news(LOOK_SECONDS)
+            finally:
+                watching.cancel()
+
+    def _over(self) -> bool:
+        return self._status is not None and self._status.phase.final
+
+    async def _obey_kernels(self, agent: AgentClient) -> None:
+        asked, self._kernels = self._kernels, ()
+        # Afresh: whoever asked has mostly told the agent already, and one that has died since must not come back.
+        for kernel in await rows.still_unsettled(asked) if asked else ():
+            kernel.runtime = self.row
+            with suppress(AgentUnreachable, KernelRefused):
+                if kernel.state == Kernel.State.STOPPING:
+                    await steer.finish(kernel, agent)
+                else:
+                    await steer.begin(kernel, agent)
+
+    async def _watch(self, agent: AgentClient) -> None:
+        """Brings onto the rows what happens to kernels inside."""
+        while True:
+            try:
+                async with aclosing(agent.watch()) as events:
+                    async for event in events:
+                        if event.kernel is not None:
+                            await rows.kernel_seen(self.row, event.kernel)
+            except AgentError:
+                await asyncio.sleep(AGENT_RETRY_SECONDS)
+
+    async def _check_limits(self, agent: AgentClient) -> None:
+        now = timezone.now()
+        row = self.row
+        if row.lease_until is not None and row.lease_until < now:
+            await self._stop(Reason.OWNER_GONE)
+        elif row.deadline is not None and row.deadline <= now:
+            await self._stop(Reason.LIFETIME)
+        elif row.purpose == Runtime.Purpose.INTERACTIVE and now >= self._ask_idle_at:
+            await self._check_use(agent)
+
+    async def _check_use(self, agent: AgentClient) -> None:
+        """A kernel that is busy is in use, however long nobody looks at it; an open page alone is not."""
+        try:
+            status = await agent.status()
+        except AgentError:
+            return
+        now = timezone.now()
+        idle_for = _idle_for(status, now - self.row.last_active_at)
+        limit = self.row.profile.idle_timeout
+        if idle_for >= limit:
+            await self._stop(Reason.IDLE)
+            return
+        self._ask_idle_at = now + min(limit - idle_for, PULL_EVERY)
+        pulled_at = self.row.pulled_at or now
+        if now - pulled_at >= PULL_EVERY and idle_for < now - pulled_at:
+            await self._pull(agent)
+
+    async def _pull(self, agent: AgentClient) -> bool:
+        try:
+            await transfer.pull(self.row, agent=agent)
+        except AgentError as error:
+            logger.warning("runtime %s: files not pulled: %s", self.row.name, error)
+            return False
+        return True
+
+    async def _stop(self, reason: str) -> None:
+        await rows.ask_to_stop(self.row, reason)
+        self.row = await rows.reload(self.row)
+
+    # --- end
+
+    async def _end(self) -> None:
+        if self._over() and self._status is not None and self.row.state != State.STOPPING:
+            lost = self._status.phase is Phase.LOST
+            await self._fail(State.LOST if lost else State.STOPPED, self._status.reason, self._status.message)
+            return
+        if self._leaving and self.row.state == State.READY:
+            await self._stop(Reason.OWNER_GONE)
+        await self._last_pull()
+        await self._provider.release(self.row.name, reason=_as_reason(self.row.reason))
+        await rows.settle(self.row, State.STOPPED)
+
+    async def _last_pull(self) -> None:
+        if not self.row.endpoint or self.row.workspace_id is None or self._over():
+            return
+        try:
+            async with asyncio.timeout(FINAL_PULL_SECONDS), AgentClient.of(self.row) as agent:
+                await self._pull(agent)
+        except TimeoutError:
+            logger.warning("runtime %s: files not pulled in time", self.row.name)
+
+    async def _fail(self, state: str, reason: str, message: str) -> None:
+        with suppress(ProviderError):
+            await self._provider.release(self.row.name)
+        await rows.settle(self.row, state, reason, message)
+
+    async def _news(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._wake.wait()
+        self._wake.clear()
+
+    async def check_exists(self) -> None:
+        """Asks the provider whether it is still there: an event may have been missed."""
+        try:
+            status = await self._provider.status(self.row.name)
+        except UnknownRuntime:
+            status = Status(Phase.LOST, Reason.OWNER_GONE)
+        if status.phase.final:
+            self.told(status)
+
+
+def _idle_for(status: AgentStatus, untouched: timedelta) -> timedelta:
+    if any(kernel.state == "busy" for kernel in status.kernels):
+        return timedelta(0)
+    return max(min(timedelta(seconds=status.idle_seconds), untouched), timedelta(0))
+
+
+def _as_reason(reason: str) -> Reason:
+    try:
+        return Reason(reason)
+    except ValueError:
+        return Reason.REQUESTED

@@ -1,0 +1,187 @@
+"""Rows ⇄ running things: nothing leaks, nothing is forgotten. The heart of the `runtimes` process.
+
+Rows are the requests. A wake-up over the bus makes it look within milliseconds; a timer makes it look anyway. Each
+live runtime has a `Keeper`; this decides who gets one, in what order, and compares rows with what really exists.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import aclosing, suppress
+
+from django.conf import settings
+from django.db import DatabaseError
+from django.utils import timezone
+
+from runtimes import bus, launch, profiles, rows
+from runtimes.keeper import Keeper
+from runtimes.models import Runtime
+from runtimes.provider import Provider, Reason
+
+logger = logging.getLogger(__name__)
+
+State = Runtime.State
+LOOK_SECONDS = 2.0
+COMPARE_SECONDS = 10.0
+USAGE_SECONDS = 120.0
+LEAVE_SECONDS = 45.0
+AFTER_ERROR_SECONDS = 1.0
+
+
+class Reconciler:
+    """`run` until `leave` is called: then files are pulled, runtimes released, rows settled."""
+
+    def __init__(self, provider: Provider) -> None:
+        self._provider = provider
+        self._keepers: dict[str, Keeper] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._suspects: set[str] = set()
+        self._leaving = asyncio.Event()
+        self._awake = asyncio.Event()
+        self.started = asyncio.Event()
+
+    def leave(self) -> None:
+        """Asks `run` to end in good order."""
+        self._leaving.set()
+        self._awake.set()
+
+    async def run(self) -> None:
+        """Starts the provider, then keeps rows and things the same. Raises ProviderUnavailable if it cannot start."""
+        await self._provider.start()
+        helpers = [
+            asyncio.create_task(for_ever(work))
+            for work in (self._follow_events, self._compare, self._record_usage, self._listen)
+        ]
+        try:
+            self.started.set()
+            await self._look_until_leaving()
+        finally:
+            await self._leave(helpers)
+            await self._provider.close()
+
+    async def _look_until_leaving(self) -> None:
+        while not self._leaving.is_set():
+            self._awake.clear()
+            try:
+                await self._look()
+            except DatabaseError:
+                logger.exception("the rows could not be read; trying again")
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await self._awake.wait()
+
+    async def _listen(self) -> None:
+        async with bus.subscribe("runtimes") as news:
+            async for _message in news:
+                self._awake.set()
+
+    async def _look(self) -> None:
+        """One pass: every live row to its keeper, and new keepers first come first served, as far as there is room."""
+        kernels = await rows.unsettled_kernels()
+        found = await rows.live()
+        for row in found:
+            keeper = self._keepers.get(row.name)
+            if keeper is not None:
+                keeper.see(row, kernels.get(row.pk, ()))
+            elif row.state != State.QUEUED:
+                # A predecessor began it: acquiring again and releasing again are safe.
+                await self._take_over(row)
+        held = sum(row.state != State.QUEUED for row in found)
+        await self._admit([row for row in found if row.state == State.QUEUED], held)
+
+    async def _admit(self, waiting: Sequence[Runtime], held: int) -> None:
+        now = timezone.now()
+        gone = [row for row in waiting if row.lease_until is not None and row.lease_until < now]
+        for row in gone:
+            await launch.astop(row, reason=Reason.OWNER_GONE)
+        free = max(settings.RUNTIMES_MOST - held, 0) if settings.RUNTIMES_MOST else len(waiting)
+        next_ones = [row for row in waiting if row not in gone][:free]
+        begun = await rows.begin_start(next_ones, self._provider.slug) if next_ones else set()
+        for row in next_ones:
+            if row.pk in begun and row.name not in self._keepers:
+                row.state = State.STARTING
+                self._keep(row)
+
+    async def _take_over(self, row: Runtime) -> None:
+        row = await rows.reload(row)
+        if row.state == State.QUEUED or row.state not in Runtime.LIVE:
+            return
+        keeper = self._keep(row)
+        if row.state == State.READY:
+            await keeper.check_exists()
+
+    def _keep(self, row: Runtime) -> Keeper:
+        keeper = Keeper(self._provider, row)
+        self._keepers[row.name] = keeper
+        task = asyncio.create_task(keeper.run(), name=f"keeper of {row.name}")
+        self._tasks[row.name] = task
+        task.add_done_callback(lambda done: self._kept(row.name, done))
+        return keeper
+
+    def _kept(self, name: str, task: asyncio.Task[None]) -> None:
+        self._keepers.pop(name, None)
+        self._tasks.pop(name, None)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            # Its row is still live: the next look gives it another keeper.
+            logger.error("runtime %s: its keeper failed", name, exc_info=error)
+        else:
+            self._awake.set()
+
+    async def _follow_events(self) -> None:
+        async with aclosing(self._provider.events()) as events:
+            async for name, status in events:
+                keeper = self._keepers.get(name)
+                if keeper is not None:
+                    keeper.told(status)
+
+    async def _compare(self) -> None:
+        """Ends what no row knows of, seen so twice in a row; asks after what a row knows and nobody has seen."""
+        while True:
+            owned = {thing.name for thing in await self._provider.owned() if thing.name}
+            # Rows are read after the things: whoever is started has a row before.
+            known = await rows.names_live()
+            strangers = owned - known - self._keepers.keys()
+            for name in strangers & self._suspects:
+                logger.warning("runtime %s: no row wants it, ending it", name)
+                await self._provider.release(name, reason=Reason.OWNER_GONE)
+            self._suspects = strangers
+            for name, keeper in list(self._keepers.items()):
+                if name not in owned and keeper.row.state == State.READY:
+                    await keeper.check_exists()
+            await self._keep_warm()
+            await asyncio.sleep(COMPARE_SECONDS)
+
+    async def _keep_warm(self) -> None:
+        warm = await rows.warm_profiles()
+        await self._provider.keep_warm([(profiles.template(profile), profile.warm) for profile in warm])
+
+    async def _record_usage(self) -> None:
+        while True:
+            await asyncio.sleep(USAGE_SECONDS)
+            await rows.record_usage([keeper.row for keeper in self._keepers.values() if keeper.row.ready_at])
+
+    async def _leave(self, helpers: Sequence[asyncio.Task[None]]) -> None:
+        """Each keeper pulls files, releases and settles its row, all at once and within a bound."""
+        for keeper in list(self._keepers.values()):
+            keeper.leave()
+        tasks = list(self._tasks.values())
+        if tasks:
+            _done, late = await asyncio.wait(tasks, timeout=LEAVE_SECONDS)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+        for helper in helpers:
+            helper.cancel()
+        await asyncio.gather(*helpers, return_exceptions=True)
+
+
+async def for_ever(work: Callable[[], Awaitable[None]]) -> None:
+    """Begins `work` again whenever it ends or fails: a fault in one part must not take every kernel along."""
+    while True:
+        try:
+            await work()
+        except Exception:
+            logger.exception("%s failed, beginning again", getattr(work, "__qualname__", work))
+        await asyncio.sleep(AFTER_ERROR_SECONDS)

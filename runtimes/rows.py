@@ -1,0 +1,192 @@
+"""The rows as the `runtimes` process sees and moves them. Every move is guarded: it happens once, or not at all.
+
+All in one thread of the process, on one database connection; `@in_thread` makes each function awaitable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from functools import wraps
+
+from asgiref.sync import sync_to_async
+from django.db import connection
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from runtimes import bus, usage
+from runtimes.agent_replies import ExitReason, KernelState
+from runtimes.models import Kernel, Profile, Runtime
+from runtimes.provider import Endpoint, Reason, Status
+
+_UP = [Runtime.State.STARTING, Runtime.State.READY, Runtime.State.STOPPING]
+_EXIT_REASONS = {
+    ExitReason.OUT_OF_MEMORY: Reason.OUT_OF_MEMORY,
+    ExitReason.STOPPED: Reason.REQUESTED,
+}
+
+
+def in_thread[**P, R](function: Callable[P, R]) -> Callable[P, Awaitable[R]]:
+    """An async form of `function`, with a database connection that the server has not closed."""
+
+    @wraps(function)
+    def fresh(*args: P.args, **kwargs: P.kwargs) -> R:
+        connection.close_if_unusable_or_obsolete()
+        return function(*args, **kwargs)
+
+    return sync_to_async(fresh)
+
+
+@in_thread
+def live() -> list[Runtime]:
+    """Everything that is not over, with its profile, first come first."""
+    rows = Runtime.objects.filter(state__in=Runtime.LIVE).select_related("profile", "workspace")
+    return list(rows.order_by("requested_at", "pk"))
+
+
+def _unsettled() -> QuerySet[Kernel]:
+    wanted = [Kernel.State.REQUESTED, Kernel.State.STARTING, Kernel.State.STOPPING]
+    return Kernel.objects.filter(runtime__state=Runtime.State.READY, state__in=wanted).order_by("index")
+
+
+@in_thread
+def unsettled_kernels() -> dict[int, list[Kernel]]:
+    """Kernels of ready runtimes whose rows ask for something, by runtime."""
+    found: dict[int, list[Kernel]] = {}
+    for kernel in _unsettled():
+        found.setdefault(kernel.runtime_id, []).append(kernel)
+    return found
+
+
+@in_thread
+def still_unsettled(kernels: Sequence[Kernel]) -> list[Kernel]:
+    """Those of `kernels` whose rows still ask for something."""
+    return list(_unsettled().filter(pk__in=[kernel.pk for kernel in kernels]))
+
+
+@in_thread
+def names_live() -> set[str]:
+    """Names of everything that is not over."""
+    return set(Runtime.objects.filter(state__in=Runtime.LIVE).values_list("name", flat=True))
+
+
+@in_thread
+def warm_profiles() -> list[Profile]:
+    """Profiles of which some runtimes shall be kept ready."""
+    return list(Profile.objects.filter(warm__gt=0).order_by("pk"))
+
+
+@in_thread
+def reload(runtime: Runtime) -> Runtime:
+    """The row as it is now."""
+    return Runtime.objects.select_related("profile", "workspace").get(pk=runtime.pk)
+
+
+@in_thread
+def begin_start(waiting: Collection[Runtime], provider: str) -> set[int]:
+    """QUEUED → STARTING for all of them at once. Returns the keys of those that were not stopped meanwhile."""
+    keys = [runtime.pk for runtime in waiting]
+    queued = Runtime.objects.filter(pk__in=keys, state=Runtime.State.QUEUED)
+    queued.update(state=Runtime.State.STARTING, provider=provider, reason="", message="")
+    begun = dict(Runtime.objects.filter(pk__in=keys, state=Runtime.State.STARTING).values_list("pk", "name"))
+    for name in begun.values():
+        bus.publish_sync(f"runtime:{name}")
+    return set(begun)
+
+
+@in_thread
+def back_to_queue(runtime: Runtime) -> None:
+    """STARTING → QUEUED: this process ends before it could start it; its place in the queue is kept."""
+    Runtime.objects.filter(pk=runtime.pk, state=Runtime.State.STARTING).update(
+        state=Runtime.State.QUEUED, reason="", message=""
+    )
+
+
+@in_thread
+def note_waiting(runtime: Runtime, reason: str, message: str) -> None:
+    """Says on the row why it is not ready yet."""
+    row = Runtime.objects.filter(pk=runtime.pk, state=Runtime.State.STARTING).exclude(reason=reason, message=message)
+    if row.update(reason=reason, message=message):
+        bus.publish_sync(f"runtime:{runtime.name}")
+
+
+@in_thread
+def mark_ready(runtime: Runtime, status: Status, endpoint: Endpoint, environment_digest: str) -> bool:
+    """STARTING → READY, with all that others need to connect; False if it was stopped meanwhile."""
+    now = timezone.now()
+    changes = {
+        "state": Runtime.State.READY,
+        "reason": "",
+        "message": "",
+        "endpoint": endpoint.to_json(),
+        "key_version": endpoint.key_version,
+        "isolation": ",".join(status.isolation),
+        "environment_digest": environment_digest,
+        "ready_at": now,
+        "pulled_at": now,
+        "last_active_at": now,
+        "deadline": now + runtime.profile.lifetime,
+    }
+    moved = bool(Runtime.objects.filter(pk=runtime.pk, state=Runtime.State.STARTING).update(**changes))
+    if moved:
+        for name, value in changes.items():
+            setattr(runtime, name, value)
+    return moved
+
+
+@in_thread
+def ask_to_stop(runtime: Runtime, reason: str, message: str = "") -> bool:
+    """READY or STARTING → STOPPING, by this process's own decision (idle, lifetime, lease)."""
+    row = Runtime.objects.filter(pk=runtime.pk, state__in=[Runtime.State.STARTING, Runtime.State.READY])
+    return bool(row.update(state=Runtime.State.STOPPING, reason=reason, message=message))
+
+
+@in_thread
+def settle(runtime: Runtime, state: str, reason: str | None = None, message: str = "") -> bool:
+    """Any live state → `state`, with its kernels dead and its use recorded. reason None: what the row says already."""
+    now = timezone.now()
+    changes: dict[str, object] = {"state": state, "stopped_at": now}
+    if reason is not None:
+        changes |= {"reason": reason, "message": message}
+    moved = bool(Runtime.objects.filter(pk=runtime.pk, state__in=_UP).update(**changes))
+    row = Runtime.objects.select_related("profile").get(pk=runtime.pk)
+    if row.state not in Runtime.LIVE:
+        Kernel.objects.filter(runtime=row).exclude(state=Kernel.State.DEAD).update(
+            state=Kernel.State.DEAD, execution_state="dead", reason=row.reason, message=row.message
+        )
+    if moved:
+        usage.record(row, now)
+        bus.publish_sync("runtimes")
+        bus.publish_sync(f"runtime:{row.name}")
+    return moved
+
+
+@in_thread
+def kernel_seen(runtime: Runtime, seen: KernelState) -> None:
+    """What the agent says about a kernel, onto its row."""
+    now = timezone.now()
+    if seen.exit_reason is not None or seen.state == "dead":
+        changed = _mark_dead(runtime, seen)
+    else:
+        rows = Kernel.objects.filter(runtime=runtime, index=seen.index).exclude(state=Kernel.State.DEAD)
+        begun = [Kernel.State.RESTARTING, Kernel.State.STARTING]
+        settled = seen.state in ("idle", "busy") and rows.filter(state__in=begun).update(state=Kernel.State.RUNNING)
+        other = rows.exclude(execution_state=seen.state)
+        changed = bool(other.update(execution_state=seen.state, last_activity=now) or settled)
+    if changed:
+        bus.publish_sync(f"runtime:{runtime.name}")
+
+
+def _mark_dead(runtime: Runtime, seen: KernelState) -> bool:
+    reason = _EXIT_REASONS.get(seen.exit_reason, Reason.KERNEL_CRASH) if seen.exit_reason else Reason.KERNEL_CRASH
+    message = f"{seen.exit_reason or 'ended'}, status {seen.exit_status}"
+    # A requested kernel is not the dead one that had its index before; one that restarts is expected to end.
+    rows = Kernel.objects.filter(runtime=runtime, index=seen.index, state__in=[Kernel.State.RUNNING])
+    return bool(rows.update(state=Kernel.State.DEAD, execution_state="dead", reason=reason, message=message))
+
+
+@in_thread
+def record_usage(runtimes: Collection[Runtime]) -> None:
+    """Writes what ready runtimes used so far."""
+    now = timezone.now()
+    for runtime in runtimes:
+        usage.record(runtime, now)

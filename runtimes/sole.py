@@ -1,0 +1,120 @@
+"""There is one `runtimes` process: a file lock on one machine, a lease row where several machines share a database.
+
+The lock of a killed process is free at once; its lease is free when it has run out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import logging
+import os
+import secrets
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
+from pathlib import Path
+
+from django.conf import settings
+from django.db import DatabaseError, IntegrityError, connection
+from django.db.models import Q
+from django.utils import timezone
+
+from runtimes.errors import RuntimesError
+from runtimes.models import Lease
+from runtimes.rows import in_thread
+
+logger = logging.getLogger(__name__)
+
+NAME = "runtimes"
+TERM = timedelta(seconds=12)
+RENEW_SECONDS = 3.0
+WAIT_SECONDS = 1.0
+
+
+class AlreadyRunning(RuntimesError):
+    """Another process on this machine does this already."""
+
+
+@asynccontextmanager
+async def sole(lost: Callable[[], None]) -> AsyncIterator[None]:
+    """Holds while the body runs. `lost` is called if another process has taken over: then end at once.
+
+    On SQLite raises AlreadyRunning where another process holds it; else waits until that one is gone."""
+    if connection.vendor == "sqlite":
+        with _lock_file():
+            yield
+        return
+    holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+    await _take(holder)
+    renewal = asyncio.create_task(_renew(holder, lost))
+    try:
+        yield
+    finally:
+        renewal.cancel()
+        await asyncio.gather(renewal, return_exceptions=True)
+        with suppress(DatabaseError):
+            await _give_back(holder)
+
+
+class _lock_file:  # noqa: N801 - used as a function
+    def __enter__(self) -> None:
+        path = Path(settings.RUN_DIR) / "runtimes.lock"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(self._descriptor)
+            raise AlreadyRunning(f"another process holds {path}: stop it first") from error
+
+    def __exit__(self, *_exc_info: object) -> None:
+        os.close(self._descriptor)
+
+
+async def _take(holder: str) -> None:
+    told = False
+    while not await _claim(holder):
+        if not told:
+            logger.warning("another process runs the runtimes; waiting for it to end")
+            told = True
+        await asyncio.sleep(WAIT_SECONDS)
+
+
+@in_thread
+def _claim(holder: str) -> bool:
+    """Takes or renews the lease. False where someone else's has not run out."""
+    now = timezone.now()
+    free = Lease.objects.filter(Q(until__lt=now) | Q(holder=holder), name=NAME)
+    if free.update(holder=holder, until=now + TERM):
+        return True
+    if Lease.objects.filter(name=NAME).exists():
+        return False
+    try:
+        Lease.objects.create(name=NAME, holder=holder, until=now + TERM)
+    except IntegrityError:
+        return False
+    return True
+
+
+@in_thread
+def _give_back(holder: str) -> None:
+    Lease.objects.filter(name=NAME, holder=holder).delete()
+
+
+async def _renew(holder: str, lost: Callable[[], None]) -> None:
+    renewed = timezone.now()
+    while True:
+        await asyncio.sleep(RENEW_SECONDS)
+        try:
+            held = await _claim(holder)
+        except DatabaseError as error:
+            logger.warning("the lease could not be renewed: %s", type(error).__name__)
+            held = timezone.now() < renewed + TERM
+        else:
+            renewed = timezone.now()
+        if not held:
+            logger.error("another process has taken over the runtimes; ending")
+            lost()
+            return

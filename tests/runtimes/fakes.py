@@ -1,0 +1,203 @@
+"""A provider without sandboxes, with an agent that really speaks the agent's protocol, for tests of what is above."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import zmq
+import zmq.asyncio
+
+from runtimes import keyring
+from runtimes.agent import wire
+from runtimes.agent.archive import pack_files, unpack_files
+from runtimes.provider import Endpoint, NotReady, Owned, Phase, Provider, Reason, Request, Status, UnknownRuntime
+
+
+class FakeAgent:
+    """Kernels and files as dictionaries, behind the real protocol."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        keys = keyring.keys_of(endpoint)
+        self._key = keys.hmac_key.encode()
+        self.kernels: dict[int, dict[str, Any]] = {}
+        self.files: dict[str, bytes] = {}
+        self.known: dict[str, bytes] = {}
+        self.idle_seconds = 0.0
+        self.watchers: list[bytes] = []
+        self._socket = zmq.asyncio.Context.instance().socket(zmq.ROUTER)
+        self._socket.linger = 0
+        self._socket.curve_server = True
+        self._socket.curve_secretkey = keys.curve_secret.encode()
+        self._socket.curve_publickey = keys.curve_public.encode()
+        self._socket.bind(endpoint.agent_url)
+        self._task = asyncio.create_task(self._serve())
+
+    async def close(self) -> None:
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+        self._socket.close()
+
+    async def _serve(self) -> None:
+        while True:
+            sender, *frames = await self._socket.recv_multipart()
+            header, payload = wire.unpack(self._key, frames)
+            answer, body = getattr(self, "on_" + header["verb"])(header, payload, sender)
+            await self._send(sender, {"id": header["id"], "ok": True, **answer}, body)
+
+    async def _send(self, to: bytes, header: dict[str, Any], body: bytes = b"") -> None:
+        await self._socket.send_multipart([to, *wire.pack(self._key, header, body)])
+
+    async def tell(self, index: int) -> None:
+        for watcher in self.watchers:
+            await self._send(watcher, {"event": "kernel", "kernel": self.kernels[index]})
+
+    async def die(self, index: int, reason: str, status: int) -> None:
+        self.kernels[index] |= {"state": "dead", "exit_reason": reason, "exit_status": status}
+        await self.tell(index)
+
+    def _kernel(self, index: int) -> dict[str, Any]:
+        fresh = {"index": index, "state": "idle", "restarts": 0, "exit_status": None, "exit_reason": None}
+        return self.kernels.setdefault(index, fresh | {"idle_seconds": 0.0})
+
+    def on_status(self, *_question: Any) -> tuple[dict[str, Any], bytes]:
+        return {
+            "kernels": list(self.kernels.values()), "memory_bytes": 1, "memory_limit_bytes": 2, "oom_kills": 0,
+            "home_used_bytes": 1, "home_total_bytes": 2, "idle_seconds": self.idle_seconds, "uptime_seconds": 1,
+        }, b""  # fmt: skip
+
+    def on_start_kernel(self, header: dict[str, Any], *_rest: Any) -> tuple[dict[str, Any], bytes]:
+        return {"kernel": self._kernel(header["index"])}, b""
+
+    def on_interrupt(self, header: dict[str, Any], *_rest: Any) -> tuple[dict[str, Any], bytes]:
+        return {"kernel": self._kernel(header["index"])}, b""
+
+    def on_restart_kernel(self, header: dict[str, Any], *_rest: Any) -> tuple[dict[str, Any], bytes]:
+        kernel = self._kernel(header["index"])
+        kernel |= {"state": "idle", "restarts": kernel["restarts"] + 1, "exit_status": None, "exit_reason": None}
+        return {"kernel": kernel}, b""
+
+    def on_stop_kernel(self, header: dict[str, Any], *_rest: Any) -> tuple[dict[str, Any], bytes]:
+        self.kernels.pop(header["index"], None)
+        return {}, b""
+
+    def on_push(self, _header: Any, payload: bytes, _sender: bytes) -> tuple[dict[str, Any], bytes]:
+        files = unpack_files(payload)
+        self.files |= files
+        self.known |= files
+        return {}, b""
+
+    def on_pull(self, *_question: Any) -> tuple[dict[str, Any], bytes]:
+        changed = {path: data for path, data in self.files.items() if self.known.get(path) != data}
+        deleted = [path for path in self.known if path not in self.files]
+        return {"deleted": deleted, "skipped": {}, "token": "t", "more": False}, pack_files(changed)
+
+    def on_acknowledge(self, *_question: Any) -> tuple[dict[str, Any], bytes]:
+        self.known = dict(self.files)
+        return {}, b""
+
+    def on_watch(self, _header: Any, _payload: bytes, sender: bytes) -> tuple[dict[str, Any], bytes]:
+        self.watchers.append(sender)
+        return {}, b""
+
+
+class FakeProvider(Provider):
+    """`hold` keeps new runtimes starting until `let_go`; `errors` are raised by the next calls of `acquire`."""
+
+    slug: ClassVar[str] = "fake"
+
+    def __init__(self) -> None:
+        self.requests: dict[str, Request] = {}
+        self.statuses: dict[str, Status] = {}
+        self.agents: dict[str, FakeAgent] = {}
+        self.order: list[str] = []
+        self.released: list[tuple[str, Reason]] = []
+        self.warm: list[tuple[Request, int]] = []
+        self.errors: list[Exception] = []
+        self.hold = False
+        self.closed = False
+        self._folder = tempfile.TemporaryDirectory(prefix="pf-", dir="/tmp")
+        self._listeners: list[asyncio.Queue[tuple[str, Status]]] = []
+
+    @classmethod
+    def from_settings(cls) -> Self:
+        return cls()
+
+    async def start(self) -> None:
+        self.closed = False
+
+    async def acquire(self, request: Request) -> Status:
+        request.validate()
+        if self.errors:
+            raise self.errors.pop(0)
+        if request.name not in self.statuses:
+            self.order.append(request.name)
+            self.requests[request.name] = request
+            self.say(request.name, Status(Phase.STARTING))
+            if not self.hold:
+                self.let_go(request.name)
+        return self.statuses[request.name]
+
+    def let_go(self, name: str) -> None:
+        agent = FakeAgent(self._endpoint(name))
+        for index in range(self.requests[name].kernels):
+            agent._kernel(index)
+        self.agents[name] = agent
+        self.say(name, Status(Phase.READY, isolation=("forked", "network-none")))
+
+    def say(self, name: str, status: Status) -> None:
+        self.statuses[name] = status
+        for queue in self._listeners:
+            queue.put_nowait((name, status))
+
+    def _endpoint(self, name: str) -> Endpoint:
+        folder = Path(self._folder.name, name)
+        folder.mkdir(exist_ok=True)
+        return Endpoint("ipc", str(folder), name)
+
+    async def status(self, name: str) -> Status:
+        if name not in self.statuses:
+            raise UnknownRuntime(name)
+        return self.statuses[name]
+
+    async def events(self) -> AsyncIterator[tuple[str, Status]]:
+        queue: asyncio.Queue[tuple[str, Status]] = asyncio.Queue()
+        self._listeners.append(queue)
+        try:
+            while True:
+                yield await queue.get()
+        finally:
+            self._listeners.remove(queue)
+
+    async def endpoint(self, name: str) -> Endpoint:
+        if (await self.status(name)).phase is not Phase.READY:
+            raise NotReady(name)
+        return self._endpoint(name)
+
+    async def release(self, name: str, *, reason: Reason = Reason.REQUESTED, grace: timedelta = timedelta(0)) -> None:
+        if self.statuses.pop(name, None) is not None:
+            self.released.append((name, reason))
+        agent = self.agents.pop(name, None)
+        if agent is not None:
+            await agent.close()
+
+    async def owned(self) -> list[Owned]:
+        return [Owned(name, name, status) for name, status in self.statuses.items()]
+
+    async def keep_warm(self, templates: Sequence[tuple[Request, int]]) -> None:
+        self.warm = list(templates)
+
+    async def environments(self) -> list[str]:
+        return ["digest-1"]
+
+    async def close(self) -> None:
+        for name in list(self.statuses):
+            await self.release(name)
+        self.closed = True
+
+    def clean_up(self) -> None:
+        self._folder.cleanup()

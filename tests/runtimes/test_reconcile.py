@@ -1,0 +1,449 @@
+"""Rows ⇄ running things, on a provider without sandboxes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.utils import timezone
+
+from runtimes import bus, launch, reconcile, storage, transfer
+from runtimes.models import MIB, Document, FileVersion, Kernel, Profile, Runtime, Usage, Workspace
+from runtimes.provider import NotOffered, Phase, ProviderUnavailable, Reason, Status
+from runtimes.reconcile import Reconciler
+from tests.runtimes.fakes import FakeProvider
+
+pytestmark = pytest.mark.django_db(transaction=True)
+State = Runtime.State
+
+
+@pytest.fixture
+def provider():
+    fake = FakeProvider()
+    yield fake
+    fake.clean_up()
+
+
+@asynccontextmanager
+async def running(provider: FakeProvider) -> AsyncIterator[Reconciler]:
+    """The process's reconciler, ended in good order."""
+    reconciler = Reconciler(provider)
+    task = asyncio.create_task(reconciler.run())
+    await reconciler.started.wait()
+    try:
+        yield reconciler
+    finally:
+        reconciler.leave()
+        await task
+
+
+async def until(what: Callable[[], Any], *, topic: str = "*") -> Any:
+    """What `what` (a query) returns, once it is true."""
+    async with asyncio.timeout(20), bus.subscribe(topic) as news:
+        while True:
+            found = await sync_to_async(what)()
+            if found:
+                return found
+            await news.next(0.05)
+
+
+def state_is(runtime: Runtime, *states: str) -> Callable[[], Runtime | None]:
+    return lambda: Runtime.objects.filter(pk=runtime.pk, state__in=states).first()
+
+
+async def test_a_launched_runtime_gets_ready_with_the_files_of_its_workspace(provider, workspace):
+    await storage.awrite(workspace, "d/x.csv", b"1,2", source="saved")
+    async with running(provider):
+        runtime = await launch.ready(await launch.alaunch(workspace), timeout=20)
+        assert provider.agents[runtime.name].files == {"d/x.csv": b"1,2"}
+        assert (runtime.isolation, runtime.provider) == ("forked,network-none", "fake")
+        assert runtime.environment_digest == "digest-1"
+        assert runtime.deadline - runtime.ready_at == timedelta(hours=12)
+        assert provider.requests[runtime.name].limits.memory_bytes == 256 * MIB
+
+
+async def test_two_launches_at_once_give_one_runtime(provider, workspace):
+    async with running(provider):
+        launched = await asyncio.gather(
+            *[asyncio.to_thread(_in_own_connection, launch.launch, workspace) for _ in range(6)]
+        )
+        assert len({runtime.pk for runtime in launched}) == 1
+        ready = await asyncio.gather(*[launch.ready(runtime, timeout=20) for runtime in launched])
+        assert len({runtime.pk for runtime in ready}) == 1
+    assert len(provider.order) == 1
+
+
+def _in_own_connection(function, *args):
+    from django.db import connection
+
+    try:
+        return function(*args)
+    finally:
+        connection.close()
+
+
+async def test_kernels_wanted_before_the_runtime_is_ready_start_with_it(provider, workspace):
+    provider.hold = True
+    async with running(provider):
+        runtime = await launch.alaunch(workspace)
+        first = await launch.astart_kernel(runtime)
+        second = await launch.astart_kernel(runtime, cwd="d")
+        assert (first.index, first.state, second.index) == (0, Kernel.State.REQUESTED, 1)
+        await until(lambda: runtime.name in provider.statuses)
+        provider.let_go(runtime.name)
+        for kernel in (first, second):
+            assert (await launch.kernel_ready(kernel, timeout=20)).state == Kernel.State.RUNNING
+        assert set(provider.agents[runtime.name].kernels) == {0, 1}
+
+
+async def test_kernels_started_at_once_get_an_index_each(provider, workspace):
+    async with running(provider):
+        runtime = await launch.ready(await launch.alaunch(workspace), timeout=20)
+        kernels = await asyncio.gather(*[launch.astart_kernel(runtime) for _ in range(4)])
+        assert sorted(kernel.index for kernel in kernels) == [0, 1, 2, 3]
+        assert {kernel.state for kernel in kernels} == {Kernel.State.RUNNING}
+
+
+async def test_a_stopped_kernels_index_is_used_again_and_seventeen_at_once_are_too_many(provider, workspace):
+    async with running(provider):
+        runtime = await launch.ready(await launch.alaunch(workspace), timeout=20)
+        kernels = [await launch.astart_kernel(runtime) for _ in range(16)]
+        with pytest.raises(launch.KernelRefused) as caught:
+            await launch.astart_kernel(runtime)
+        assert "Shut one down" in str(caught.value.user_message)
+        await launch.astop_kernel(kernels[3])
+        assert (await launch.astart_kernel(runtime)).index == 3
+
+
+async def test_a_dead_kernel_says_why_and_can_be_restarted_as_itself(provider, workspace):
+    async with running(provider):
+        runtime = await launch.ready(await launch.alaunch(workspace), timeout=20)
+        kernel = await launch.astart_kernel(runtime)
+        agent = provider.agents[runtime.name]
+        await until(lambda: agent.watchers)
+        await agent.die(0, "out of memory", -9)
+        row = await until(lambda: Kernel.objects.filter(pk=kernel.pk, state=Kernel.State.DEAD).first())
+        assert row.reason == Reason.OUT_OF_MEMORY
+        assert "memory" in launch.sentence(row)
+        with pytest.raises(launch.KernelRefused):
+            await launch.kernel_ready(row, timeout=20)
+        again = await launch.arestart(row)
+        assert (again.pk, again.index, again.restarts) == (kernel.pk, 0, 1)
+        assert (await launch.kernel_ready(again, timeout=20)).reason == ""
+
+
+async def test_a_dead_kernel_whose_index_was_taken_restarts_on_another(provider, workspace):
+    async with running(provider):
+        runtime = await launch.ready(await launch.alaunch(workspace), timeout=20)
+        first = await launch.astart_kernel(runtime)
+        await Kernel.objects.filter(pk=first.pk).aupdate(state=Kernel.State.DEAD, reason=Reason.KERNEL_CRASH)
+        second = await launch.astart_kernel(runtime)
+        again = await launch.arestart(first)
+        assert (second.index, again.index) == (0, 1)
+
+
+async def test_a_stop_keeps_what_code_wrote_and_records_the_use(provider, workspace):
+    async with running(provider):
+        runtime = await launch.ready(await launch.alaunch(workspace), timeout=20)
+        await launch.astart_kernel(runtime)
+        provider.agents[runtime.name].files["out.txt"] = b"result"
+        await launch.astop(runtime)
+        row = await until(state_is(runtime, State.STOPPED))
+        assert row.reason == Reason.REQUESTED
+        assert provider.released == [(runtime.name, Reason.REQUESTED)]
+    assert [file.path for file in await storage.afiles(workspace)] == ["out.txt"]
+    kernel, usage = await Kernel.objects.aget(), await Usage.objects.aget()
+    assert (kernel.state, kernel.reason) == (Kernel.State.DEAD, Reason.REQUESTED)
+    assert usage.account == "course-1"
+    assert usage.cpu_seconds == pytest.approx(usage.wall_seconds)
+    assert usage.memory_gib_seconds == pytest.approx(usage.wall_seconds / 4)
+
+
+async def test_a_launch_while_the_former_runtime_stops_waits_for_a_new_one_with_all_files(provider, workspace):
+    async with running(provider):
+        first = await launch.ready(await launch.alaunch(workspace), timeout=20)
+        provider.agents[first.name].files["late.txt"] = b"late"
+        await launch.astop(first)
+        second = await launch.ready(await launch.alaunch(workspace), timeout=20)
+        assert second.pk != first.pk
+        assert provider.agents[second.name].files == {"late.txt": b"late"}
+
+
+async def test_without_room_a_runtime_waits_and_knows_its_place(provider, profile, settings):
+    settings.RUNTIMES_MOST = 1
+    spaces = [await Workspace.objects.acreate(profile=profile, account="x") for _ in range(3)]
+    async with running(provider):
+        first, second, third = [await launch.alaunch(space) for space in spaces]
+        await launch.ready(first, timeout=20)
+        with pytest.raises(launch.StillWaiting) as caught:
+            await launch.ready(third, timeout=0.2)
+        assert caught.value.retryable
+        assert "Number 2" in str(caught.value.user_message)
+        assert await sync_to_async(launch.queue_position)(second) == 1
+        await launch.astop(first)
+        await launch.ready(second, timeout=20)
+        await launch.astop(second)
+        await launch.ready(third, timeout=20)
+    assert provider.order == [first.name, second.name, third.name]
+
+
+async def test_one_that_waits_can_be_stopped_without_a_trace(provider, profile, settings):
+    settings.RUNTIMES_MOST = 1
+    spaces = [await Workspace.objects.acreate(profile=profile, account="x") for _ in range(2)]
+    async with running(provider):
+        first, second = [await launch.alaunch(space) for space in spaces]
+        await launch.ready(first, timeout=20)
+        await launch.astop(second)
+        with pytest.raises(launch.RuntimeFailed):
+            await launch.ready(second, timeout=20)
+    assert provider.order == [first.name]
+
+
+async def test_a_runtime_that_dies_is_lost_with_its_reason_and_its_kernels(provider, workspace):
+    async with running(provider):
+        runtime = await launch.ready(await launch.alaunch(workspace), timeout=20)
+        await launch.astart_kernel(runtime)
+        provider.say(runtime.name, Status(Phase.LOST, Reason.NODE_LOST, "gone"))
+        row = await until(state_is(runtime, State.LOST))
+        assert row.reason == Reason.NODE_LOST
+        assert "machine was lost" in launch.sentence(row)
+        assert (await Kernel.objects.aget()).state == Kernel.State.DEAD
+        with pytest.raises(launch.RuntimeFailed) as caught:
+            await launch.astart_kernel(runtime)
+        assert caught.value.reason == Reason.NODE_LOST
+        assert (await launch.ready(await launch.alaunch(workspace), timeout=20)).pk != runtime.pk
+
+
+async def test_what_can_never_start_fails_with_the_providers_own_words(provider, workspace):
+    provider.errors = [NotOffered("no GPU")]
+    async with running(provider):
+        with pytest.raises(launch.RuntimeFailed) as caught:
+            await launch.ready(await launch.alaunch(workspace), timeout=20)
+    assert "does not have what the assignment asks for" in str(caught.value.user_message)
+
+
+async def test_a_provider_that_cannot_now_is_asked_again(provider, workspace):
+    provider.errors = [ProviderUnavailable("away")]
+    async with running(provider):
+        await launch.ready(await launch.alaunch(workspace), timeout=20)
+
+
+async def test_a_start_that_the_provider_gives_up_fails(provider, workspace):
+    provider.hold = True
+    async with running(provider):
+        runtime = await launch.alaunch(workspace)
+        await until(lambda: runtime.name in provider.statuses)
+        provider.say(runtime.name, Status(Phase.LOST, Reason.IMAGE_PULL))
+        with pytest.raises(launch.RuntimeFailed) as caught:
+            await launch.ready(runtime, timeout=20)
+        assert caught.value.reason == Reason.IMAGE_PULL
+    assert runtime.name not in provider.statuses
+
+
+async def test_stopping_while_it_starts_leaves_nothing(provider, workspace):
+    provider.hold = True
+    async with running(provider):
+        runtime = await launch.alaunch(workspace)
+        await until(lambda: runtime.name in provider.statuses)
+        await launch.astop(runtime)
+        await until(state_is(runtime, State.STOPPED))
+        assert provider.statuses == {}
+
+
+async def _make_old(runtime: Runtime) -> None:
+    """Nobody touched it for a day, and the reconciler sees its row so."""
+    await Runtime.objects.filter(pk=runtime.pk).aupdate(last_active_at=timezone.now() - timedelta(days=1))
+    await bus.publish("runtimes")
+
+
+@pytest.fixture
+def brisk(monkeypatch):
+    monkeypatch.setattr("runtimes.keeper.LOOK_SECONDS", 0.02)
+    monkeypatch.setattr("runtimes.keeper.PULL_EVERY", timedelta(0))
+    monkeypatch.setattr(reconcile, "LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(reconcile, "COMPARE_SECONDS", 0.02)
+    monkeypatch.setattr(reconcile, "USAGE_SECONDS", 0.02)
+    monkeypatch.setattr(reconcile, "AFTER_ERROR_SECONDS", 0.02)
+
+
+async def test_an_idle_runtime_is_stopped_with_its_files_kept_and_a_busy_one_is_not(provider, profile, brisk):
+    spaces = [await Workspace.objects.acreate(profile=profile, account="x") for _ in range(2)]
+    async with running(provider):
+        idle, busy = [await launch.ready(await launch.alaunch(space), timeout=20) for space in spaces]
+        provider.agents[idle.name].files["kept.txt"] = b"kept"
+        provider.agents[idle.name].idle_seconds = 1e6
+        provider.agents[busy.name].kernels[0]["state"] = "busy"
+        await _make_old(idle)
+        await _make_old(busy)
+        row = await until(state_is(idle, State.STOPPED))
+        assert row.reason == Reason.IDLE
+        assert (await Runtime.objects.aget(pk=busy.pk)).state == State.READY
+    assert [file.path for file in await storage.afiles(spaces[0])] == ["kept.txt"]
+
+
+async def test_a_runtime_ends_at_its_deadline_also_when_busy(provider, workspace, brisk):
+    async with running(provider):
+        runtime = await launch.ready(await launch.alaunch(workspace), timeout=20)
+        provider.agents[runtime.name].kernels[0]["state"] = "busy"
+        await Runtime.objects.filter(pk=runtime.pk).aupdate(deadline=timezone.now())
+        assert (await until(state_is(runtime, State.STOPPED))).reason == Reason.LIFETIME
+
+
+async def test_a_borrowed_runtime_whose_borrower_is_gone_is_stopped(provider, profile, brisk):
+    async with running(provider):
+        past = timezone.now() - timedelta(seconds=1)
+        grading = {"profile": profile, "account": "x", "purpose": Runtime.Purpose.GRADING}
+        waiting = await Runtime.objects.acreate(**grading, lease_until=past)
+        lent = await Runtime.objects.acreate(**grading, lease_until=timezone.now() + timedelta(hours=1))
+        await bus.publish("runtimes")
+        await launch.ready(lent, timeout=20)
+        await Runtime.objects.filter(pk=lent.pk).aupdate(lease_until=past)
+        for runtime in (waiting, lent):
+            assert (await until(state_is(runtime, State.STOPPED))).reason == Reason.OWNER_GONE
+    assert provider.order == [lent.name]
+
+
+async def test_what_no_row_wants_is_ended_and_what_a_row_wants_is_not(provider, workspace, brisk):
+    from runtimes.provider import Request
+
+    async with running(provider):
+        runtime = await launch.ready(await launch.alaunch(workspace), timeout=20)
+        await provider.acquire(Request(name="stranger"))
+        await until(lambda: ("stranger", Reason.OWNER_GONE) in provider.released)
+        assert runtime.name in provider.statuses
+
+
+async def test_a_runtime_that_vanished_without_a_word_is_lost(provider, workspace, brisk):
+    async with running(provider):
+        runtime = await launch.ready(await launch.alaunch(workspace), timeout=20)
+        await provider.agents.pop(runtime.name).close()
+        del provider.statuses[runtime.name]
+        assert (await until(state_is(runtime, State.LOST))).reason == Reason.OWNER_GONE
+
+
+async def test_use_is_recorded_while_a_runtime_runs(provider, workspace, brisk):
+    async with running(provider):
+        await launch.ready(await launch.alaunch(workspace), timeout=20)
+        await until(lambda: Usage.objects.filter(wall_seconds__gt=0).exists())
+
+
+async def test_files_are_pulled_while_a_kernel_works(provider, workspace, brisk):
+    async with running(provider):
+        runtime = await launch.ready(await launch.alaunch(workspace), timeout=20)
+        provider.agents[runtime.name].files["half.txt"] = b"half"
+        await until(lambda: storage.files(workspace).filter(path="half.txt").exists())
+
+
+async def test_the_end_of_the_process_settles_every_row_and_a_new_process_takes_up_what_waits(
+    provider, profile, settings
+):
+    settings.RUNTIMES_MOST = 2
+    spaces = [await Workspace.objects.acreate(profile=profile, account="x") for _ in range(3)]
+    async with running(provider):
+        first = await launch.ready(await launch.alaunch(spaces[0]), timeout=20)
+        provider.agents[first.name].files["kept.txt"] = b"kept"
+        provider.hold = True
+        second = await launch.alaunch(spaces[1])
+        await until(lambda: second.name in provider.statuses)
+        third = await launch.alaunch(spaces[2])
+    states = {row.pk: (row.state, row.reason) async for row in Runtime.objects.all()}
+    assert states == {
+        first.pk: (State.STOPPED, Reason.OWNER_GONE),
+        second.pk: (State.QUEUED, ""),
+        third.pk: (State.QUEUED, ""),
+    }
+    assert provider.closed
+    assert [file.path for file in await storage.afiles(spaces[0])] == ["kept.txt"]
+    provider.hold = False
+    async with running(provider):
+        for runtime in (second, third):
+            await launch.ready(runtime, timeout=20)
+
+
+async def test_rows_of_a_killed_process_settle_when_the_next_one_starts(provider, profile):
+    spaces = [await Workspace.objects.acreate(profile=profile, account="x") for _ in range(3)]
+    ready, starting, stopping = [
+        await Runtime.objects.acreate(
+            workspace=space, profile=profile, account="x", state=state, ready_at=timezone.now(),
+            endpoint={"transport": "ipc", "host": "/nowhere", "identity": "x", "key_version": 1},
+        )
+        for space, state in zip(spaces, [State.READY, State.STARTING, State.STOPPING], strict=True)
+    ]  # fmt: skip
+    await Kernel.objects.acreate(runtime=ready, index=0, state=Kernel.State.RUNNING)
+    async with running(provider):
+        lost = await until(state_is(ready, State.LOST))
+        assert lost.reason == Reason.OWNER_GONE
+        assert (await Kernel.objects.aget()).state == Kernel.State.DEAD
+        await launch.ready(starting, timeout=20)
+        await until(state_is(stopping, State.STOPPED))
+        assert (await launch.ready(await launch.alaunch(spaces[0]), timeout=20)).pk != ready.pk
+
+
+async def test_warm_runtimes_are_wished_for_as_the_profiles_say(provider, profile, workspace, brisk):
+    await Profile.objects.filter(pk=profile.pk).aupdate(warm=3)
+    async with running(provider):
+        await until(lambda: provider.warm)
+        [(template, count)] = provider.warm
+        runtime = await launch.ready(await launch.alaunch(workspace), timeout=20)
+        wanted = provider.requests[runtime.name]
+        assert count == 3
+        assert (template.limits, template.preload, template.kernels) == (wanted.limits, wanted.preload, wanted.kernels)
+        assert (template.env, template.purpose, template.network) == (wanted.env, wanted.purpose, wanted.network)
+
+
+async def test_a_notebook_that_code_rewrote_becomes_a_version_beside_the_open_document(provider, workspace):
+    await storage.awrite(workspace, "n.ipynb", b"mine", source="saved")
+    await Document.objects.acreate(workspace=workspace, path="n.ipynb", format="json", type="notebook")
+    async with running(provider):
+        runtime = await launch.ready(await launch.alaunch(workspace), timeout=20)
+        files = provider.agents[runtime.name].files
+        files["n.ipynb"], files["other.ipynb"] = b"theirs", b"new"
+        assert await storage.pull(runtime) == ["other.ipynb"]
+        assert await storage.pull(runtime) == []
+    kept = {file.path: storage.read(file.blob) for file in await storage.afiles(workspace)}
+    assert kept == {"n.ipynb": b"mine", "other.ipynb": b"new"}
+    [version] = [version async for version in FileVersion.objects.select_related("blob")]
+    assert (version.path, version.source) == ("n.ipynb", FileVersion.Source.CODE)
+    assert await storage.aread(version.blob) == b"theirs"
+
+
+async def test_what_does_not_fit_is_named_told_again_and_kept_once_there_is_room(provider, workspace):
+    await storage.awrite(workspace, "old.bin", b"o" * (MIB // 2), source="saved")
+    async with running(provider):
+        runtime = await launch.ready(await launch.alaunch(workspace), timeout=20)
+        provider.agents[runtime.name].files |= {"big.bin": b"b" * MIB, "small.txt": b"s"}
+        changed = await storage.pull(runtime)
+        assert changed == ["small.txt"]
+        assert list(changed.left_out) == ["big.bin"]
+        row = await Runtime.objects.aget(pk=runtime.pk)
+        assert "big.bin" in row.message
+        assert "Delete files" in row.message
+        await Workspace.objects.aupdate(quota_bytes=2 * MIB)
+        assert await storage.pull(runtime) == ["big.bin"]
+        assert (await Runtime.objects.aget(pk=runtime.pk)).message == ""
+
+
+async def test_code_deletes_data_but_never_a_notebook_and_caches_are_not_kept(provider, workspace):
+    for path in ("a.csv", "n.ipynb"):
+        await storage.awrite(workspace, path, b"x", source="saved")
+    async with running(provider):
+        runtime = await launch.ready(await launch.alaunch(workspace), timeout=20)
+        files = provider.agents[runtime.name].files
+        files.clear()
+        files[".cache/x"] = b"cache"
+        assert await storage.pull(runtime) == ["a.csv"]
+    assert [file.path for file in await storage.afiles(workspace)] == ["n.ipynb"]
+    assert (await FileVersion.objects.aget()).path == "a.csv"
+
+
+async def test_a_file_that_someone_uploads_during_a_pull_wins(workspace, profile):
+    await storage.awrite(workspace, "a.csv", b"uploaded", source="uploaded")
+    before = timezone.now() - timedelta(seconds=5)
+    stored = await transfer._store(workspace.pk, "a.csv", storage.put.__globals__["digest"](b"code"), b"code", before)
+    assert stored is False
+    assert (await FileVersion.objects.aget()).source == FileVersion.Source.CODE
