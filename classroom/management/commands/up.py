@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
-import http.client
 import os
 import signal
 import socket
@@ -19,8 +18,7 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connections
 
-from classroom.demo.load import load
-from classroom.demo.people import accounts
+from classroom.lifeline import dies_with_parent
 from classroom.supervise import Child, KeepsEnding, Supervisor
 
 
@@ -37,31 +35,32 @@ class Command(BaseCommand):
         """Run until SIGINT, SIGTERM or SIGHUP. CommandError for what a person must mend first."""
         with _alone(), _listening(int(settings.PORT)) as listener:
             call_command("prepare", verbosity=options["verbosity"])
-            if options["demo"]:
-                load(say=self.stdout.write)
             connections.close_all()
             try:
-                asyncio.run(self._supervise(listener, accounts() if options["demo"] else ""))
+                asyncio.run(self._supervise(listener, demo=options["demo"]))
             except KeepsEnding as error:
                 raise CommandError(f"{error}\nThe logs are in {settings.DATA_DIR / 'logs'}.") from error
 
-    async def _supervise(self, listener: socket.socket, greeting: str) -> None:
+    async def _supervise(self, listener: socket.socket, *, demo: bool) -> None:
         data = settings.DATA_DIR
         supervisor = Supervisor(processes(listener), logs=data / "logs", pids=data / "pids", folder=settings.BASE_DIR)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, supervisor.stop)
-        announcement = asyncio.create_task(self._announce(greeting))
+        announcement = asyncio.create_task(self._announce(demo))
         try:
             await supervisor.run()
         finally:
             announcement.cancel()
+            await asyncio.gather(announcement, return_exceptions=True)
         self.stdout.write("Stopped.")
 
-    async def _announce(self, greeting: str) -> None:
-        while not await asyncio.to_thread(_answers):
+    async def _announce(self, demo: bool) -> None:
+        while not await _answers():
             await asyncio.sleep(0.1)
-        self.stdout.write(f"\nPupitre is up: {settings.SITE_ORIGIN}\n{greeting}")
+        if demo:
+            await _load_demo()
+        self.stdout.write(f"\nPupitre is up: {settings.SITE_ORIGIN}")
         self.stdout.write(f"Data and logs: {settings.DATA_DIR}\nCtrl-C stops everything.\n")
         self.stdout.flush()
 
@@ -116,12 +115,31 @@ def _listening(port: int) -> Iterator[socket.socket]:
         yield listener
 
 
-def _answers() -> bool:
-    connection = http.client.HTTPConnection("127.0.0.1", int(settings.PORT), timeout=30)
+async def _load_demo() -> None:
+    """The demo course and its accounts. A process of its own: it takes long, and this one must stay free to stop."""
+    command = [sys.executable, "manage.py", "demo"]
+    process = await asyncio.create_subprocess_exec(
+        *command, cwd=settings.BASE_DIR, start_new_session=True, preexec_fn=dies_with_parent()
+    )
     try:
-        connection.request("GET", "/", headers={"Host": settings.SITE_HOST})
-        return connection.getresponse().status < 500
+        await process.wait()
+    finally:
+        if process.returncode is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            await process.wait()
+
+
+async def _answers() -> bool:
+    """Whether the site answers a request for its first page."""
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(settings.PORT))
+    except OSError:
+        return False
+    try:
+        writer.write(f"GET / HTTP/1.1\r\nHost: {settings.SITE_HOST}\r\nConnection: close\r\n\r\n".encode())
+        status = (await reader.readline()).split(b" ")
+        return len(status) > 1 and int(status[1]) < 500
     except OSError:
         return False
     finally:
-        connection.close()
+        writer.close()
