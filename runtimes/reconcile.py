@@ -109,7 +109,7 @@ class Reconciler:
         if row.state == State.QUEUED or row.state not in Runtime.LIVE:
             return
         keeper = self._keep(row)
-        if row.state == State.READY:
+        if row.state != State.STARTING:
             await keeper.check_exists()
 
     def _keep(self, row: Runtime) -> Keeper:

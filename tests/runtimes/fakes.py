@@ -27,6 +27,7 @@ class FakeAgent:
         self.kernels: dict[int, dict[str, Any]] = {}
         self.files: dict[str, bytes] = {}
         self.known: dict[str, bytes] = {}
+        self.told: dict[str, bytes] = {}
         self.idle_seconds = 0.0
         self.watchers: list[bytes] = []
         self._socket = zmq.asyncio.Context.instance().socket(zmq.ROUTER)
@@ -94,10 +95,11 @@ class FakeAgent:
     def on_pull(self, *_question: Any) -> tuple[dict[str, Any], bytes]:
         changed = {path: data for path, data in self.files.items() if self.known.get(path) != data}
         deleted = [path for path in self.known if path not in self.files]
+        self.told = dict(self.files)
         return {"deleted": deleted, "skipped": {}, "token": "t", "more": False}, pack_files(changed)
 
     def on_acknowledge(self, *_question: Any) -> tuple[dict[str, Any], bytes]:
-        self.known = dict(self.files)
+        self.known = self.told
         return {}, b""
 
     def on_watch(self, _header: Any, _payload: bytes, sender: bytes) -> tuple[dict[str, Any], bytes]:
