@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from classroom import invite, outbox, publish
+from classroom import drive_copies, feedback_mail, invite, outbox, publish
 from grading import autograde as grading
 from grading import release as releases
 from grading.errors import GraderUnavailable
 
 # Modules that register deliveries of the outbox.
-DELIVERIES = (invite,)
+DELIVERIES = (invite, drive_copies, feedback_mail)
 
 
 @shared_task

@@ -2,9 +2,12 @@
 
 from django.urls import URLPattern, URLResolver, path
 
-from classroom.views import home, people_urls
+from classroom.views import home, people_urls, teach_urls, review_urls, study_urls
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", home.home, name="home"),
     *people_urls.urlpatterns,
+    *teach_urls.urlpatterns,
+    *study_urls.urlpatterns,
+    *review_urls.urlpatterns,
 ]

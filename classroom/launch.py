@@ -1,0 +1,207 @@
+"""Opening work: a workspace of one's own on first open, and who may be in it, asked on every notebook request."""
+
+from __future__ import annotations
+
+from asgiref.sync import sync_to_async
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from classroom.access import Act, in_section, may
+from classroom.deadlines import is_open
+from classroom.errors import Closed, NothingToPreview, NotOpenYet
+from classroom.models import Assignment, Enrollment, Extension, Group, Work, WorkMember
+from classroom.people.models import User
+from grading.models import Release
+from runtimes import launch as runtimes
+from runtimes import storage
+from runtimes.jupyter.hooks import Access, Mode
+from runtimes.models import Runtime, Workspace
+
+
+def open_work(assignment: Assignment, user: User) -> Work:
+    """The person's work, made and filled with the student version on first open. Any number of calls make one.
+
+    Who may is the caller's question. Raises NotOpenYet or Closed where there is no work yet and none may begin.
+    """
+    if (work := _work_of(assignment, user, preview=False)) is not None:
+        return work
+    group = Group.objects.filter(assignment=assignment, members=user).order_by("pk").first()
+    if group is not None and (shared := _join(group, user)) is not None:
+        return shared
+    release = _open_release(assignment, user)
+    try:
+        return _begin(assignment, release, user, group=group)
+    except IntegrityError:
+        # A second click, or another member of the group, was first: theirs is the one.
+        if group is not None:
+            _join(group, user)
+        work = _work_of(assignment, user, preview=False)
+        if work is None:
+            raise
+        return work
+
+
+def work_of(assignment: Assignment, user: User) -> Work | None:
+    """The work that the person has opened before, if any."""
+    return _work_of(assignment, user, preview=False)
+
+
+def preview(assignment: Assignment, user: User, *, afresh: bool = False) -> Work:
+    """A teacher's own try of the newest student version, published or not. A newer version, or `afresh`, begins again.
+
+    Raises NothingToPreview.
+    """
+    release = _newest_student_version(assignment)
+    work = _work_of(assignment, user, preview=True)
+    if work is None:
+        try:
+            return _begin(assignment, release, user, preview=True)
+        except IntegrityError:
+            work = _work_of(assignment, user, preview=True)
+            if work is None:
+                raise
+    if afresh or work.release_id != release.pk:
+        _begin_again(work, release)
+    return work
+
+
+async def workspace_access(subject: str, slug: str) -> Access | None:
+    """What `subject` may do in the workspace by today's enrollments, dates and states. None: nothing (any more)."""
+    return await sync_to_async(access_now)(subject, slug)
+
+
+def access_now(subject: str, slug: str) -> Access | None:
+    """The same for callers without an event loop."""
+    if not subject.isdigit():
+        return None
+    work = Work.objects.select_related("assignment__course", "workspace").filter(workspace__slug=slug).first()
+    if work is None:
+        return None
+    mine = (
+        Enrollment.objects.select_related("user")
+        .filter(course=work.assignment.course_id, user=int(subject), user__is_active=True)
+        .first()
+    )
+    mode = _mode(work, mine) if mine is not None else None
+    if mine is None or mode is None:
+        return None
+    user = mine.user
+    return Access(mode=mode, display_name=user.get_full_name(), language=user.language or "en", theme=user.theme)
+
+
+def _mode(work: Work, mine: Enrollment) -> Mode | None:
+    if not may(mine.role, mine.state, Act.READ):
+        return None
+    members = Enrollment.objects.filter(course=work.assignment.course_id, user__work_memberships__work=work)
+    sections = dict(members.values_list("user_id", "section_id"))
+    if mine.user_id in sections:
+        return _own_mode(work, mine)
+    if not may(mine.role, mine.state, Act.REVIEW):
+        return None
+    theirs = any(
+        in_section(role=mine.role, section_id=mine.section_id, other_section_id=section)
+        for section in sections.values()
+    )
+    return "read" if theirs else None
+
+
+def _own_mode(work: Work, mine: Enrollment) -> Mode:
+    if not may(mine.role, mine.state, Act.PREVIEW if work.preview else Act.LAUNCH):
+        return "read"
+    if work.preview:
+        return "write"
+    return "write" if is_open(work.assignment, extension_of(work.assignment, mine.user), timezone.now()) else "read"
+
+
+def extension_of(assignment: Assignment, user: User) -> Extension | None:
+    """The person's later due date, if they have one."""
+    return Extension.objects.filter(assignment=assignment, user=user).first()
+
+
+def _work_of(assignment: Assignment, user: User, *, preview: bool) -> Work | None:
+    member = (
+        WorkMember.objects.select_related("work__workspace", "work__release", "work__assignment__course")
+        .filter(assignment=assignment, user=user, preview=preview)
+        .first()
+    )
+    return member.work if member else None
+
+
+def _join(group: Group, user: User) -> Work | None:
+    work = Work.objects.select_related("workspace", "release", "assignment__course").filter(group=group).first()
+    if work is not None:
+        WorkMember.objects.get_or_create(
+            assignment_id=work.assignment_id, user=user, preview=False, defaults={"work": work}
+        )
+    return work
+
+
+def _open_release(assignment: Assignment, user: User) -> Release:
+    release = assignment.release
+    if assignment.state in (Assignment.State.DRAFT, Assignment.State.SCHEDULED) or release is None:
+        raise NotOpenYet(str(assignment.pk))
+    if not is_open(assignment, extension_of(assignment, user), timezone.now()):
+        raise Closed(str(assignment.pk))
+    return release
+
+
+def _newest_student_version(assignment: Assignment) -> Release:
+    release = (
+        Release.objects.select_related("student")
+        .filter(line_item=assignment.line_item_id, student__isnull=False)
+        .order_by("-number")
+        .first()
+    )
+    if release is None:
+        raise NothingToPreview(str(assignment.pk))
+    return release
+
+
+def _begin(
+    assignment: Assignment, release: Release, opener: User, *, group: Group | None = None, preview: bool = False
+) -> Work:
+    with transaction.atomic():
+        work = Work.objects.create(
+            assignment=assignment,
+            workspace=_filled_workspace(assignment, release),
+            release=release,
+            group=group,
+            preview=preview,
+        )
+        # Fails where the opener has a work already: the constraint decides a race, and the caller looks again.
+        WorkMember.objects.create(work=work, assignment=assignment, user=opener, preview=preview)
+        if group is not None:
+            _bring_others(work, group, opener)
+    return work
+
+
+def _bring_others(work: Work, group: Group, opener: User) -> None:
+    # Someone who began alone before the group was made keeps that work.
+    others = group.members.exclude(pk=opener.pk).exclude(
+        pk__in=WorkMember.objects.filter(assignment=work.assignment_id, preview=False).values("user")
+    )
+    WorkMember.objects.bulk_create(
+        WorkMember(work=work, assignment_id=work.assignment_id, user=user) for user in others
+    )
+
+
+def _filled_workspace(assignment: Assignment, release: Release) -> Workspace:
+    workspace = Workspace.objects.create(
+        profile_id=assignment.profile_id,
+        account=f"course:{assignment.course_id}",
+        title=f"{assignment.course.title} · {assignment.title}"[:200],
+    )
+    if release.student is None:
+        raise NotOpenYet(f"release {release.pk} has no student version")
+    storage.fill(workspace, release.student)
+    return workspace
+
+
+def _begin_again(work: Work, release: Release) -> None:
+    former = work.workspace
+    with transaction.atomic():
+        work.workspace, work.release = _filled_workspace(work.assignment, release), release
+        work.save(update_fields=["workspace", "release"])
+        Workspace.objects.filter(pk=former.pk).update(read_only=True)
+    for runtime in Runtime.objects.filter(workspace=former, state__in=Runtime.LIVE):
+        runtimes.stop(runtime, reason="Requested")

@@ -1,0 +1,73 @@
+"""What a feedback page shows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext, ngettext
+
+from grading import feedback, review
+from grading.explain import FAILURES, explain
+from grading.markdown import clean_markdown
+from grading.models import Autograding, LineItem, Submission
+from grading.review import MarkedCell
+from grading.scoring import Total
+
+_DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Absent:
+    """A cell of the release that was not handed in, with what was said about it."""
+
+    marked: MarkedCell
+    comment: SafeString | None
+
+
+@dataclass(frozen=True)
+class Page:
+    """The cells, what is missing, the total, and in words what lateness cost."""
+
+    cells: Sequence[feedback.FeedbackCell]
+    absent: Sequence[Absent]
+    total: Total
+    penalty: str
+    failures: Sequence[str]
+
+
+def page(submission: Submission, *, nonce: str) -> Page:
+    """Everything that the authors may read of a submission whose feedback is returned."""
+    cells = feedback.cells(submission, nonce=nonce)
+    marked = review.marked_cells(submission)
+    shown = {cell.marked.cell.pk for cell in cells if cell.marked is not None}
+    current = Autograding.objects.filter(submission=submission, current=True).first()
+    total = review.total_of(submission, marked)
+    return Page(
+        cells=cells,
+        absent=[
+            Absent(row, clean_markdown(row.comment.text) if row.comment else None)
+            for row in marked
+            if row.cell.pk not in shown and row.graded
+        ],
+        total=total,
+        penalty=penalty_words(submission, total) if total.penalty else "",
+        failures=[explain(FAILURES, row) for row in current.failures] if current else [],
+    )
+
+
+def penalty_words(submission: Submission, total: Total) -> str:
+    """Why points were taken off, by the assignment's late policy."""
+    item = submission.line_item
+    if item.late_policy == LineItem.LatePolicy.ZERO:
+        return gettext("Late work scores zero in this assignment.")
+    days = math.ceil(submission.late_by / _DAY)
+    text = ngettext(
+        "%(days)d started day late, at %(percent)s %% of the score a day.",
+        "%(days)d started days late, at %(percent)s %% of the score a day.",
+        days,
+    )
+    return text % {"days": days, "percent": f"{item.late_percent_per_day.normalize():f}"}

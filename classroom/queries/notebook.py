@@ -1,0 +1,174 @@
+"""What the bar above a notebook says: the machine and its kernels, what is saved, what was handed in, time left."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from django.utils import timezone
+from django.utils.translation import gettext
+
+from classroom import deadlines
+from classroom.models import Extension, Work
+from classroom.people.models import User
+from classroom.queries import strictly
+from grading.models import ReleaseNotebook, Submission
+from runtimes.describe import sentence
+from runtimes.jupyter import document
+from runtimes.models import Kernel, Runtime, Session
+from runtimes.status import ISOLATION_WORDS
+
+
+class Machine(StrEnum):
+    """How the runtime is, in one word for people."""
+
+    NONE = "none"
+    WAITING = "waiting"
+    STARTING = "starting"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+    FAILED = "failed"
+
+
+_MACHINE = {
+    Runtime.State.QUEUED: Machine.WAITING,
+    Runtime.State.STARTING: Machine.STARTING,
+    Runtime.State.READY: Machine.RUNNING,
+    Runtime.State.STOPPING: Machine.STOPPING,
+    Runtime.State.STOPPED: Machine.STOPPED,
+    Runtime.State.LOST: Machine.FAILED,
+    Runtime.State.FAILED: Machine.FAILED,
+}
+
+_ON_ITS_WAY = (Runtime.State.QUEUED, Runtime.State.STARTING, Runtime.State.STOPPING)
+
+
+@dataclass(frozen=True)
+class KernelLine:
+    """One kernel of the runtime, with the notebook that uses it ("" for none)."""
+
+    kernel: Kernel
+    path: str
+
+    @property
+    def word(self) -> str:
+        """The kernel's state for people: busy or idle while it runs."""
+        if self.kernel.state != Kernel.State.RUNNING:
+            return str(self.kernel.get_state_display())
+        return gettext("busy") if self.kernel.execution_state == "busy" else gettext("idle")
+
+
+@dataclass(frozen=True)
+class BarState:
+    """Everything that the bar polls for. `waiting` says what a runtime that is not ready waits for, and its place."""
+
+    machine: Machine
+    runtime: Runtime | None
+    kernels: Sequence[KernelLine]
+    waiting: str
+    saved: document.DocumentState
+    due_at: datetime | None
+    closes_at: datetime | None
+    is_open: bool
+    submissions: Sequence[Submission]
+    attempts_left: int | None
+
+    @property
+    def latest(self) -> Submission | None:
+        """What was handed in last."""
+        return self.submissions[-1] if self.submissions else None
+
+    @property
+    def dead(self) -> KernelLine | None:
+        """A kernel that ended without being asked to, if there is one."""
+        return next((line for line in self.kernels if line.kernel.state == Kernel.State.DEAD), None)
+
+    @property
+    def busy(self) -> bool:
+        """Whether any kernel runs something."""
+        return any(line.kernel.execution_state == "busy" for line in self.kernels)
+
+    @property
+    def moving(self) -> bool:
+        """Whether something changes by itself soon, so that asking again shortly is right."""
+        graded = (Submission.State.QUEUED, Submission.State.GRADING)
+        waiting = self.machine in (Machine.WAITING, Machine.STARTING, Machine.STOPPING)
+        return waiting or (self.latest is not None and self.latest.state in graded)
+
+
+def notebooks(work: Work) -> list[str]:
+    """The paths of the release's notebooks, in order; those of the workspace where the release names none."""
+    paths = list(ReleaseNotebook.objects.filter(release=work.release_id).values_list("path", flat=True))
+    if not paths:
+        rows = work.workspace.files.filter(path__endswith=".ipynb").order_by("path")
+        paths = list(rows.values_list("path", flat=True))
+    return paths
+
+
+def bar_state(work: Work, user: User) -> BarState:
+    """The state now, in seven queries at most."""
+    runtime = (
+        strictly(Runtime.objects)
+        .select_related("profile")
+        .filter(workspace=work.workspace)
+        .order_by("-pk")
+        .first()
+    )
+    extension = Extension.objects.filter(assignment=work.assignment_id, user=user).first()
+    submissions = _submissions(work, user)
+    limit = work.assignment.line_item.attempt_limit
+    return BarState(
+        machine=_MACHINE[Runtime.State(runtime.state)] if runtime else Machine.NONE,
+        runtime=runtime,
+        kernels=_kernels(runtime),
+        waiting=sentence(runtime) if runtime and runtime.state in _ON_ITS_WAY else "",
+        saved=document.state(work.workspace),
+        due_at=deadlines.due_at(work.assignment, extension),
+        closes_at=deadlines.closes_at(work.assignment, extension),
+        is_open=deadlines.is_open(work.assignment, extension, timezone.now()),
+        submissions=submissions,
+        attempts_left=None if limit is None else max(limit - len(submissions), 0),
+    )
+
+
+def told(bar: BarState) -> str:
+    """Why nothing can run at the moment, and what to do; "" while all is well or on its way."""
+    if bar.dead is not None:
+        return sentence(bar.dead.kernel)
+    if bar.runtime is not None and bar.machine in (Machine.STOPPED, Machine.FAILED):
+        return sentence(bar.runtime)
+    return ""
+
+
+def isolation_words(runtime: Runtime | None) -> str:
+    """What keeps this runtime apart from others, in words; "" while nothing runs."""
+    if runtime is None or runtime.state != Runtime.State.READY:
+        return ""
+    codes = runtime.isolation.replace(",", " ").split()
+    return "; ".join(str(ISOLATION_WORDS[code]) for code in codes if code in ISOLATION_WORDS)
+
+
+def _kernels(runtime: Runtime | None) -> list[KernelLine]:
+    if runtime is None or runtime.state not in Runtime.LIVE:
+        return []
+    kernels = list(Kernel.objects.filter(runtime=runtime).exclude(state=Kernel.State.STOPPING).order_by("index"))
+    paths = dict(Session.objects.filter(kernel__in=kernels).values_list("kernel_id", "path"))
+    # A dead kernel that no notebook uses any more has been replaced.
+    return [
+        KernelLine(kernel, paths.get(kernel.pk, ""))
+        for kernel in kernels
+        if kernel.state != Kernel.State.DEAD or kernel.pk in paths
+    ]
+
+
+def _submissions(work: Work, user: User) -> list[Submission]:
+    if work.preview or not work.assignment.line_item.graded:
+        return []
+    return list(
+        Submission.objects.select_related("feedback")
+        .filter(line_item=work.assignment.line_item_id, authorships__user=user)
+        .order_by("attempt", "pk")
+    )

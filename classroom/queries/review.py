@@ -1,0 +1,197 @@
+"""What those who mark see: the list of submissions, and one submission with everything about it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from classroom.enter import Member
+from classroom.models import Assignment, Enrollment, ReviewVisit, Section
+from classroom.people.models import User
+from classroom.queries import strictly
+from classroom.queries.scores import Score, scores_of
+from classroom.queries.study import released
+from grading import feedback, review
+from grading.explain import FAILURES, NOTES, explain
+from grading.models import Autograding, Submission
+from grading.review import MarkedCell
+from grading.scoring import Total
+from grading.states import REVIEWABLE
+
+State = Submission.State
+# A page tells every ten seconds that somebody is there; after this long they have gone.
+HERE_FOR = timedelta(seconds=30)
+
+#: What a list can be narrowed to: a word of the address → states.
+FILTERS: dict[str, tuple[State, ...]] = {
+    "to_mark": (State.TO_REVIEW,),
+    "failed": (State.FAILED,),
+    "grading": (State.QUEUED, State.GRADING),
+    "done": (State.GRADED, State.REVIEWED),
+}
+WAITING = (State.TO_REVIEW, State.FAILED)
+
+
+@dataclass(frozen=True)
+class Line:
+    """One submission in the list."""
+
+    submission: Submission
+    authors: Sequence[User]
+    sections: Sequence[str]
+    score: Score | None
+    returned: bool
+    ready: bool
+
+    @property
+    def names(self) -> str:
+        """Who handed it in."""
+        return ", ".join(author.get_full_name() for author in self.authors)
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The list, and how many there are of each kind before it was narrowed."""
+
+    lines: Sequence[Line]
+    counts: dict[str, int]
+    missing: Sequence[Enrollment]
+    ready: int
+    returned: int
+    all: int
+    next_to_mark: str
+
+    @property
+    def waiting(self) -> int:
+        """How many wait for a person."""
+        return self.counts["to_mark"] + self.counts["failed"]
+
+
+def narrowed(me: Member, section: str) -> QuerySet[Enrollment]:
+    """The students that the person looks after, of one section where its name is given."""
+    students = me.students()
+    return students.filter(section__name=section) if section else students
+
+
+def listing(me: Member, assignment: Assignment, *, state: str = "", section: str = "") -> Listing:
+    """The last attempt of everyone whom the person looks after. Seven queries, however many there are."""
+    students = list(narrowed(me, section).select_related("user", "section").order_by("user__display_name"))
+    query = (
+        strictly(review.queue(assignment.line_item, [student.user_id for student in students]))
+        .select_related("line_item", "feedback")
+        .prefetch_related("authors")
+    )
+    found = list(query)
+    by_user = {student.user_id: student for student in students}
+    scores = scores_of(found)
+    lines = [_line(submission, by_user, scores) for submission in found]
+    handed_in = {author.pk for line in lines for author in line.authors}
+    return Listing(
+        lines=[line for line in lines if not state or line.submission.state in FILTERS.get(state, ())],
+        counts={name: sum(line.submission.state in states for line in lines) for name, states in FILTERS.items()},
+        missing=[student for student in students if student.user_id not in handed_in],
+        ready=sum(line.ready for line in lines),
+        returned=sum(line.returned for line in lines),
+        all=len(lines),
+        next_to_mark=next((line.submission.code for line in lines if line.submission.state in WAITING), ""),
+    )
+
+
+def _line(submission: Submission, students: dict[int, Enrollment], scores: dict[int, Score]) -> Line:
+    authors = sorted(submission.authors.all(), key=lambda author: author.get_full_name())
+    of = [students[author.pk].section for author in authors if author.pk in students]
+    returned = released(submission)
+    return Line(
+        submission=submission,
+        authors=authors,
+        sections=sorted({section.name for section in of if section is not None}),
+        score=scores.get(submission.pk) if submission.state not in FILTERS["grading"] else None,
+        returned=returned,
+        ready=submission.state in FILTERS["done"] and not returned,
+    )
+
+
+def sections(me: Member) -> list[Section]:
+    """The sections that the list can be narrowed to; none for who looks after one only."""
+    if me.enrollment.role == Enrollment.Role.TA and me.enrollment.section_id is not None:
+        return []
+    return list(Section.objects.filter(course=me.course))
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a submission is among those to go through: 1-based, and the codes beside it."""
+
+    number: int
+    of: int
+    previous: str
+    next: str
+    next_to_mark: str
+
+
+def place(me: Member, assignment: Assignment, submission: Submission) -> Place:
+    """The submission's neighbours in a stable order (by time handed in), so that marking one moves nothing."""
+    rows = list(
+        review.queue(assignment.line_item, me.people()).order_by("received_at", "pk").values_list("pk", "code", "state")
+    )
+    codes = [code for _pk, code, _state in rows]
+    waiting = [code for pk, code, state in rows if state in WAITING and pk != submission.pk]
+    if submission.code not in codes:
+        return Place(0, len(codes), "", "", waiting[0] if waiting else "")
+    at = codes.index(submission.code)
+    after = [code for code in codes[at + 1 :] if code in waiting]
+    return Place(
+        number=at + 1,
+        of=len(codes),
+        previous=codes[at - 1] if at else "",
+        next=codes[at + 1] if at + 1 < len(codes) else "",
+        next_to_mark=(after or waiting or [""])[0],
+    )
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """One submission in review. `absent` are cells of the release that are in no notebook that was handed in."""
+
+    cells: Sequence[feedback.FeedbackCell]
+    absent: Sequence[MarkedCell]
+    total: Total
+    autograding: Autograding | None
+    failures: Sequence[str]
+    notes: Sequence[str]
+    editable: bool
+    attempts: Sequence[Submission]
+
+
+def sheet(submission: Submission, *, nonce: str) -> Sheet:
+    """Everything about one submission."""
+    cells = feedback.cells(submission, nonce=nonce, for_grader=True)
+    marked = review.marked_cells(submission)
+    shown = {cell.marked.cell.pk for cell in cells if cell.marked is not None}
+    latest = Autograding.objects.filter(submission=submission).order_by("-pk").first()
+    return Sheet(
+        cells=cells,
+        absent=[row for row in marked if row.cell.pk not in shown],
+        total=review.total_of(submission, marked),
+        autograding=latest,
+        failures=[explain(FAILURES, row) for row in latest.failures] if latest else [],
+        notes=[explain(NOTES, row) for row in latest.notes] if latest else [],
+        editable=submission.state in REVIEWABLE and submission.state != State.REVIEWED,
+        attempts=list(
+            Submission.objects.filter(line_item=submission.line_item_id, authors_key=submission.authors_key)
+            .exclude(pk=submission.pk)
+            .order_by("attempt")
+        ),
+    )
+
+
+def visit(submission: Submission, user: User) -> list[User]:
+    """Notes that `user` looks at the submission; returns who else does."""
+    now = timezone.now()
+    ReviewVisit.objects.update_or_create(submission=submission, user=user, defaults={"seen_at": now})
+    others = ReviewVisit.objects.filter(submission=submission, seen_at__gt=now - HERE_FOR).exclude(user=user)
+    return [one.user for one in others.select_related("user").order_by("user__display_name")]

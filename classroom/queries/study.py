@@ -1,0 +1,255 @@
+"""What a student sees of their courses: a row for each tutorial and assignment, with one state and one next step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from django.db.models import Count
+from django.utils import timezone
+
+from classroom import deadlines
+from classroom.models import Assignment, Course, Enrollment, Extension, WorkMember
+from classroom.people.models import User
+from classroom.queries import strictly
+from classroom.queries.scores import Score, scores_of
+from grading.models import Comment, Feedback, LineItem, Submission
+
+Handed = Submission.State
+
+
+class Stage(StrEnum):
+    """Where a student is with an assignment. `study/row.html` has the words and icons."""
+
+    NEW = "new"
+    OPEN = "open"
+    CLOSED = "closed"
+    SUBMITTED = "submitted"
+    GRADING = "grading"
+    MARKING = "marking"
+    FAILED = "failed"
+    GRADED = "graded"
+    FEEDBACK = "feedback"
+    RETURNED = "returned"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a course page. `score` is None where there is none, or none to be seen yet."""
+
+    assignment: Assignment
+    stage: Stage
+    due_at: datetime | None
+    is_open: bool
+    opened: bool
+    submission: Submission | None = None
+    score: Score | None = None
+    comments: int = 0
+
+    @property
+    def tutorial(self) -> bool:
+        """Whether it is read and tried, and never handed in."""
+        return not self.assignment.line_item.graded
+
+    @property
+    def still_to_do(self) -> bool:
+        """Whether it waits for the student: open, to be handed in, and not yet."""
+        return not self.tutorial and self.is_open and self.stage in (Stage.NEW, Stage.OPEN)
+
+    @property
+    def has_news(self) -> bool:
+        """Whether there is feedback that nobody has read."""
+        return self.stage == Stage.FEEDBACK
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A heading of the course page, and what is below it."""
+
+    name: str
+    rows: Sequence[Row]
+
+
+@dataclass(frozen=True)
+class HomeCourse:
+    """A course on the start page. `to_mark` and `failed` are for those who mark."""
+
+    course: Course
+    enrollment: Enrollment
+    to_mark: int = 0
+    failed: int = 0
+
+    @property
+    def marks(self) -> bool:
+        """Whether the person marks in this course."""
+        return self.enrollment.role in (Enrollment.Role.TEACHER, Enrollment.Role.TA)
+
+
+def rows(user: User, courses: Iterable[Course]) -> list[Row]:
+    """The published tutorials and assignments of these courses, in the teacher's order. Eight queries, however many."""
+    assignments = list(
+        strictly(Assignment.objects)
+        .select_related("course", "line_item")
+        .filter(course__in=list(courses), state__in=[Assignment.State.OPEN, Assignment.State.CLOSED])
+        .order_by("course", "position", "id")
+    )
+    extensions = {
+        extension.assignment_id: extension
+        for extension in Extension.objects.filter(user=user, assignment__in=assignments)
+    }
+    opened = set(
+        WorkMember.objects.filter(user=user, preview=False, assignment__in=assignments).values_list(
+            "assignment_id", flat=True
+        )
+    )
+    handed_in = _submissions(user, [assignment.line_item for assignment in assignments])
+    scores = scores_of([one for tries in handed_in.values() for one in tries])
+    comments = _comments([tries[-1] for tries in handed_in.values()])
+    now = timezone.now()
+    found = []
+    for assignment in assignments:
+        extension = extensions.get(assignment.pk)
+        tries = handed_in.get(assignment.line_item_id, [])
+        latest = tries[-1] if tries else None
+        counting = counting_submission(assignment.line_item, tries, scores)
+        is_open = deadlines.is_open(assignment, extension, now)
+        found.append(
+            Row(
+                assignment=assignment,
+                stage=stage(assignment, latest, is_open=is_open, opened=assignment.pk in opened),
+                due_at=deadlines.due_at(assignment, extension),
+                is_open=is_open,
+                opened=assignment.pk in opened,
+                submission=latest,
+                score=visible_score(assignment, counting, scores),
+                comments=comments.get(latest.pk, 0) if latest and released(latest) else 0,
+            )
+        )
+    return found
+
+
+def course_units(user: User, course: Course) -> list[Unit]:
+    """The course page, unit by unit, in the order of each unit's first assignment."""
+    units: dict[str, list[Row]] = {}
+    for row in rows(user, [course]):
+        units.setdefault(row.assignment.unit, []).append(row)
+    return [Unit(name, found) for name, found in units.items()]
+
+
+def home_courses(user: User) -> list[HomeCourse]:
+    """The person's courses that run, with what waits for those who mark. Two queries."""
+    mine = list(
+        strictly(Enrollment.objects)
+        .select_related("course")
+        .filter(user=user, course__archived_at=None)
+        .exclude(state=Enrollment.State.DROPPED)
+        .order_by("course__title")
+    )
+    marking = [enrollment for enrollment in mine if enrollment.role in (Enrollment.Role.TEACHER, Enrollment.Role.TA)]
+    waiting: dict[tuple[int, str], int] = {}
+    for enrollment in marking:
+        waiting.update(_waiting(enrollment))
+    return [
+        HomeCourse(
+            course=enrollment.course,
+            enrollment=enrollment,
+            to_mark=waiting.get((enrollment.course_id, Handed.TO_REVIEW), 0),
+            failed=waiting.get((enrollment.course_id, Handed.FAILED), 0),
+        )
+        for enrollment in mine
+    ]
+
+
+def _waiting(enrollment: Enrollment) -> dict[tuple[int, str], int]:
+    students = Enrollment.objects.filter(course=enrollment.course_id, role=Enrollment.Role.STUDENT).exclude(
+        state=Enrollment.State.DROPPED
+    )
+    if enrollment.role == Enrollment.Role.TA and enrollment.section_id is not None:
+        students = students.filter(section=enrollment.section_id)
+    counted = (
+        Submission.objects.filter(
+            line_item__in=Assignment.objects.filter(course=enrollment.course_id).values("line_item"),
+            authorships__user__in=students.values("user"),
+            state__in=[Handed.TO_REVIEW, Handed.FAILED],
+        )
+        .values("state")
+        .annotate(n=Count("pk", distinct=True))
+        .order_by()
+    )
+    return {(enrollment.course_id, row["state"]): row["n"] for row in counted}
+
+
+def _submissions(user: User, line_items: Iterable[LineItem]) -> dict[int, list[Submission]]:
+    found: dict[int, list[Submission]] = {}
+    query = (
+        strictly(Submission.objects)
+        .select_related("feedback", "line_item")
+        .filter(line_item__in=list(line_items), authorships__user=user)
+        .order_by("attempt", "pk")
+    )
+    for submission in query:
+        found.setdefault(submission.line_item_id, []).append(submission)
+    return found
+
+
+def _comments(submissions: Sequence[Submission]) -> dict[int, int]:
+    """How many cells of each submission have a comment that stands."""
+    newest: dict[tuple[int, int], str] = {}
+    for submission_id, cell_id, text in (
+        Comment.objects.filter(submission__in=submissions).order_by("pk").values_list("submission", "cell", "text")
+    ):
+        newest[submission_id, cell_id] = text
+    counts: dict[int, int] = {}
+    for (submission_id, _cell), text in newest.items():
+        if text.strip():
+            counts[submission_id] = counts.get(submission_id, 0) + 1
+    return counts
+
+
+def counting_submission(
+    line_item: LineItem, tries: Sequence[Submission], scores: dict[int, Score]
+) -> Submission | None:
+    """The attempt that counts: the last, or the best (of equals the later; an attempt without a score is below any)."""
+    if not tries:
+        return None
+    if line_item.keep == LineItem.Keep.LAST:
+        return tries[-1]
+    return max(tries, key=lambda one: (scores[one.pk].score if one.pk in scores else -1, one.attempt))
+
+
+def released(submission: Submission) -> bool:
+    """Whether its authors may read scores and comments. `feedback` must have been fetched with it."""
+    feedback = getattr(submission, "feedback", None)
+    return feedback is not None and feedback.state == Feedback.State.RELEASED
+
+
+def visible_score(assignment: Assignment, submission: Submission | None, scores: dict[int, Score]) -> Score | None:
+    """The score that a student may see: after release; before it only what the tests gave, unless scores are hidden."""
+    if submission is None or submission.pk not in scores:
+        return None
+    if released(submission):
+        return scores[submission.pk]
+    if assignment.hide_scores or submission.state != Handed.GRADED:
+        return None
+    return scores[submission.pk]
+
+
+def stage(assignment: Assignment, latest: Submission | None, *, is_open: bool, opened: bool) -> Stage:
+    """The one word for a row. Pure."""
+    if latest is None:
+        if not is_open:
+            return Stage.CLOSED
+        return Stage.OPEN if opened else Stage.NEW
+    if released(latest):
+        return Stage.RETURNED if latest.feedback.read_at else Stage.FEEDBACK
+    if latest.state == Handed.GRADED:
+        return Stage.SUBMITTED if assignment.hide_scores else Stage.GRADED
+    return {
+        Handed.QUEUED: Stage.GRADING,
+        Handed.GRADING: Stage.GRADING,
+        Handed.FAILED: Stage.FAILED,
+        Handed.TO_REVIEW: Stage.MARKING,
+        Handed.REVIEWED: Stage.MARKING,
+    }[Handed(latest.state)]

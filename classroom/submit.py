@@ -1,0 +1,132 @@
+"""Submit: what is on the server is frozen under a receipt; grading, Drive and anything else slow come after."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+import structlog
+from asgiref.sync import async_to_sync
+from django.db import transaction
+from django.utils import timezone
+
+from classroom import deadlines, outbox, tasks
+from classroom.errors import Closed, NotASubmission, NotSaved
+from classroom.launch import extension_of
+from classroom.models import Work
+from classroom.people.models import User
+from grading.collect import collect
+from grading.models import Autograding, Submission
+from runtimes import launch as runtimes
+from runtimes import storage
+from runtimes.agent_replies import AgentError
+from runtimes.errors import RuntimesError, StorageError
+from runtimes.jupyter import document
+from runtimes.models import Runtime, Snapshot, SnapshotFile
+
+_log = structlog.get_logger(__name__)
+
+# How long a person who clicked waits at most for the files that code wrote.
+PULL_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class HandedIn:
+    """A receipt. `again`: this very request was taken before. `files_may_lack`: what code wrote last may be missing."""
+
+    submission: Submission
+    again: bool = False
+    files_may_lack: bool = False
+
+
+def submit(work: Work, user: User, *, request_key: str, clicked_at: datetime | None = None) -> HandedIn:
+    """Hands in the work as it is on the server now. A request key gives one submission, however often it is sent.
+
+    Raises NotASubmission, Closed, NotSaved, or grading's NotCollectable; then nothing was
+    handed in and nothing is lost.
+    """
+    clicked = clicked_at or timezone.now()
+    if (earlier := _earlier(work, user, request_key)) is not None:
+        return HandedIn(earlier, again=True)
+    check_open(work, user, clicked)
+    try:
+        document.flush_sync(work.workspace)
+    except StorageError as error:
+        raise NotSaved(str(error), why=error.user_message) from error
+    lacking = not async_to_sync(_pull)(runtimes.live_runtime(work.workspace))
+    with transaction.atomic():
+        submission = _take(work, user, storage.snapshot(work.workspace), request_key, clicked)
+    return HandedIn(submission, files_may_lack=lacking)
+
+
+def submit_files(
+    work: Work, user: User, files: Mapping[str, bytes], *, request_key: str, clicked_at: datetime | None = None
+) -> HandedIn:
+    """Hands in these files, with the rest of the work as it was released. The work itself is left as it is.
+
+    Raises as `submit` does, and UnsafePath.
+    """
+    clicked = clicked_at or timezone.now()
+    rest = storage.read_snapshot(work.release.student) if work.release.student else {}
+    snapshot = storage.snapshot_of({**rest, **files})
+    # A page that a browser kept may send its key again with other files: those are another request.
+    request_key = hashlib.sha256(f"{request_key} {snapshot.digest}".encode()).hexdigest()
+    if (earlier := _earlier(work, user, request_key)) is not None:
+        return HandedIn(earlier, again=True)
+    check_open(work, user, clicked)
+    with transaction.atomic():
+        submission = _take(work, user, snapshot, request_key, clicked)
+    return HandedIn(submission)
+
+
+def check_open(work: Work, user: User, now: datetime) -> None:
+    """Raises NotASubmission for a tutorial or a preview, Closed where nothing is taken any more."""
+    if work.preview or not work.assignment.line_item.graded:
+        raise NotASubmission(str(work.pk))
+    if not deadlines.is_open(work.assignment, extension_of(work.assignment, user), now):
+        raise Closed(str(work.pk))
+
+
+def files_of(snapshot: Snapshot) -> list[SnapshotFile]:
+    """What is in a receipt: path, digest and size of each file."""
+    return list(SnapshotFile.objects.select_related("blob").filter(snapshot=snapshot).order_by("path"))
+
+
+def _earlier(work: Work, user: User, request_key: str) -> Submission | None:
+    return Submission.objects.filter(
+        line_item=work.assignment.line_item_id, authorships__user=user, request_key=request_key
+    ).first()
+
+
+def _take(work: Work, user: User, snapshot: Snapshot, request_key: str, clicked: datetime) -> Submission:
+    """The receipt, the autograding and the Drive copy are decided together; the last two are done after commit."""
+    submission = collect(
+        line_item=work.assignment.line_item,
+        release=work.release,
+        snapshot=snapshot,
+        authors=list(User.objects.filter(work_memberships__work=work).order_by("pk")),
+        received_at=clicked,
+        due_at=deadlines.due_at(work.assignment, extension_of(work.assignment, user)),
+        request_key=request_key,
+    )
+    # Queued by collect, in this transaction. None waits where an earlier click of the same request was taken.
+    for waiting in submission.autogradings.filter(state=Autograding.State.QUEUED):
+        tasks.autograde.delay_on_commit(waiting.pk)  # type: ignore[attr-defined]
+    outbox.post("drive_copy", f"drive:{submission.code}", {"submission": submission.pk, "work": work.pk})
+    return submission
+
+
+async def _pull(runtime: Runtime | None) -> bool:
+    """False if files that code wrote could not be fetched in time. Without a runtime storage has all there is."""
+    if runtime is None or runtime.state != Runtime.State.READY:
+        return True
+    try:
+        async with asyncio.timeout(PULL_SECONDS):
+            changed = await storage.pull(runtime)
+    except (TimeoutError, AgentError, RuntimesError, KeyError) as error:
+        _log.warning("files not pulled at submit", runtime=runtime.name, error=type(error).__name__)
+        return False
+    return not changed.left_out

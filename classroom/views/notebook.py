@@ -1,0 +1,108 @@
+"""The notebook page: our bar above the frame, the tickets that let the frame in, and the machine behind it."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import render
+from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_GET, require_POST
+
+from classroom.enter_work import Inside, work_page
+from classroom.machine import machine_use, obey
+from classroom.queries import notebook as queries
+from runtimes import launch as runtimes
+from runtimes.errors import RuntimesError
+from runtimes.jupyter import hosts, policy, tickets
+
+
+@require_GET
+@never_cache
+@work_page()
+def notebook(request: HttpRequest, place: Inside) -> HttpResponse:
+    """The bar and the frame. The machine is asked for at once, so that it starts while the page loads."""
+    work = place.work
+    if place.writes:
+        runtimes.launch(work.workspace)
+    paths = queries.notebooks(work)
+    wanted = request.GET.get("path", "")
+    slug = work.workspace.slug
+    context = {
+        **_bar(place),
+        "paths": paths,
+        "path": wanted if wanted in paths else (paths[0] if paths else ""),
+        "origin": hosts.origin(slug),
+        "sandbox": policy.FRAME_SANDBOX,
+        "ticket": _ticket(place),
+        "request_key": secrets.token_urlsafe(16),
+    }
+    return render(request, "study/notebook.html", context)
+
+
+@require_POST
+@never_cache
+@work_page()
+def ticket(request: HttpRequest, place: Inside) -> HttpResponse:
+    """A fresh ticket, for when the frame must be entered again."""
+    return JsonResponse({"ticket": _ticket(place)})
+
+
+@require_GET
+@never_cache
+@work_page()
+def state(request: HttpRequest, place: Inside) -> HttpResponse:
+    """The parts of the bar that change, to be swapped in place."""
+    return render(request, "study/bar_state.html", {**_bar(place), "oob": True})
+
+
+@require_GET
+@never_cache
+@work_page()
+def machine(request: HttpRequest, place: Inside) -> HttpResponse:
+    """Memory and disk in use, asked of the machine itself."""
+    return render(request, "study/machine_use.html", {"use": machine_use(place.work.workspace)})
+
+
+@require_POST
+@work_page()
+def kernel(request: HttpRequest, place: Inside) -> HttpResponse:
+    """Starts, interrupts or restarts a kernel, or stops the machine; then the bar as it is."""
+    problem = ""
+    if not place.writes:
+        problem = _("You can read this notebook, so its kernel is not yours to change.")
+    else:
+        try:
+            obey(place.work.workspace, request.POST.get("do", ""), request.POST.get("kernel", ""))
+        except RuntimesError as error:
+            problem = str(error.user_message)
+    return render(request, "study/bar_state.html", {**_bar(place), "oob": True, "problem": problem})
+
+
+def _ticket(place: Inside) -> str:
+    return tickets.issue(
+        workspace=place.work.workspace,
+        subject=place.me.user.subject,
+        display_name=place.me.user.get_full_name(),
+        mode=place.access.mode,
+    )
+
+
+def _bar(place: Inside) -> dict[str, Any]:
+    work = place.work
+    graded = work.assignment.line_item.graded
+    bar = queries.bar_state(work, place.me.user)
+    return {
+        "place": place,
+        "work": work,
+        "workspace": work.workspace,
+        "assignment": work.assignment,
+        "course": work.assignment.course,
+        "bar": bar,
+        "told": queries.told(bar),
+        "isolation": queries.isolation_words(bar.runtime),
+        "idle_minutes": int(work.workspace.profile.idle_timeout.total_seconds() // 60),
+        "submits": graded and place.own and not work.preview and place.me.may("submit"),
+    }
