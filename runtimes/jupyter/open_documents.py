@@ -49,6 +49,10 @@ class OpenDocuments:
         finally:
             self._give(opened)
 
+    def get(self, document_id: UUID) -> OpenDocument | None:
+        """The document if it is open here."""
+        return self._open.get(document_id)
+
     async def _take(self, document_id: UUID) -> OpenDocument:
         async with self._locks.setdefault(document_id, asyncio.Lock()):
             opened = self._open.get(document_id)

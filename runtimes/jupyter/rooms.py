@@ -63,7 +63,7 @@ class Rooms:
             opened = None
             topic = f"aware:{place.slug}"
             if name != GLOBAL_AWARENESS:
-                document_id = await off_loop(_document_id, place.workspace_id, name)
+                document_id = await off_loop(document_id_of, place.workspace_id, name)
                 opened = await stack.enter_async_context(open_documents().hold(document_id))
                 topic = f"aware:{document_id}"
             room = Room(topic, opened)
@@ -78,7 +78,7 @@ class Rooms:
         await entered.holding.aclose()
 
 
-def _document_id(workspace_id: int, name: str) -> UUID:
+def document_id_of(workspace_id: int, name: str) -> UUID:
     """The document that `<format>:<type>:<fileId>` names in this workspace. Raises NotFound."""
     file_format, _, rest = name.partition(":")
     kind, _, file_id = rest.partition(":")
