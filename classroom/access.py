@@ -35,7 +35,7 @@ _ACTS: dict[str, frozenset[Act]] = {
 
 
 def may(role: str, state: str, act: Act) -> bool:
-    """Whether someone with this role may do it. Who was dropped may do nothing; who is invited may do what awaits them."""
+    """Whether someone with this role may do it. Who was dropped may do nothing, who is invited what awaits them."""
     return state != State.DROPPED and act in _ACTS.get(role, frozenset())
 
 

@@ -82,9 +82,11 @@ def accept(invitation: Invitation, password: str) -> User:
 
 
 def post_mail(user: User, course: Course, by: User) -> None:
-    """Puts a mail with a link into the outbox, in the caller's transaction. Asked again, it goes once a minute at most."""
+    """Puts a mail with a link into the outbox, in the caller's transaction. It goes once a minute at most."""
     minute = timezone.now().strftime("%Y%m%d%H%M")
-    post("invitation", f"invitation:{course.pk}:{user.pk}:{minute}", {"user": user.pk, "course": course.pk, "by": by.pk})
+    post(
+        "invitation", f"invitation:{course.pk}:{user.pk}:{minute}", {"user": user.pk, "course": course.pk, "by": by.pk}
+    )
 
 
 @handles("invitation")

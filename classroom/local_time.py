@@ -40,13 +40,20 @@ class Meant:
             "offset": f"{local:%z}"[:3] + ":" + f"{local:%z}"[3:],
         }
         if self.kind is Kind.GAP:
-            return _(
-                "The clocks in %(zone)s go forward on %(date)s and skip the time you chose: %(time)s (UTC%(offset)s) "
-                "is meant."
-            ) % words
-        return _(
-            "The clocks in %(zone)s go back on %(date)s, so %(time)s happens twice: the one at UTC%(offset)s is meant."
-        ) % words
+            return (
+                _(
+                    "The clocks in %(zone)s go forward on %(date)s and skip the time you chose: %(time)s "
+                    "(UTC%(offset)s) is meant."
+                )
+                % words
+            )
+        return (
+            _(
+                "The clocks in %(zone)s go back on %(date)s, so %(time)s happens twice: "
+                "the one at UTC%(offset)s is meant."
+            )
+            % words
+        )
 
 
 def meant(typed: datetime, zone: str, *, later: bool) -> Meant:

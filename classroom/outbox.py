@@ -1,8 +1,8 @@
 """Things to do outside (mail, copies), decided in one transaction and done after it: once, with patience.
 
 `post` writes the row with whatever decided it. `drain` takes rows under a lease, so that a worker that dies leaves them
-to the next. What is sent cannot be unsent, so a crash between sending and noting it may send a second time: handlers are
-given the row's key to make that harmless where the other side allows it.
+to the next. What is sent cannot be unsent, so a crash between sending and noting it may send a second time: handlers
+are given the row's key to make that harmless where the other side allows it.
 """
 
 from __future__ import annotations
@@ -104,9 +104,7 @@ def _failed(row: Outbox, error: Exception) -> None:
         _finish(row, Outbox.State.FAILED, message)
         return
     wait = min(FIRST_WAIT * 2 ** (row.tries - 1), LONGEST_WAIT)
-    _held(row).update(
-        state=Outbox.State.WAITING, not_before=timezone.now() + wait, lease_until=None, message=message
-    )
+    _held(row).update(state=Outbox.State.WAITING, not_before=timezone.now() + wait, lease_until=None, message=message)
 
 
 def _finish(row: Outbox, state: Outbox.State, message: str) -> None:

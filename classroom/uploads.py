@@ -94,7 +94,7 @@ def _add(files: dict[str, bytes], path: str, data: bytes) -> None:
         safe_path(path)
     except UnsafePath as error:
         raise _refuse(
-            _("The name “%(path)s” cannot be used: it leads out of the folder, or has characters that no file may have.")
+            _("The name “%(path)s” cannot be used: it leads out of the folder or has forbidden characters.")
             % {"path": path[:100]}
         ) from error
     if path in files:
@@ -122,7 +122,7 @@ def _expand(upload: UploadedFile, budget: _Budget) -> Iterator[tuple[str, bytes]
 
 
 def _look_at_directory(upload: UploadedFile) -> None:
-    """Refuses an archive whose directory alone would fill the memory: zipfile reads it whole before anyone can count."""
+    """Refuses an archive whose directory alone would fill the memory: zipfile reads it before anyone can count."""
     size = upload.size or 0
     upload.seek(max(0, size - _END_SIZE - _MOST_COMMENT - _ZIP64_LOCATOR_SIZE))
     tail = upload.read()
@@ -145,7 +145,8 @@ def _wanted(entry: zipfile.ZipInfo) -> bool:
     mode = entry.external_attr >> 16
     if stat.S_IFMT(mode) not in {0, stat.S_IFREG, stat.S_IFDIR}:
         raise _refuse(
-            _("“%(path)s” is a link or a special file. Put the file itself into the zip.") % {"path": entry.filename[:100]}
+            _("“%(path)s” is a link or a special file. Put the file itself into the zip.")
+            % {"path": entry.filename[:100]}
         )
     if entry.flag_bits & 0x1:
         raise RuntimeError("encrypted")
@@ -154,7 +155,7 @@ def _wanted(entry: zipfile.ZipInfo) -> bool:
 
 
 def _once(entries: Iterable[tuple[str, bytes]]) -> dict[str, bytes]:
-    """By path. Raises UploadRefused where an archive holds a name twice, which readers take to mean different things."""
+    """By path. Raises UploadRefused where an archive holds a name twice: readers disagree on what that means."""
     files: dict[str, bytes] = {}
     for path, data in entries:
         if path in files:

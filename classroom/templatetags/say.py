@@ -64,7 +64,7 @@ def _amount(distance: timedelta) -> str:
 
 @register.filter
 def distance(moment: datetime | None) -> str:
-    """"in 3 days", "2 hours ago", "now"; empty without a moment."""
+    """ "in 3 days", "2 hours ago", "now"; empty without a moment."""
     if moment is None:
         return ""
     apart = moment - timezone.now()
@@ -77,7 +77,7 @@ def distance(moment: datetime | None) -> str:
 
 @register.simple_tag
 def due(moment: datetime | None) -> str | SafeString:
-    """"due Fri 27 Nov, 18:00 · in 3 days", or "no due date"."""
+    """ "due Fri 27 Nov, 18:00 · in 3 days", or "no due date"."""
     if moment is None:
         return gettext("no due date")
     word = gettext("due") if moment > timezone.now() else gettext("was due")

@@ -1,0 +1,46 @@
+"""An assignment's settings changed; open notebooks learn of new dates at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from django.db import transaction
+
+from classroom.models import Assignment
+from classroom.publish import access_changed
+from grading.models import LineItem
+
+_OF_THE_ASSIGNMENT = ("title", "unit", "due_at", "closes_at", "profile", "hide_scores")
+_OF_THE_LINE_ITEM = {
+    "late_policy": "late_policy",
+    "late_percent_per_day": "late_percent_per_day",
+    "attempt_limit": "attempt_limit",
+    "keep": "keep",
+    "grading_profile": "profile",
+    "show_hidden_tests": "show_hidden_tests",
+}
+_DURATIONS = {
+    "grace_minutes": ("grace", timedelta(minutes=1)),
+    "cell_seconds": ("cell_timeout", timedelta(seconds=1)),
+    "wall_minutes": ("wall_timeout", timedelta(minutes=1)),
+}
+
+
+def adjust(assignment: Assignment, wanted: Mapping[str, Any]) -> None:
+    """Sets what `wanted` names (the fields of `SettingsForm` or a part of them) and leaves the rest.
+
+    Work that was handed in keeps the lateness it was told; a new late policy holds for what it costs from now on.
+    """
+    mine = {name: wanted[name] for name in _OF_THE_ASSIGNMENT if name in wanted}
+    items = {field: wanted[name] for name, field in _OF_THE_LINE_ITEM.items() if name in wanted}
+    items |= {field: wanted[name] * unit for name, (field, unit) in _DURATIONS.items() if name in wanted}
+    with transaction.atomic():
+        if mine:
+            Assignment.objects.filter(pk=assignment.pk).update(**mine)
+        if items:
+            LineItem.objects.filter(pk=assignment.line_item_id).update(**items)
+        if "closes_at" in mine and mine["closes_at"] != assignment.closes_at:
+            access_changed(assignment)
+    assignment.refresh_from_db()

@@ -1,0 +1,94 @@
+"""Scores of everyone in everything: a row a student, a column an assignment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from django.db import models
+from django.db.models.functions import Lower
+
+from classroom.enter import Member
+from classroom.models import Assignment, Enrollment
+from classroom.queries.scores import Score, scores_of
+from classroom.queries.study import counting_submission
+from grading.models import Submission, SubmissionAuthor
+
+State = Submission.State
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What one student has in one assignment. Without a submission it is empty: `word` says "missing" or nothing."""
+
+    word: str = ""
+    submission: Submission | None = None
+    score: Score | None = None
+
+
+@dataclass(frozen=True)
+class Line:
+    """One student."""
+
+    enrollment: Enrollment
+    entries: Sequence[Entry]
+
+
+@dataclass(frozen=True)
+class Gradebook:
+    """The whole table."""
+
+    assignments: Sequence[Assignment]
+    lines: Sequence[Line]
+
+
+def gradebook(me: Member) -> Gradebook:
+    """The students that `me` looks after, by section and name, and what counts of theirs. Nine queries."""
+    assignments = list(
+        Assignment.objects.fetch_mode(models.FETCH_RAISE)
+        .select_related("line_item", "release")
+        .filter(course=me.course, line_item__graded=True, release__isnull=False)
+        .order_by("position", "pk")
+    )
+    students = list(
+        me.students()
+        .fetch_mode(models.FETCH_RAISE)
+        .select_related("user", "section")
+        .order_by("section__name", Lower("user__display_name"), "user__username")
+    )
+    tries = _tries(assignments, {one.user_id for one in students})
+    submissions = {submission.pk: submission for found in tries.values() for submission in found}
+    scores = scores_of(submissions.values())
+    lines = [
+        Line(
+            enrollment=one,
+            entries=[
+                _entry(assignment, tries.get((one.user_id, assignment.line_item_id), []), scores)
+                for assignment in assignments
+            ],
+        )
+        for one in students
+    ]
+    return Gradebook(assignments, lines)
+
+
+def _tries(assignments: Sequence[Assignment], users: set[int]) -> dict[tuple[int, int], list[Submission]]:
+    """Attempts by (user, line item), oldest first."""
+    found: dict[tuple[int, int], list[Submission]] = {}
+    rows = (
+        SubmissionAuthor.objects.fetch_mode(models.FETCH_RAISE)
+        .select_related("submission__line_item")
+        .filter(submission__line_item__in=[one.line_item_id for one in assignments])
+        .order_by("submission__attempt", "pk")
+    )
+    for row in rows:
+        if row.user_id in users:
+            found.setdefault((row.user_id, row.submission.line_item_id), []).append(row.submission)
+    return found
+
+
+def _entry(assignment: Assignment, tries: Sequence[Submission], scores: dict[int, Score]) -> Entry:
+    submission = counting_submission(assignment.line_item, tries, scores)
+    if submission is None:
+        return Entry(word="missing")
+    return Entry(word=submission.state, submission=submission, score=scores.get(submission.pk))

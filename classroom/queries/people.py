@@ -1,0 +1,76 @@
+"""What a teacher sees of the people in a course."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from django.db import models
+from django.db.models import Case, Value, When
+from django.db.models.functions import Lower
+
+from classroom.invite import awaits
+from classroom.models import Course, Enrollment, Extension, Section
+
+_RANK = {Enrollment.Role.TEACHER: 0, Enrollment.Role.TA: 1, Enrollment.Role.READER: 2, Enrollment.Role.STUDENT: 3}
+
+
+@dataclass(frozen=True)
+class People:
+    """A course's people: those who are in it and those who left."""
+
+    inside: Sequence[Enrollment]
+    left: Sequence[Enrollment]
+    sections: Sequence[Section]
+
+    @property
+    def waiting(self) -> list[Enrollment]:
+        """Who has not chosen a password yet, nor signed in with Google."""
+        return [enrollment for enrollment in self.inside if awaits(enrollment.user)]
+
+
+def people(course: Course) -> People:
+    """Staff first, then students by section and name. Two queries."""
+    rank = Case(*[When(role=role, then=Value(place)) for role, place in _RANK.items()], default=Value(9))
+    found = list(
+        Enrollment.objects.fetch_mode(models.FETCH_RAISE)
+        .select_related("user", "section", "course")
+        .filter(course=course)
+        .order_by(rank, "section__name", Lower("user__display_name"), "user__username")
+    )
+    return People(
+        inside=[one for one in found if one.state != Enrollment.State.DROPPED],
+        left=[one for one in found if one.state == Enrollment.State.DROPPED],
+        sections=list(Section.objects.fetch_mode(models.FETCH_RAISE).filter(course=course)),
+    )
+
+
+def person(course: Course, pk: int) -> Enrollment | None:
+    """One enrollment of the course, whatever its state."""
+    return (
+        Enrollment.objects.fetch_mode(models.FETCH_RAISE)
+        .select_related("user", "section", "course")
+        .filter(course=course, pk=pk)
+        .first()
+    )
+
+
+def extensions(enrollment: Enrollment) -> list[Extension]:
+    """The person's later due dates in this course, soonest first."""
+    return list(
+        Extension.objects.fetch_mode(models.FETCH_RAISE)
+        .select_related("assignment", "granted_by")
+        .filter(user=enrollment.user_id, assignment__course=enrollment.course_id)
+        .order_by("due_at")
+    )
+
+
+def of_users(course: Course, users: Sequence[int]) -> list[Enrollment]:
+    """The present enrollments of these users."""
+    return list(
+        Enrollment.objects.fetch_mode(models.FETCH_RAISE)
+        .select_related("user", "section", "course")
+        .filter(course=course, user__in=users)
+        .exclude(state=Enrollment.State.DROPPED)
+        .order_by("section__name", Lower("user__display_name"))
+    )

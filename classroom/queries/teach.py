@@ -1,0 +1,109 @@
+"""A course as its teachers and TAs see it: a row for each assignment, with how far it has come and what waits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from django.db import models
+from django.db.models import Count, Exists, F, OuterRef, QuerySet, Subquery
+
+from classroom.enter import Member
+from classroom.models import Assignment, Enrollment, WorkMember
+from grading.models import Feedback, LineItem, Release, Submission
+
+State = Submission.State
+_GRADED = {State.GRADED, State.REVIEWED}
+
+
+@dataclass
+class Flow:
+    """How many of `people` students opened it, handed in, have a mark, have it back; what waits for a person."""
+
+    people: int
+    opened: int = 0
+    submitted: int = 0
+    graded: int = 0
+    returned: int = 0
+    to_mark: int = 0
+    failed: int = 0
+    grading: int = 0
+
+    @property
+    def marked(self) -> bool:
+        """Whether everything that was handed in has its mark."""
+        return self.submitted > 0 and self.graded == self.submitted
+
+
+@dataclass(frozen=True)
+class Row:
+    """One assignment. `draft` is the newest release where it is not the published one."""
+
+    assignment: Assignment
+    flow: Flow
+    draft_state: str = ""
+    needs: Sequence[str] = field(default=())
+
+
+def rows(me: Member) -> list[Row]:
+    """The course's assignments in their order, counted over the students that `me` looks after. Five queries."""
+    newest = Release.objects.filter(line_item=OuterRef("line_item")).order_by("-number")
+    assignments = list(
+        Assignment.objects.fetch_mode(models.FETCH_RAISE)
+        .select_related("line_item", "release")
+        .filter(course=me.course)
+        .annotate(draft_state=Subquery(newest.values("state")[:1]), newest=Subquery(newest.values("pk")[:1]))
+        .order_by("position", "pk")
+    )
+    flows = flow_of(assignments, me.students())
+    return [
+        Row(
+            assignment=one,
+            flow=flows[one.pk],
+            draft_state=one.draft_state or "" if one.newest != one.release_id else "",
+        )
+        for one in assignments
+    ]
+
+
+def flow_of(assignments: Iterable[Assignment], students: QuerySet[Enrollment]) -> dict[int, Flow]:
+    """Flow by assignment id. Of several attempts of the same authors the newest one counts. Three queries."""
+    wanted = list(assignments)
+    people = students.count()
+    flows = {one.pk: Flow(people=people) for one in wanted}
+    by_item = {one.line_item_id: flows[one.pk] for one in wanted}
+    users = students.values("user")
+    opened = (
+        WorkMember.objects.filter(assignment__in=wanted, preview=False, user__in=users)
+        .values("assignment")
+        .annotate(n=Count("user", distinct=True))
+        .order_by()
+    )
+    for row in opened:
+        flows[row["assignment"]].opened = row["n"]
+    for row in _handed_in([one.line_item for one in wanted], users):
+        _count(by_item[row["line_item"]], row)
+    return flows
+
+
+def _handed_in(items: Sequence[LineItem], users: QuerySet[Enrollment]) -> Iterable[Mapping[str, object]]:
+    later = Submission.objects.filter(
+        line_item=OuterRef("line_item"), authors_key=OuterRef("authors_key"), attempt__gt=OuterRef("attempt")
+    )
+    return (
+        Submission.objects.filter(~Exists(later), line_item__in=items, authorships__user__in=users)
+        .values("line_item", "state", back=F("feedback__state"))
+        .annotate(n=Count("authorships__user", distinct=True), works=Count("pk", distinct=True))
+        .order_by()
+    )
+
+
+def _count(flow: Flow, row: Mapping[str, object]) -> None:
+    people, works = int(str(row["n"])), int(str(row["works"]))
+    returned = row["back"] == Feedback.State.RELEASED
+    flow.submitted += people
+    flow.graded += people if row["state"] in _GRADED or returned else 0
+    flow.returned += people if returned else 0
+    flow.to_mark += works if row["state"] == State.TO_REVIEW and not returned else 0
+    flow.failed += works if row["state"] == State.FAILED and not returned else 0
+    flow.grading += works if row["state"] in {State.QUEUED, State.GRADING} else 0

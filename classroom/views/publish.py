@@ -1,0 +1,99 @@
+"""An assignment published, planned, closed, opened again, set."""
+
+from __future__ import annotations
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_http_methods, require_POST
+
+from classroom import enter, forms_time
+from classroom import publish as verbs
+from classroom.access import Act
+from classroom.adjust import adjust
+from classroom.enter import Member, course_page
+from classroom.errors import ClassroomError
+from classroom.forms_assignments import PublishForm, SettingsForm
+from classroom.models import Assignment
+from classroom.queries import assignment as queries
+from classroom.templatetags.say import said
+from grading.errors import GradingError
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@course_page(Act.AUTHOR)
+def publish(request: HttpRequest, me: Member, assignment: str) -> HttpResponse:
+    """Says what will happen to how many people, then does it: now, or at a time."""
+    found = enter.assignment(me, assignment)
+    report = queries.report(found)
+    if report is None or not report.publishable:
+        messages.error(request, _("There is no version that can be published yet. Look at the report."))
+        return redirect("teach_assignment", me.course.slug, found.slug)
+    needs_anyway = report.check is not None and not report.full_marks
+    form = PublishForm(request.POST or None, assignment=found, needs_anyway=needs_anyway)
+    if request.method == "POST" and form.is_valid() and _publish(request, found, report, form):
+        return redirect("teach_assignment", me.course.slug, found.slug)
+    context = {
+        "me": me,
+        "course": me.course,
+        "assignment": found,
+        "report": report,
+        "form": form,
+        "audience": queries.audience(me, found),
+    }
+    return render(request, "teach/publish.html", context, status=422 if form.errors else 200)
+
+
+def _publish(request: HttpRequest, found: Assignment, report: queries.Report, form: PublishForm) -> bool:
+    wanted, anyway = form.cleaned_data, bool(form.cleaned_data.get("anyway"))
+    try:
+        if wanted["when"] == "at":
+            verbs.schedule(found, report.release, wanted["publish_at"], anyway=anyway)
+            messages.success(request, _("It will be published %(when)s.") % {"when": said(wanted["publish_at"])})
+        else:
+            verbs.publish(found, report.release, anyway=anyway)
+            messages.success(request, _("It is published."))
+        adjust(found, {name: wanted[name] for name in ("due_at", "closes_at") if name in wanted})
+    except (ClassroomError, GradingError) as error:
+        form.add_error(None, str(error.user_message))
+        return False
+    for note in forms_time.notes(form):
+        messages.info(request, note)
+    return True
+
+
+@require_POST
+@course_page(Act.AUTHOR)
+def move(request: HttpRequest, me: Member, assignment: str) -> HttpResponse:
+    """close, reopen or unschedule; what cannot be done is said."""
+    found = enter.assignment(me, assignment)
+    acts = {
+        "close": (verbs.close, _("It is closed. Everyone keeps reading their own work.")),
+        "reopen": (verbs.reopen, _("It is open again.")),
+        "unschedule": (verbs.unschedule, _("It will not be published by itself any more.")),
+    }
+    if request.POST.get("act") in acts:
+        act, words = acts[request.POST["act"]]
+        try:
+            act(found)
+            messages.success(request, words)
+        except ClassroomError as error:
+            messages.error(request, str(error.user_message))
+    return redirect("teach_assignment", me.course.slug, found.slug)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@course_page(Act.AUTHOR)
+def settings(request: HttpRequest, me: Member, assignment: str) -> HttpResponse:
+    """Dates, late work, attempts, machines, what students see."""
+    found = enter.assignment(me, assignment)
+    form = SettingsForm(request.POST or None, assignment=found)
+    if request.method == "POST" and form.is_valid():
+        adjust(found, form.cleaned_data)
+        for note in forms_time.notes(form):
+            messages.info(request, note)
+        messages.success(request, _("Saved."))
+        return redirect("assignment_settings", me.course.slug, found.slug)
+    context = {"me": me, "course": me.course, "assignment": found, "form": form}
+    return render(request, "teach/assignment_settings.html", context, status=422 if form.errors else 200)
