@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 from typing import Any
 
 from grading.engine.contract import Json, Limits, Sandbox, SandboxLost
@@ -101,6 +102,11 @@ class SandboxExecute(Execute):
     async def _async_check_alive(self) -> None:
         if self._over or not await self._sandbox.alive():
             raise DeadKernelError("Kernel died")
+
+    async def _async_handle_timeout(self, timeout: int, cell: NotebookNode | None = None) -> Any:
+        """nbclient's synthetic reply, dated: without a date nbclient calls a deprecated function."""
+        reply = await super()._async_handle_timeout(timeout, cell)
+        return reply if reply is None else {**reply, "header": {"date": datetime.now(UTC)}}
 
     def process_message(self, msg: Any, cell: NotebookNode, cell_index: int) -> NotebookNode | None:
         """Counts what a notebook sends before keeping it; too much of it ends the run."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from importlib import resources
 
 import nbformat
 from nbformat import NotebookNode
@@ -124,7 +125,7 @@ def ps1(release: Files) -> dict[str, Files]:
         "s19_flag_removed": edited(release, RIGHT, _grade_flag_removed),
         "s20_unknown_id": edited(release, RIGHT, _unknown_id),
         "s21_dead_kernel": answered(release, {"squares": "import os\nos._exit(1)"}),
-        "s22_shadowed_module": {**right, "helper.py": b"x = 1\n", "sub/data.csv": b"1,2\n", "jupyter.png": b"mine"},
+        "s22_own_files": {**right, "helper.py": b"x = 1\n", "sub/data.csv": b"1,2\n", "jupyter.png": b"mine"},
         "s23_syntax_warning": answered(release, {**RIGHT, "squares": SQUARES + "assert (1 is 1)\n"}),
     }
     return made
@@ -191,10 +192,87 @@ def ps2(release: Files) -> dict[str, Files]:
         "t02_partial": answer("answer = 1.25"),
         "t03_too_many_points": answer("answer = 4"),
         "t04_negative": answer("answer = -1"),
-        "t05_hidden_test": answer("answer = 99 - 0 * 1 if False else 2.5"),
+        "t05_hidden_test": answer("class N(int):\n    def __repr__(self):\n        return '1'\nanswer = N(99)"),
         "t06_text": answer("answer = 'two'"),
         "t07_blank": dict(release),
         "t08_own_file": {**answer("answer = 2"), "given.txt": b"mine", "between.txt": b"mine"},
         "t09_list": answer("answer = [1]"),
         "t10_no_first": {k: v for k, v in answer("answer = 2").items() if k != "a.ipynb"},
     }
+
+
+def upstream(name: str) -> bytes:
+    """One of nbgrader's own test notebooks, out of the installed package."""
+    folder = resources.files("nbgrader.tests")
+    for part in ("apps", "preprocessors"):
+        path = folder.joinpath(part, "files", name)
+        if path.is_file():
+            return path.read_bytes()
+    raise FileNotFoundError(name)
+
+
+#: nbgrader's own notebooks for which its tests assert no score.
+PS3 = (
+    "test.ipynb",
+    "test_taskcell.ipynb",
+    "manually-graded-code-cell.ipynb",
+    "open_relative_file.ipynb",
+    "side-effects.ipynb",
+    "validation-zero-points.ipynb",
+)
+
+
+def ps3_source() -> Files:
+    return {name.replace("-", "_"): upstream(name) for name in PS3} | {"data.txt": upstream("data.txt")}
+
+
+def ps3(release: Files) -> dict[str, Files]:
+    source = ps3_source()
+    with_output = {**source, "test.ipynb": upstream("test-with-output.ipynb")}
+    return {"u01_release": dict(release), "u02_solution": source, "u03_with_output": with_output}
+
+
+PS1_STUDENTS = [
+    "s01_right",
+    "s02_right_otherwise",
+    "s03_wrong",
+    "s04_partly_wrong",
+    "s05_blank",
+    "s06_late",
+    "s07_tampered",
+    "s08_infinite_loop",
+    "s09_stderr",
+    "s10_deleted_test",
+    "s11_duplicate",
+    "s12_only_renamed",
+    "s13_one_missing",
+    "s14_bitdiddle",
+    "s15_hacker",
+    "s16_exit",
+    "s17_extra_cells",
+    "s18_not_json",
+    "s19_flag_removed",
+    "s20_unknown_id",
+    "s21_dead_kernel",
+    "s22_own_files",
+    "s23_syntax_warning",
+    "s24_old_schema",
+]
+PS2_STUDENTS = [
+    "t01_right",
+    "t02_partial",
+    "t03_too_many_points",
+    "t04_negative",
+    "t05_hidden_test",
+    "t06_text",
+    "t07_blank",
+    "t08_own_file",
+    "t09_list",
+    "t10_no_first",
+]
+PS3_STUDENTS = ["u01_release", "u02_solution", "u03_with_output"]
+EVERYBODY = [
+    (assignment, student)
+    for assignment, students in (("ps1", PS1_STUDENTS), ("ps2", PS2_STUDENTS), ("ps3", PS3_STUDENTS))
+    for student in students
+]
