@@ -166,7 +166,9 @@ class Keeper:
                     await steer.begin(kernel, agent)
 
     async def _watch(self, agent: AgentClient) -> None:
-        """Brings onto the rows what happens to kernels inside."""
+        """Brings onto the rows what happens to kernels inside; a borrowed one has no rows of kernels."""
+        if self.row.purpose != Runtime.Purpose.INTERACTIVE:
+            return
         while True:
             try:
                 async with aclosing(agent.watch()) as events:

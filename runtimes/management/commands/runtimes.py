@@ -12,6 +12,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from runtimes import provider
+from runtimes.jupyter.execution import Executor
 from runtimes.provider import ProviderUnavailable
 from runtimes.reconcile import Reconciler, for_ever
 from runtimes.sole import AlreadyRunning, sole
@@ -50,8 +51,6 @@ async def _execute(started: asyncio.Event, ready: Callable[[], Any]) -> None:
     """Runs cells for as long as this process lives."""
     await started.wait()
     ready()
-    from runtimes.jupyter.execution import Executor
-
     await for_ever(lambda: Executor().run())
 
 
