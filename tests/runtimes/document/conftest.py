@@ -107,7 +107,8 @@ class OtherProcess:
         self.process = process
 
     async def ask(self, command: str, **arguments: Any) -> Any:
-        assert self.process.stdin and self.process.stdout
+        assert self.process.stdin
+        assert self.process.stdout
         self.process.stdin.write(json.dumps({"command": command, **arguments}).encode() + b"\n")
         async with asyncio.timeout(60):
             return json.loads(await self.process.stdout.readline())["answer"]

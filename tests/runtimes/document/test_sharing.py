@@ -177,7 +177,8 @@ def test_a_log_keeps_order_and_forgets_what_it_is_told(notebook, make):
     log.discard(notebook.pk, numbers[:4])
     assert [update.seq for update in log.read(notebook.pk)] == numbers[4:]
     log.erase(notebook.pk)
-    assert log.read(notebook.pk) == [] and log.heads([notebook.pk]) == {}
+    assert log.read(notebook.pk) == []
+    assert log.heads([notebook.pk]) == {}
 
 
 async def test_an_update_that_becomes_visible_late_is_not_missed(notebook, replicas, monkeypatch):
@@ -204,10 +205,13 @@ async def test_an_update_that_becomes_visible_late_is_not_missed(notebook, repli
 
 
 def test_an_old_notebook_without_ids_opens_with_ids_and_trust(workspace):
-    old = b'{"cells":[{"cell_type":"code","source":["1"],"metadata":{},"outputs":[],"execution_count":null}],' \
-          b'"metadata":{},"nbformat":4,"nbformat_minor":2}'
+    old = (
+        b'{"cells":[{"cell_type":"code","source":["1"],"metadata":{},"outputs":[],"execution_count":null}],'
+        b'"metadata":{},"nbformat":4,"nbformat_minor":2}'
+    )
     content = notebook_form.parse("notebook", old)
-    assert content["cells"][0]["id"] and content["cells"][0]["metadata"]["trusted"]
+    assert content["cells"][0]["id"]
+    assert content["cells"][0]["metadata"]["trusted"]
 
 
 @pytest.mark.parametrize("broken", [b"{", b"[]", b"\xff", b'{"cells": 3, "nbformat": 4, "nbformat_minor": 5}', b"null"])
@@ -223,6 +227,5 @@ def test_a_broken_notebook_is_refused_in_words(workspace, broken):
 def test_an_empty_file_opens_as_a_new_notebook(workspace):
     storage.write(workspace, PATH, b"", source="uploaded")
     row, made = document.opened(workspace.pk, PATH, "json", "notebook")
-    assert made and Document.objects.get(pk=row.pk).snapshot
-
-
+    assert made
+    assert Document.objects.get(pk=row.pk).snapshot
