@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from . import enclosure, kernel, linux, supervisor
 from .gauges import Gauges
-from .spawner import InitSpawner
+from .spawner import Before, InitSpawner
 
 if TYPE_CHECKING:
     from .zygote import Walls
@@ -81,6 +81,7 @@ class Init:
         self._request = request
         self._descriptors = descriptors
         self._kernels: dict[int, int] = {}
+        self._ended: dict[int, int] = {}
         self._supervisor = 0
         self._ending = False
         self._supervisor_lives = SUPERVISOR_LIVES
@@ -157,6 +158,7 @@ class Init:
         if pid == 0:
             _in_child(lambda: self._be_kernel(order, ready))
         self._kernels[pid] = order["index"]
+        self._ended.pop(order["index"], None)
         tell(link, {"did": "fork", "index": order["index"], "pid": pid})
 
     def _be_kernel(self, order: dict[str, Any], ready: int) -> NoReturn:
@@ -175,18 +177,22 @@ class Init:
             tell(self._owner, {"exit": 1, "why": "the supervisor was killed too often"})
             os._exit(1)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        running = {index: pid for pid, index in self._kernels.items()}
+        before = Before(
+            running={index: pid for pid, index in self._kernels.items()},
+            ended=dict(self._ended),
+            first=self._supervisor_lives == SUPERVISOR_LIVES - 1,
+        )
         pid = os.fork()
         if pid == 0:
-            _in_child(lambda: self._be_supervisor(theirs, running))
+            _in_child(lambda: self._be_supervisor(theirs, before))
         theirs.close()
         self._link = ours
         self._supervisor = pid
 
-    def _be_supervisor(self, link: socket.socket, running: dict[int, int]) -> NoReturn:
+    def _be_supervisor(self, link: socket.socket, before: Before) -> NoReturn:
         close_all_but({0, 1, 2, link.fileno(), *self._descriptors})
         gauges = Gauges.from_descriptors(self._descriptors, self._request["memory_limit_bytes"])
-        supervisor.Supervisor(self._request, InitSpawner(link, running), gauges).serve()
+        supervisor.Supervisor(self._request, InitSpawner(link, before), gauges).serve()
 
     def _reap(self) -> None:
         while True:
@@ -206,9 +212,10 @@ class Init:
             if pid == self._supervisor:
                 self._start_supervisor()
             elif pid in self._kernels:
-                del self._kernels[pid]
+                code = os.waitstatus_to_exitcode(status)
+                self._ended[self._kernels.pop(pid)] = code
                 if self._link is not None:
-                    tell(self._link, {"did": "exit", "pid": pid, "status": os.waitstatus_to_exitcode(status)})
+                    tell(self._link, {"did": "exit", "pid": pid, "status": code})
 
 
 def _signal_group(pid: int, number: int) -> None:

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 MAX_MESSAGE_BYTES = 1 << 18
@@ -44,10 +44,20 @@ class Exited:
 News = Started | Failed | Exited
 
 
+@dataclass(frozen=True)
+class Before:
+    """What a supervisor finds: student code may have killed the one before it. running: index → pid; ended: index →
+    status; first: there was none before."""
+
+    running: dict[int, int] = field(default_factory=dict)
+    ended: dict[int, int] = field(default_factory=dict)
+    first: bool = True
+
+
 class Spawner(Protocol):
     """All that a supervisor needs of processes. News can be read when `fileno()` is readable."""
 
-    running: dict[int, int]
+    before: Before
 
     def fileno(self) -> int:
         """A descriptor to poll."""
@@ -68,9 +78,9 @@ class Spawner(Protocol):
 class InitSpawner:
     """Asks pid 1, which is a warm interpreter, to fork."""
 
-    def __init__(self, link: socket.socket, running: dict[int, int]) -> None:
+    def __init__(self, link: socket.socket, before: Before) -> None:
         self._link = link
-        self.running = running
+        self.before = before
 
     def fileno(self) -> int:
         return self._link.fileno()
@@ -106,7 +116,7 @@ class ProgramSpawner:
     """Starts each kernel as a program of its own, with a fresh interpreter."""
 
     def __init__(self, owner: socket.socket | None = None) -> None:
-        self.running: dict[int, int] = {}
+        self.before = Before()
         self._owner = owner
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
         self._news: list[News] = []

@@ -21,7 +21,7 @@ from .gauges import Gauges
 from .kernels import Kernel, Kernels
 from .mover import Mover
 from .pulse import Pulse
-from .spawner import Exited, Failed, News, Spawner, Started
+from .spawner import Before, Exited, Failed, News, Spawner, Started
 
 TICK_MILLISECONDS = 1000
 
@@ -63,16 +63,19 @@ class Supervisor:
         """Until there is nobody left to serve."""
         for source in (self._desk.socket, self._spawner.fileno(), self._mover.fileno()):
             self._poller.register(source, zmq.POLLIN)
-        for index, pid in self._spawner.running.items():
-            # A supervisor before this one started it: student code may have killed that.
-            self._kernels.add(Kernel(index, {}, "", state="idle", pid=pid))
-        if not self._spawner.running:
-            for index in range(self._first_kernels):
-                self._begin(self._kernels.add(Kernel(index, {}, "")))
+        self._adopt(self._spawner.before)
         self._tell_ready()
         while True:
             for source, _event in self._poller.poll(TICK_MILLISECONDS):
                 self._attend(source)
+
+    def _adopt(self, before: Before) -> None:
+        for index, pid in before.running.items():
+            self._follow(self._kernels.add(Kernel(index, {}, "", state="idle", pid=pid)))
+        for index, status in before.ended.items():
+            self._kernels.add(Kernel(index, {}, "")).end(status, out_of_memory=self._gauges.oom_kills() > 0)
+        for index in range(self._first_kernels if before.first else 0):
+            self._begin(self._kernels.add(Kernel(index, {}, "")))
 
     def _attend(self, source: Any) -> None:
         if source is self._desk.socket:

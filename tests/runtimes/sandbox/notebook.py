@@ -1,0 +1,114 @@
+"""A runtime with a kernel, as a test uses it."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import contextlib
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import zmq.asyncio
+from django.conf import settings
+from jupyter_client.asynchronous import AsyncKernelClient
+
+from runtimes.agent_client import AgentClient
+from runtimes.keys import Keys, connection_keys
+from runtimes.provider import Endpoint, Phase, Provider, Request, Status
+
+MASTER = b"a master key of tests alone ...."
+UID = settings.SANDBOX_UID if os.geteuid() == 0 else os.geteuid()
+WAIT = 20.0
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root tells sandbox processes apart by their uid")
+
+
+async def settled(provider: Provider, name: str, *phases: Phase) -> Status:
+    """The runtime's status once it is in one of `phases`, or at its end."""
+    wanted = phases or (Phase.READY,)
+    async with asyncio.timeout(WAIT):
+        while True:
+            status = await provider.status(name)
+            if status.phase in wanted or status.phase.final:
+                return status
+            await asyncio.sleep(0.005)
+
+
+@dataclass
+class Notebook:
+    """One runtime with a client on its first kernel."""
+
+    name: str
+    endpoint: Endpoint
+    keys: Keys
+    agent: AgentClient
+    client: Any
+    extra: list[Any] = field(default_factory=list)
+
+    async def run(self, code: str, *, timeout: float = WAIT, client: Any = None) -> str:
+        """What `code` printed, its errors included."""
+        said: list[str] = []
+
+        def hear(message: dict[str, Any]) -> None:
+            content = message["content"]
+            said.append(content.get("text") or "\n".join(content.get("traceback", [])))
+
+        kernel = client or self.client
+        await kernel.execute_interactive(code, timeout=timeout, output_hook=hear, allow_stdin=False)
+        return "".join(said)
+
+    async def value(self, code: str, *, timeout: float = WAIT) -> Any:
+        """The variable R after `code`."""
+        said = await self.run(f"{code}\nprint('R' + 'ES=' + repr(R))", timeout=timeout)
+        lines = [line for line in said.splitlines() if line.startswith("RES=")]
+        assert lines, said
+        return ast.literal_eval(lines[-1].removeprefix("RES="))
+
+    async def connect(self, index: int) -> Any:
+        """A ready client on another kernel of the same runtime."""
+        client = await ready_client(self.endpoint, self.keys, index)
+        self.extra += [self.client, client]
+        return client
+
+    async def close(self) -> None:
+        for client in {id(client): client for client in (self.client, *self.extra) if client}.values():
+            client.stop_channels()
+            client.context.term()
+        await self.agent.close()
+
+
+async def ready_client(endpoint: Endpoint, keys: Keys, index: int = 0) -> AsyncKernelClient:
+    """A client that had a reply and whose iopub is subscribed."""
+    client = AsyncKernelClient(context=zmq.asyncio.Context())
+    client.load_connection_info(endpoint.kernel_info(index, keys))
+    client.start_channels(hb=False, stdin=False)
+    async with asyncio.timeout(WAIT):
+        while True:
+            client.kernel_info()
+            await client.shell_channel.get_msg(timeout=WAIT)
+            with contextlib.suppress(Exception):
+                await client.iopub_channel.get_msg(timeout=0.2)
+                return client
+
+
+async def start_notebook(provider: Provider, name: str, **request: Any) -> Notebook:
+    """A runtime whose first kernel answers."""
+    await provider.acquire(Request(name, **{"kernels": 1, **request}))
+    status = await settled(provider, name)
+    assert status.phase is Phase.READY, status
+    endpoint = await provider.endpoint(name)
+    keys = connection_keys(MASTER, endpoint.key_version, endpoint.identity)
+    client = await ready_client(endpoint, keys) if request.get("kernels", 1) else None
+    return Notebook(name, endpoint, keys, AgentClient(endpoint, keys), client)
+
+
+def sandbox_processes() -> set[int]:
+    """Processes of the sandboxes' user on this host."""
+    found = set()
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            if entry.name.isdigit() and entry.stat().st_uid == UID:
+                found.add(int(entry.name))
+    return found
