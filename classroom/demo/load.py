@@ -28,13 +28,18 @@ class NotPublished(Exception):
 
 
 def load(say: Say) -> Course:
-    """The demo course, made where it does not exist yet; `say` is told what takes long. Raises NotPublished."""
-    accounts = people.make_accounts()
-    teacher = accounts["grace"]
+    """The demo course, made where it does not exist yet. `say` is told the accounts, and what takes long.
+
+    Raises NotPublished.
+    """
+    everyone = people.make_accounts()
+    teacher = everyone["grace"]
     course = _course(teacher)
-    people.enroll(course, accounts)
+    people.enroll(course, everyone)
     _tutorial(course, teacher)
+    say(people.accounts())
     _problem_set(course, teacher, say)
+    say("The demo course is ready.")
     return course
 
 
@@ -57,7 +62,7 @@ def _problem_set(course: Course, teacher: User, say: Say) -> None:
     if assignment.due_at is None:
         assignment.due_at = due_in(timedelta(days=7))
         assignment.save(update_fields=["due_at"])
-    say("Making nbgrader's quickstart course and running its solution in a sandbox (once) ...")
+    say("Making nbgrader's quickstart course and running its solution in a sandbox, once ...")
     release = _release(assignment, quickstart.problem_set, teacher)
     _await_check(release)
     publish.publish(assignment, release)

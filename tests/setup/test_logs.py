@@ -9,6 +9,7 @@ import logging.config
 import secrets
 import subprocess
 import sys
+import uuid
 
 import pytest
 
@@ -109,5 +110,7 @@ def test_what_operators_search_for_is_left(log):
     (line,) = log.lines()
     assert line["event"].endswith(digest)
     assert "wabcdefghij0123456789" in line["event"]
+    log.info("Task %s", task := str(uuid.uuid4()))
+    assert task in log.lines()[-1]["event"]
     log.info("Is it done? Yes.")
     assert log.lines()[-1]["event"] == "Is it done? Yes."

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 
 from classroom.demo.load import NotPublished, load
-from classroom.demo.people import accounts
 
 
 class Command(BaseCommand):
@@ -16,13 +15,12 @@ class Command(BaseCommand):
     help = "Load the demo course: nbgrader's quickstart problem set and a tutorial. The site's processes must run."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Load what is not there yet and print the accounts, also when the problem set could not be opened."""
+        """Load what is not there yet. CommandError when the problem set could not be opened."""
         try:
             load(say=self._say)
         except NotPublished as error:
-            self._say(str(error))
-        self.stdout.write(accounts())
+            raise CommandError(str(error)) from error
 
     def _say(self, line: str) -> None:
-        self.stderr.write(line)
-        self.stderr.flush()
+        self.stdout.write(line)
+        self.stdout.flush()

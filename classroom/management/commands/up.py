@@ -58,11 +58,11 @@ class Command(BaseCommand):
     async def _announce(self, demo: bool) -> None:
         while not await _answers():
             await asyncio.sleep(0.1)
+        self.stdout.write(f"\nPupitre is up: {settings.SITE_ORIGIN}")
+        self.stdout.write(f"Data and logs: {settings.DATA_DIR}. Ctrl-C stops everything.")
+        self.stdout.flush()
         if demo:
             await _load_demo()
-        self.stdout.write(f"\nPupitre is up: {settings.SITE_ORIGIN}")
-        self.stdout.write(f"Data and logs: {settings.DATA_DIR}\nCtrl-C stops everything.\n")
-        self.stdout.flush()
 
 
 def processes(listener: socket.socket) -> list[Child]:
