@@ -114,13 +114,10 @@ def follow(workspace: Workspace, change: Change) -> None:
 async def _copy(workspace_id: int, change: Change) -> None:
     ready = Runtime.objects.filter(workspace_id=workspace_id, state=Runtime.State.READY)
     runtime = await off_loop(ready.first)
-    if runtime is None:
+    if runtime is None or not change.written:
         return  # the next one gets everything when it starts
     try:
-        if change.gone:
-            await storage.discard(runtime, change.gone)
-        if change.written:
-            await storage.push(runtime, change.written)
+        await storage.push(runtime, change.written)
     except AgentError as error:
         # Storage has it, and the runtime gets it with the next push; only code that runs now does not see it.
         log.warning("runtime %s did not take a changed file: %s", runtime.name, error)

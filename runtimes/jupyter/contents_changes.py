@@ -19,11 +19,12 @@ _MOST_TRIES = 1000
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What the caller shows (`path`), and what a live runtime's disk has to follow."""
+    """What the caller shows (`path`), and what a live runtime's disk has to get.
+
+    What was removed stays on that disk until the runtime ends: code that works with it is not pulled from under."""
 
     path: str
     written: list[str] = field(default_factory=list)
-    gone: list[str] = field(default_factory=list)
 
 
 def save(workspace: Workspace, path: str, body: dict[str, Any]) -> Change:
@@ -109,9 +110,8 @@ def rename(workspace: Workspace, old: str, new: str) -> Change:
     """Moves a file or folder; open documents and sessions go with it. Raises what `storage.rename` raises."""
     if not old or not new:
         raise BadRequest("the top folder has no name")
-    before = _below(workspace, old)
     rows = storage.rename(workspace, old, new)
-    return Change(new, written=[row.path for row in rows], gone=before)
+    return Change(new, written=[row.path for row in rows])
 
 
 def remove(workspace: Workspace, path: str) -> Change:
@@ -122,7 +122,7 @@ def remove(workspace: Workspace, path: str) -> Change:
     storage.remove(workspace, path)
     for one in gone:
         document.removed(workspace.pk, one)
-    return Change(path, gone=gone)
+    return Change(path)
 
 
 def _below(workspace: Workspace, path: str) -> list[str]:

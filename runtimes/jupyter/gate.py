@@ -16,13 +16,11 @@ from runtimes.jupyter import hosts, policy, replies
 from runtimes.jupyter.access import Doorman
 from runtimes.jupyter.entry import Entry, Scope, header
 from runtimes.jupyter.errors import (
-    BELOW,
     ForeignOrigin,
     NoEntry,
     NotebookError,
     ReadOnly,
     UnknownWorkspace,
-    seen_from_browser,
 )
 from runtimes.jupyter.hooks import Hooks
 from runtimes.jupyter.tickets import Credential, credential_of
@@ -65,12 +63,10 @@ class Gate:
     async def _request(self, scope: Scope, receive: Receive, send: Send, host: str) -> None:
         try:
             await self._admit(scope, host)
+        except NotebookError as error:
+            await replies.refusal(scope, error)(scope, receive, send)
+        else:
             await self._inner(scope, receive, send)
-        except (NotebookError, *BELOW) as error:
-            seen = error if isinstance(error, NotebookError) else seen_from_browser(error)
-            response = replies.refusal(scope, seen)
-            response.headers["content-security-policy"] = policy.error_policy()
-            await response(scope, receive, send)
 
     async def _admit(self, scope: Scope, host: str) -> Credential | None:
         """Fills the scope's state with place and entry. Raises the NotebookError that says why not."""

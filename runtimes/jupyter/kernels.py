@@ -16,6 +16,7 @@ from runtimes.jupyter.bodies import json_object, text
 from runtimes.jupyter.entry import Entry, entry_of
 from runtimes.jupyter.errors import BadRequest, NotFound
 from runtimes.jupyter.off_loop import off_loop
+from runtimes.jupyter.runs import cancel_queued
 from runtimes.models import Kernel, Profile, Runtime, Workspace
 
 KERNEL_NAME = "python3"
@@ -113,14 +114,19 @@ async def stop_kernel(request: Request) -> Response:
 
 
 async def interrupt_kernel(request: Request) -> Response:
-    """POST /api/kernels/<id>/interrupt"""
-    await launch.ainterrupt(await _asked_for(request))
+    """POST /api/kernels/<id>/interrupt: also what waits to be run is forgotten."""
+    kernel = await _asked_for(request)
+    # First what waits: else the next cell begins between the two.
+    await off_loop(cancel_queued, kernel.pk)
+    await launch.ainterrupt(kernel)
     return replies.empty()
 
 
 async def restart_kernel(request: Request) -> Response:
     """POST /api/kernels/<id>/restart: answers once the new process runs."""
-    return replies.Json(model(await launch.arestart(await _asked_for(request))))
+    kernel = await _asked_for(request)
+    await off_loop(cancel_queued, kernel.pk)
+    return replies.Json(model(await launch.arestart(kernel)))
 
 
 async def _asked_for(request: Request) -> Kernel:

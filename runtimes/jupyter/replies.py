@@ -10,10 +10,13 @@ from django.template.loader import render_to_string
 from django.utils import translation
 from django.utils.translation.trans_real import parse_accept_lang_header
 from jupyter_client.jsonutil import json_default
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
+from runtimes.jupyter import policy
 from runtimes.jupyter.entry import Scope, header
-from runtimes.jupyter.errors import NotebookError
+from runtimes.jupyter.errors import BELOW, NotebookError, NotFound, seen_from_browser
 
 # People see these paths in the frame; everything else is asked for by the front end's code.
 _PAGES = ("/notebooks/", "/enter", "/files/")
@@ -56,7 +59,19 @@ def refusal(scope: Scope, error: NotebookError) -> Response:
             return Json({"message": message, "reason": type(error).__name__}, error.status)
         context = {"message": message, "site": settings.SITE_ORIGIN, "language": language}
         html = render_to_string("runtimes/refusal.html", context)
-    return HTMLResponse(html, error.status)
+    return HTMLResponse(html, error.status, {"content-security-policy": policy.error_policy()})
+
+
+async def refused(request: Request, error: Exception) -> Response:
+    """Starlette's exception handler: what a route raised, told kindly."""
+    if isinstance(error, BELOW):
+        error = seen_from_browser(error)
+    elif isinstance(error, HTTPException):
+        # The router's own: no such path, or not that method there.
+        error = NotFound(request.url.path)
+    elif not isinstance(error, NotebookError):
+        error = NotebookError(type(error).__name__)
+    return refusal(request.scope, error)
 
 
 def _is_page(path: str) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
@@ -16,6 +17,7 @@ from runtimes.jupyter import (
     checkpoints,
     collaboration,
     contents,
+    execution,
     files,
     kernels,
     pages,
@@ -25,6 +27,7 @@ from runtimes.jupyter import (
 )
 from runtimes.jupyter.assets import ALIASES, Assets
 from runtimes.jupyter.bridge import KernelSocket
+from runtimes.jupyter.errors import BELOW, NotebookError
 from runtimes.jupyter.gate import App, Gate
 from runtimes.jupyter.hooks import Hooks
 from runtimes.jupyter.silence import Silence
@@ -57,6 +60,7 @@ def route_table(assets: Assets) -> list[BaseRoute]:
         *_kernel_routes(),
         *_contents_routes(),
         *collaboration.routes(),
+        *execution.routes(),
         WebSocketRoute("/api/events/subscribe", Silence()),
     ]
 
@@ -124,5 +128,10 @@ async def _lifespan(assets: Assets) -> AsyncIterator[None]:
 def serve(hooks: Hooks) -> App:
     """The ASGI application for every host below `settings.NOTEBOOK_DOMAIN`, its lifespan included."""
     assets = Assets()
-    router = Starlette(routes=route_table(assets), lifespan=lambda _app: _lifespan(assets))
+    told = (NotebookError, *BELOW, HTTPException, Exception)
+    router = Starlette(
+        routes=route_table(assets),
+        lifespan=lambda _app: _lifespan(assets),
+        exception_handlers=dict.fromkeys(told, replies.refused),
+    )
     return Gate(router, assets, hooks, OPEN_PATHS)

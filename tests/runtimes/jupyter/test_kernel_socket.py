@@ -1,0 +1,185 @@
+"""A browser's socket to a real kernel."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runtimes import bus
+from runtimes.jupyter import frames
+from runtimes.models import Kernel, Runtime, Workspace
+from tests.runtimes.jupyter.conftest import Doors, cookie_for, start_kernel_process
+from tests.runtimes.jupyter.sockets import FrontEnd, Socket
+
+
+def channels(kernel: Kernel, client: str = "page1") -> str:
+    return f"/api/kernels/{kernel.pk}/channels?session_id={client}"
+
+
+@pytest.fixture
+def at_kernel(application: Any, work: Workspace, kernel: Kernel, kernel_process: Any):
+    """Ada's socket to her kernel."""
+    return lambda client="page1": Socket(application, work, channels(kernel, client), cookie_for(work, "ada"))
+
+
+async def test_code_runs_and_its_output_comes_back(at_kernel) -> None:
+    async with at_kernel() as socket:
+        page = FrontEnd(socket, "page1")
+        reply, text = await page.run("print(6 * 7)")
+    assert (reply["status"], text) == ("ok", "42\n")
+
+
+async def test_the_kernels_greeting_stays_out_of_the_browser(at_kernel) -> None:
+    async with at_kernel() as socket:
+        page = FrontEnd(socket, "page1")
+        await page.run("pass")
+    assert "iopub_welcome" not in {header["msg_type"] for _channel, header, _parent, _content in page.seen}
+
+
+async def test_input_is_asked_for_and_answered(at_kernel) -> None:
+    async with at_kernel() as socket:
+        page = FrontEnd(socket, "page1")
+        message_id = page.execute("print('hello', input('who? '))")
+        asked = await page.until("input_request", message_id)
+        page.request("input_reply", {"value": "ada", "status": "ok"}, "stdin")
+        shown = await page.until("stream", message_id)
+    assert asked["prompt"] == "who? "
+    assert shown["text"] == "hello ada\n"
+
+
+async def test_completion_answers(at_kernel) -> None:
+    async with at_kernel() as socket:
+        page = FrontEnd(socket, "page1")
+        page.request("complete_request", {"code": "impor", "cursor_pos": 5})
+        assert "import" in (await page.until("complete_reply"))["matches"]
+
+
+async def test_output_of_another_pages_run_is_left_to_the_document(at_kernel) -> None:
+    async with at_kernel("page1") as mine, at_kernel("page2") as theirs:
+        first, second = FrontEnd(mine, "page1"), FrontEnd(theirs, "page2")
+        await second.run("pass")
+        await first.run("print('only for page 1')")
+        await second.run("pass")
+    kinds = [header["msg_type"] for _channel, header, _parent, _content in second.seen]
+    assert "stream" not in kinds
+    assert kinds.count("status") >= 6, "the other page still sees that the kernel is busy"
+
+
+async def test_a_kernel_that_starts_is_waited_for(at_kernel, work: Workspace, kernel: Kernel) -> None:
+    await Kernel.objects.filter(pk=kernel.pk).aupdate(state=Kernel.State.STARTING)
+    async with at_kernel() as socket:
+        page = FrontEnd(socket, "page1")
+        message_id = page.execute("print('patience')")
+        await page.until("status", execution_state="starting")
+        await Kernel.objects.filter(pk=kernel.pk).aupdate(state=Kernel.State.RUNNING)
+        await bus.publish(f"runtime:{kernel.runtime.name}")
+        assert (await page.until("stream", message_id))["text"] == "patience\n"
+
+
+async def test_a_slow_browser_loses_output_but_never_the_end_of_a_run(
+    at_kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runtimes.jupyter.outbox.BUDGET_BYTES", 200_000)
+    async with at_kernel("page1") as socket, at_kernel("page2") as witness:
+        page = FrontEnd(socket, "page1")
+        await page.run("pass")
+        socket.slow.clear()
+        message_id = page.execute("for i in range(100): print('x' * 50_000, flush=True)")
+        await FrontEnd(witness, "page2").until("status", message_id, execution_state="idle")
+        socket.slow.set()
+        await page.until("status", message_id, execution_state="idle")
+        notice = await page.until("stream", message_id, name="stderr")
+    assert "could not keep up" in notice["text"]
+
+
+async def test_the_socket_closes_when_access_ends(at_kernel, work: Workspace, doors: Doors) -> None:
+    async with at_kernel() as socket:
+        await FrontEnd(socket, "page1").run("pass")
+        doors.shut_out("ada", work)
+        await bus.publish(f"access:{work.slug}")
+        assert await socket.ended() == 4401
+
+
+async def test_a_reader_gets_no_kernel_socket(application: Any, work: Workspace, kernel: Kernel) -> None:
+    async with Socket(application, work, channels(kernel), cookie_for(work, "tim", "read")) as socket:
+        assert not socket.accepted
+        assert socket.closed == 4403
+
+
+async def test_a_stranger_gets_no_kernel_socket(
+    application: Any, work: Workspace, other_work: Workspace, kernel: Kernel
+) -> None:
+    for place, cookie in ((work, ""), (work, cookie_for(other_work, "ben")), (other_work, cookie_for(work, "ada"))):
+        async with Socket(application, place, channels(kernel), cookie) as socket:
+            assert not socket.accepted
+    async with Socket(application, other_work, channels(kernel), cookie_for(other_work, "ben")) as socket:
+        assert socket.closed == 4404, "Ada's kernel is not in Ben's workspace"
+
+
+async def test_a_foreign_page_gets_no_socket(application: Any, work: Workspace, kernel: Kernel) -> None:
+    cookie = cookie_for(work, "ada")
+    for origin in ("https://evil.example", "null", "http://127.0.0.1:8000"):
+        async with Socket(application, work, channels(kernel), cookie, origin=origin) as socket:
+            assert not socket.accepted
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"x", b"\xff" * 64, (2**62).to_bytes(8, "little") * 20, frames.pack([b"{}"] * 4, "iopub")],
+    ids=["empty", "short", "all ones", "a count that never ends", "a channel that is not a page's"],
+)
+async def test_what_is_no_message_ends_the_socket(at_kernel, data: bytes) -> None:
+    async with at_kernel() as socket:
+        socket.send(data)
+        assert await socket.ended() == 1007
+
+
+async def test_a_restart_by_someone_else_is_no_crash(at_kernel, kernel: Kernel, run_dir: Path, process_of: Any) -> None:
+    async with at_kernel() as socket:
+        page = FrontEnd(socket, "page1")
+        await page.run("x = 1")
+        await Kernel.objects.filter(pk=kernel.pk).aupdate(state=Kernel.State.RESTARTING, restarts=1)
+        process_of(kernel).renew()
+        await Kernel.objects.filter(pk=kernel.pk).aupdate(state=Kernel.State.RUNNING)
+        await bus.publish(f"runtime:{kernel.runtime.name}")
+        reply, _text = await page.run("x")
+    states = [content["execution_state"] for _c, header, _p, content in page.seen if header["msg_type"] == "status"]
+    assert reply["ename"] == "NameError"
+    assert "restarting" not in states
+
+
+async def test_the_end_of_a_runtime_is_told_and_the_socket_closed(at_kernel, kernel: Kernel, process_of: Any) -> None:
+    async with at_kernel() as socket:
+        page = FrontEnd(socket, "page1")
+        await page.run("pass")
+        await Runtime.objects.aupdate(state=Runtime.State.STOPPED, reason="Idle")
+        await Kernel.objects.aupdate(state=Kernel.State.DEAD, reason="Idle")
+        process_of(kernel).end()
+        told = await page.until("status", execution_state="dead")
+        assert await socket.ended() == 1000
+    assert "nothing ran for a while" in told["reason"]
+
+
+class Process:
+    """The kernel's process in this test's hands."""
+
+    def __init__(self, kernel: Kernel, folder: Path, first: subprocess.Popen[bytes]) -> None:
+        self._kernel, self._folder, self._process = kernel, folder, first
+
+    def end(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def renew(self) -> None:
+        self.end()
+        self._process = start_kernel_process(self._kernel.runtime, self._kernel, self._folder)
+
+
+@pytest.fixture
+def process_of(kernel: Kernel, kernel_process: subprocess.Popen[bytes], run_dir: Path):
+    process = Process(kernel, run_dir / "rt", kernel_process)
+    yield lambda _kernel: process
+    process.end()
