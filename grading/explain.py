@@ -72,6 +72,11 @@ FAILURES: Mapping[str, Promise] = {
     "too_much_output": _(
         "The notebook printed more than it may (%(limit)s bytes), and was stopped. Print less and try again."
     ),
+    "output_lost": _("A cell printed more at once than can be taken (%(limit)s bytes). Print less and try again."),
+    "files_refused": _(
+        "The files cannot be put beside the notebook: too many, too large, or with names that are not allowed. Remove "
+        "what is not needed and hand in again."
+    ),
     "unresponsive": _("A cell could not be stopped after its time was up. Look for code that ignores interrupts."),
     "unreadable_output": _("A cell's output could not be read. Remove unusual output and try again."),
     "points_exceeded": _("A test gave more points than it has. This is for your teacher to look at."),

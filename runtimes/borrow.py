@@ -37,6 +37,8 @@ RENEW_SECONDS = 15.0
 RENEW_AFTER = timedelta(seconds=5)
 WELCOME_SECONDS = 10.0
 _FULL_BYTES = 64 * 1024
+# What one message may be, unless the borrower says otherwise.
+MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 
 Kind = Literal["out_of_memory", "killed", "exited", "deadline", "disk_full", "lost"]
 _OF_KERNEL: Mapping[ExitReason, Kind] = {
@@ -107,6 +109,7 @@ class Borrowed:
         self.connection: dict[str, Any] = {}
         self._over: Runtime | None = None
         self._agent: AgentClient | None = None
+        self.deleted: set[str] = set()
         self._clients: list[AsyncKernelClient] = []
 
     async def attend(self) -> None:
@@ -126,9 +129,14 @@ class Borrowed:
             await self._agent.push(files)
         await self._agent.start_kernel(0, env=runtime.env)
 
-    async def client(self) -> AsyncKernelClient:
-        """A client whose every message arrives from now on; closed with the runtime. Raises KernelRefused."""
-        client = AsyncKernelClient(context=zmq.asyncio.Context.instance())
+    async def client(self, *, max_message_bytes: int = MAX_MESSAGE_BYTES) -> AsyncKernelClient:
+        """A client whose every message arrives from now on; closed with the runtime. Raises KernelRefused.
+
+        A longer message than `max_message_bytes` is dropped before it is read into memory."""
+        context = zmq.asyncio.Context(zmq.Context.instance())
+        # For sockets that this client makes: the options belong to this object, not to the shared context below it.
+        context.setsockopt(zmq.MAXMSGSIZE, max_message_bytes)
+        client = AsyncKernelClient(context=context)
         client.load_connection_info(self.connection)  # type: ignore[arg-type]
         client.start_channels(hb=False)
         self._clients.append(client)
@@ -193,13 +201,16 @@ class Borrowed:
             return None
 
     async def pull(self) -> dict[str, bytes]:
-        """Files that are new or changed since they were pushed. Raises AgentUnreachable or TransferRefused."""
+        """Files that are new or changed since they were pushed; `deleted` names those that are gone.
+
+        Raises AgentUnreachable or TransferRefused."""
         agent = self._opened()
         found: dict[str, bytes] = {}
         more = True
         while more:
             pulled = await agent.pull()
             found |= pulled.files
+            self.deleted = (self.deleted | set(pulled.deleted)) - set(pulled.files)
             await agent.acknowledge(pulled.token)
             more = pulled.more
         return found

@@ -31,7 +31,8 @@ def request(runtime: Runtime) -> Request:
         limits=limits(profile),
         environment="" if profile.environment == "default" else profile.environment,
         preload=tuple(runtime.preload),
-        network=Network(profile.network),
+        # The profile's network is for people at work: nothing that is graded or checked may depend on it, or reach out.
+        network=Network(profile.network) if interactive else Network.NONE,
         isolation=Isolation(profile.isolation),
         gpu=profile.gpu,
         kernels=1,

@@ -215,6 +215,10 @@ class EngineError(Exception):
     retryable = False
 
 
+class FilesRefused(EngineError):
+    """The sandbox cannot hold or give back these files: too many, too large, or with names that are not allowed."""
+
+
 class SandboxLost(EngineError):
     """The sandbox disappeared through no fault of the code in it: grade again."""
 

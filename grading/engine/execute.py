@@ -6,7 +6,7 @@ import asyncio
 from datetime import UTC, datetime
 from typing import Any
 
-from grading.engine.contract import Json, Limits, Sandbox, SandboxLost
+from grading.engine.contract import EngineError, Json, Limits, Sandbox, SandboxLost
 from grading.engine.load import CellTimeoutError, Config, DeadKernelError, Execute, NotebookNode, nbformat, validator
 
 # One message of each kind carries headers that nobody counts as output.
@@ -40,7 +40,7 @@ class SandboxExecute(Execute):
     def __init__(self, sandbox: Sandbox, limits: Limits, config: Config, log: Any) -> None:
         super().__init__(config=config, log=log)
         self._sandbox, self._limits = sandbox, limits
-        self._received, self._overflowed, self._over = 0, False, False
+        self._received, self._overflowed, self._timed_out, self._over = 0, False, False, False
 
     async def run(self, notebook: NotebookNode) -> NotebookNode:
         """The executed notebook. Raises Stopped, SandboxLost or CancelledError; `nb` then holds what ran until then."""
@@ -73,6 +73,7 @@ class SandboxExecute(Execute):
             raise DeadKernelError("The kernel does not answer")
         self.nb.metadata["language_info"] = reply["content"]["language_info"]
         for index, cell in enumerate(self.nb.cells):
+            self._timed_out = False
             await self.async_execute_cell(cell, index, store_history=True)
         self.set_widgets_metadata()
 
@@ -82,12 +83,15 @@ class SandboxExecute(Execute):
         if task is not None and task.cancelling() and not late:
             # nbclient reports a cancelled run as a dead kernel.
             return asyncio.CancelledError()
+        if isinstance(error, EngineError):
+            return error
         if self._overflowed:
             return Stopped("too_much_output", limit=self._limits.output_bytes)
         if late:
             return Stopped("too_long", seconds=self._limits.wall_seconds)
         if isinstance(error, CellTimeoutError):
-            return Stopped("unresponsive")
+            # The end of the output is missing. Without an interrupt before it, a message was dropped on its way.
+            return Stopped("unresponsive" if self._timed_out else "output_lost", limit=self._limits.output_bytes)
         if isinstance(error, DeadKernelError):
             return await self._death()
         return Stopped("unreadable_output", message=f"{type(error).__name__}: {error}"[:300])
@@ -105,6 +109,7 @@ class SandboxExecute(Execute):
 
     async def _async_handle_timeout(self, timeout: int, cell: NotebookNode | None = None) -> Any:
         """nbclient's synthetic reply, dated: without a date nbclient calls a deprecated function."""
+        self._timed_out = True
         reply = await super()._async_handle_timeout(timeout, cell)
         return reply if reply is None else {**reply, "header": {"date": datetime.now(UTC)}}
 

@@ -11,6 +11,7 @@ from grading.engine.contract import (
     Borrow,
     CellResult,
     Failure,
+    FilesRefused,
     Graded,
     Json,
     NotebookResult,
@@ -94,6 +95,8 @@ class _Run:
             restored = restore(data, spec, gradebook, self.spec.settings, self.log)
             await self._execute(spec, restored)
             self._score(spec, restored, gradebook)
+        except FilesRefused as error:
+            self.failures.append(Failure("files_refused", spec.name, detail=str(error)[:500]))
         except (Refused, Stopped) as error:
             detail = getattr(error, "detail", "")
             self.failures.append(Failure(error.code, spec.name, error.params, detail))
@@ -140,7 +143,11 @@ class _Run:
         names = sorted(f"{name}.ipynb" for name in self.spec.notebooks)
         if names.index(f"{spec.name}.ipynb") == len(names) - 1 or not await sandbox.alive():
             return
-        pulled = await sandbox.pull()
+        try:
+            pulled = await sandbox.pull()
+        except FilesRefused as error:
+            self.log.logger.warning("Files of %s are not kept for the next notebook: %s", spec.path, error)
+            return
         own = self.folder.get(spec.path)
         self.folder = {p: d for p, d in pulled.items() if p.split("/", 1)[0] not in _TOOL_FOLDERS and _is_safe(p)}
         if own is not None:
