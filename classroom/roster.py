@@ -87,7 +87,12 @@ class Plan:
     @property
     def digest(self) -> str:
         """The same for the same effects: a preview is applied only as it was shown."""
-        said = [f"{c.line.email}\t{c.enrollment is None}\t{c.role}\t{c.section}" for c in self.changes]
+        kinds = {"joins": self.joins, "returns": self.returns, "moves": self.moves}
+        said = [
+            f"{kind}\t{change.line.email}\t{change.role}\t{change.section}"
+            for kind, changes in kinds.items()
+            for change in changes
+        ]
         said += [f"missing\t{enrollment.pk}" for enrollment in self.missing]
         return hashlib.sha256("\n".join(sorted(said)).encode()).hexdigest()
 
