@@ -29,7 +29,6 @@ class CurrentRun:
     failed: bool = False
     _replied: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
     _idle: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
-    _asking: bool = False
 
     @property
     def msg_id(self) -> str:
@@ -66,7 +65,6 @@ class CurrentRun:
 
     def ask(self, content: dict[str, Any]) -> None:
         """input(): the page shows a prompt in the cell and answers the kernel by itself."""
-        self._asking = True
         self.outputs.replica.view.ystate[INPUT_KEY] = {
             "cell_id": self.outputs.cell_id,
             "run": self.msg_id,
@@ -74,10 +72,12 @@ class CurrentRun:
             "password": bool(content.get("password")),
         }
 
+    def asks(self) -> bool:
+        """True while an input() of this run waits for its answer."""
+        asked = self.outputs.replica.view.ystate.get(INPUT_KEY)
+        return bool(asked) and asked["run"] == self.msg_id
+
     def stop_asking(self) -> None:
         """Takes the prompt away from every page."""
-        if self._asking:
-            self._asking = False
-            state = self.outputs.replica.view.ystate
-            if state.get(INPUT_KEY) is not None:
-                state[INPUT_KEY] = None
+        if self.asks():
+            self.outputs.replica.view.ystate[INPUT_KEY] = None

@@ -7,6 +7,7 @@ process, does the rest. `cancel_queued` goes with an interrupt or a restart.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from uuid import UUID
 
@@ -30,7 +31,10 @@ from runtimes.models import Document, Kernel, Run
 
 __all__ = ["Executor", "acancel_queued", "cancel_queued", "routes"]
 
+#: What somebody typed at input(): never kept, and told again by the page until the question is gone.
+INPUT_TOPIC = "input"
 _LOOK_SECONDS = 1.0
+_MOST_TYPED = 32_000
 _RENEW_SECONDS = 10.0
 
 log = logging.getLogger(__name__)
@@ -47,14 +51,22 @@ class Executor:
 
     async def run(self) -> None:
         """Works for ever."""
-        async with bus.subscribe("runs") as news:
+        async with bus.subscribe("runs", INPUT_TOPIC) as news:
             await self._take_over(everything=True)
             try:
                 while True:
                     await self._look()
-                    await news.next(_LOOK_SECONDS)
+                    message = await news.next(_LOOK_SECONDS)
+                    if message and message[0] == INPUT_TOPIC:
+                        await self._answer(message[1])
             finally:
                 await self._stop()
+
+    async def _answer(self, payload: bytes) -> None:
+        answer = json.loads(payload)
+        runner = self._runners.get(UUID(answer["kernel"]))
+        if runner:
+            await runner[0].answer(answer["run"], answer["value"])
 
     async def _look(self) -> None:
         queued = await off_loop(runs.queued)
@@ -124,6 +136,21 @@ async def execute(request: Request) -> Response:
     return replies.Json({"run": run.pk}, 202)
 
 
+async def answer(request: Request) -> Response:
+    """POST /api/kernels/<id>/input {run, value}: what was typed at input(). 204; the question then goes."""
+    entry = entry_of(request.scope)
+    values = await json_object(request)
+    run, value = text(values, "run", most=64), text(values, "value", most=_MOST_TYPED)
+    if run is None or value is None:
+        raise BadRequest("run and value are needed")
+    kernel_id: UUID = request.path_params["kernel_id"]
+    if not await Kernel.objects.filter(pk=kernel_id, workspace_id=entry.workspace_id).aexists():
+        raise NotFound(str(kernel_id))
+    payload = {"kernel": str(kernel_id), "run": run, "value": value}
+    await bus.publish(INPUT_TOPIC, json.dumps(payload).encode())
+    return replies.empty()
+
+
 async def _seen(document_id: UUID) -> int:
     """How far the log is, with all keystrokes that this process has: the run waits for as much."""
     if opened := open_documents().get(document_id):
@@ -147,4 +174,7 @@ def _queue(entry: Entry, kernel_id: UUID, document_id: UUID, cell_id: str, after
 
 def routes() -> list[BaseRoute]:
     """What the notebook host mounts."""
-    return [Route("/api/kernels/{kernel_id:uuid}/execute", execute, methods=["POST"])]
+    return [
+        Route("/api/kernels/{kernel_id:uuid}/execute", execute, methods=["POST"]),
+        Route("/api/kernels/{kernel_id:uuid}/input", answer, methods=["POST"]),
+    ]

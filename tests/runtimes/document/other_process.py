@@ -6,8 +6,9 @@ import asyncio
 import json
 import os
 import sys
+from pathlib import Path
 
-sys.path.insert(0, os.getcwd())
+sys.path.insert(0, str(Path.cwd()))
 os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
 
 
@@ -15,7 +16,7 @@ def configure(place: dict) -> None:
     from django.conf import settings
 
     settings.DATABASES["default"].update(place["database"], PASSWORD=place["password"])
-    settings.RUN_DIR = __import__("pathlib").Path(place["run_dir"])
+    settings.RUN_DIR = Path(place["run_dir"])
     settings.REDIS_URL = place["redis_url"]
     settings.STORAGES["work"]["OPTIONS"]["location"] = place["work_dir"]
     import django
