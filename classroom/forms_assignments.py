@@ -31,7 +31,7 @@ class FilesField(forms.FileField):
 
     widget = FilesInput(attrs={"accept": ".ipynb,.zip,*/*"})
 
-    def clean(self, data: Any, initial: Any = None) -> list[UploadedFile]:
+    def clean(self, data: Any, initial: Any = None) -> list[UploadedFile[Any]]:
         """Raises ValidationError where none was chosen. An empty file is a file."""
         uploads = [data] if isinstance(data, UploadedFile) else list(data or [])
         if not uploads and self.required:
@@ -61,7 +61,7 @@ class NewAssignmentForm(forms.Form):
     unit = forms.CharField(
         label=_("Unit"), max_length=100, required=False, help_text=_("A heading of the course page, like Week 4.")
     )
-    files = FilesField(
+    uploads = FilesField(
         label=_("Notebooks and data files, or one zip"),
         help_text=_("The version with solutions, as nbgrader has it in source/. Students get it without them."),
     )
@@ -83,7 +83,7 @@ class NewAssignmentForm(forms.Form):
 class UploadForm(forms.Form):
     """A new version of an assignment's files."""
 
-    files = FilesField(label=_("Notebooks and data files, or one zip"))
+    uploads = FilesField(label=_("Notebooks and data files, or one zip"))
     keep_others = forms.BooleanField(
         label=_("Keep the files that are not in this upload"), required=False, initial=True
     )

@@ -124,20 +124,10 @@ class MemberForm(forms.Form):
         help_text=_("A TA with a section sees that section's students only; a new name makes a new section."),
         widget=forms.TextInput(attrs={"list": "sections", "autocomplete": "off"}),
     )
-    extra_time_percent = forms.IntegerField(
-        label=_("Extra time (%)"),
-        min_value=0,
-        max_value=400,
-        help_text=_("An accommodation for timed work: 33 means a third more time."),
-    )
 
     def __init__(self, *args: Any, enrollment: Enrollment, **kwargs: Any) -> None:
         section = enrollment.section
-        kwargs["initial"] = {
-            "role": enrollment.role,
-            "section_name": section.name if section else "",
-            "extra_time_percent": enrollment.extra_time_percent,
-        }
+        kwargs["initial"] = {"role": enrollment.role, "section_name": section.name if section else ""}
         super().__init__(*args, **kwargs)
 
     def section(self, course: Course) -> Section | None:

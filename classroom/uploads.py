@@ -41,7 +41,7 @@ def _refuse(sentence: str) -> UploadRefused:
     return UploadRefused(sentence, user_message=sentence)
 
 
-def files_of(uploads: Iterable[UploadedFile]) -> dict[str, bytes]:
+def files_of(uploads: Iterable[UploadedFile[Any]]) -> dict[str, bytes]:
     """The files by path. Zips are expanded; a single folder around everything is taken away. Raises UploadRefused."""
     files: dict[str, bytes] = {}
     budget = _Budget()
@@ -74,7 +74,7 @@ class _Budget:
                 % {"most": settings.UPLOAD_MOST_FILES}
             )
 
-    def read(self, stream: IO[Any] | UploadedFile) -> bytes:
+    def read(self, stream: IO[Any] | UploadedFile[Any]) -> bytes:
         """All of `stream`, counted as it comes. Raises UploadRefused when it is too much."""
         self.entry()
         parts: list[bytes] = []
@@ -105,7 +105,7 @@ def _add(files: dict[str, bytes], path: str, data: bytes) -> None:
     files[path] = data
 
 
-def _expand(upload: UploadedFile, budget: _Budget) -> Iterator[tuple[str, bytes]]:
+def _expand(upload: UploadedFile[Any], budget: _Budget) -> Iterator[tuple[str, bytes]]:
     _look_at_directory(upload)
     try:
         with zipfile.ZipFile(upload) as archive:
@@ -121,7 +121,7 @@ def _expand(upload: UploadedFile, budget: _Budget) -> Iterator[tuple[str, bytes]
         ) from error
 
 
-def _look_at_directory(upload: UploadedFile) -> None:
+def _look_at_directory(upload: UploadedFile[Any]) -> None:
     """Refuses an archive whose directory alone would fill the memory: zipfile reads it before anyone can count."""
     size = upload.size or 0
     upload.seek(max(0, size - _END_SIZE - _MOST_COMMENT - _ZIP64_LOCATOR_SIZE))

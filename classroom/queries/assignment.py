@@ -8,11 +8,13 @@ from typing import Any
 
 from django.db import models
 from django.utils import timezone
+from django.utils.translation import gettext, ngettext
 
 from classroom import publish
 from classroom.enter import Member
 from classroom.models import Assignment
 from classroom.queries.teach import Flow, flow_of
+from classroom.templatetags.say import points
 from grading import cells as counting
 from grading.explain import FAILURES, PROBLEMS, explain
 from grading.models import GradeCell, Release, ReleaseCheck, ReleaseNotebook
@@ -80,6 +82,22 @@ class Report:
         return [path for path in self.files if not path.endswith(".ipynb")]
 
     @property
+    def points(self) -> str:
+        """What can be had and for what: "5 points: 1 autograded test, 1 written answer"."""
+        if self.summary is None:
+            return ""
+        tests, manual, task = self.summary.tests.count, self.summary.manual.count, self.summary.task.count
+        kinds = [
+            ngettext("%(n)d autograded test", "%(n)d autograded tests", tests) % {"n": tests} if tests else "",
+            ngettext("%(n)d written answer", "%(n)d written answers", manual) % {"n": manual} if manual else "",
+            ngettext("%(n)d task", "%(n)d tasks", task) % {"n": task} if task else "",
+        ]
+        amount = self.summary.points
+        total = ngettext("%(points)s point", "%(points)s points", int(amount)) % {"points": points(amount)}
+        named = gettext(", ").join(kind for kind in kinds if kind)
+        return gettext("%(total)s: %(kinds)s") % {"total": total, "kinds": named} if named else total
+
+    @property
     def full_marks(self) -> bool:
         """Whether the solution passed all its tests."""
         return self.check is not None and self.check.state == Check.PASSED
@@ -145,7 +163,8 @@ def audience(me: Member, assignment: Assignment) -> publish.Audience:
 def report(assignment: Assignment) -> Report | None:
     """The newest version's report, or None before the first upload."""
     release = (
-        Release.objects.fetch_mode(models.FETCH_RAISE)
+        Release.objects.all()
+        .fetch_mode(models.FETCH_RAISE)
         .select_related("author", "check_run", "line_item")
         .filter(line_item=assignment.line_item_id)
         .order_by("-number")
@@ -164,7 +183,8 @@ def _fill(found: Report) -> None:
     troubles = [_trouble(row) for row in found.release.problems]
     results, failures = _results(found.check)
     notebooks = list(
-        ReleaseNotebook.objects.fetch_mode(models.FETCH_RAISE)
+        ReleaseNotebook.objects.all()
+        .fetch_mode(models.FETCH_RAISE)
         .filter(release=found.release)
         .prefetch_related("grade_cells")
         .order_by("position", "name")

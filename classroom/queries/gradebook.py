@@ -45,7 +45,8 @@ class Gradebook:
 def gradebook(me: Member) -> Gradebook:
     """The students that `me` looks after, by section and name, and what counts of theirs. Nine queries."""
     assignments = list(
-        Assignment.objects.fetch_mode(models.FETCH_RAISE)
+        Assignment.objects.all()
+        .fetch_mode(models.FETCH_RAISE)
         .select_related("line_item", "release")
         .filter(course=me.course, line_item__graded=True, release__isnull=False)
         .order_by("position", "pk")
@@ -76,7 +77,8 @@ def _tries(assignments: Sequence[Assignment], users: set[int]) -> dict[tuple[int
     """Attempts by (user, line item), oldest first."""
     found: dict[tuple[int, int], list[Submission]] = {}
     rows = (
-        SubmissionAuthor.objects.fetch_mode(models.FETCH_RAISE)
+        SubmissionAuthor.objects.all()
+        .fetch_mode(models.FETCH_RAISE)
         .select_related("submission__line_item")
         .filter(submission__line_item__in=[one.line_item_id for one in assignments])
         .order_by("submission__attempt", "pk")

@@ -33,7 +33,8 @@ def people(course: Course) -> People:
     """Staff first, then students by section and name. Two queries."""
     rank = Case(*[When(role=role, then=Value(place)) for role, place in _RANK.items()], default=Value(9))
     found = list(
-        Enrollment.objects.fetch_mode(models.FETCH_RAISE)
+        Enrollment.objects.all()
+        .fetch_mode(models.FETCH_RAISE)
         .select_related("user", "section", "course")
         .filter(course=course)
         .order_by(rank, "section__name", Lower("user__display_name"), "user__username")
@@ -41,14 +42,15 @@ def people(course: Course) -> People:
     return People(
         inside=[one for one in found if one.state != Enrollment.State.DROPPED],
         left=[one for one in found if one.state == Enrollment.State.DROPPED],
-        sections=list(Section.objects.fetch_mode(models.FETCH_RAISE).filter(course=course)),
+        sections=list(Section.objects.all().fetch_mode(models.FETCH_RAISE).filter(course=course)),
     )
 
 
 def person(course: Course, pk: int) -> Enrollment | None:
     """One enrollment of the course, whatever its state."""
     return (
-        Enrollment.objects.fetch_mode(models.FETCH_RAISE)
+        Enrollment.objects.all()
+        .fetch_mode(models.FETCH_RAISE)
         .select_related("user", "section", "course")
         .filter(course=course, pk=pk)
         .first()
@@ -58,7 +60,8 @@ def person(course: Course, pk: int) -> Enrollment | None:
 def extensions(enrollment: Enrollment) -> list[Extension]:
     """The person's later due dates in this course, soonest first."""
     return list(
-        Extension.objects.fetch_mode(models.FETCH_RAISE)
+        Extension.objects.all()
+        .fetch_mode(models.FETCH_RAISE)
         .select_related("assignment", "granted_by")
         .filter(user=enrollment.user_id, assignment__course=enrollment.course_id)
         .order_by("due_at")
@@ -68,7 +71,8 @@ def extensions(enrollment: Enrollment) -> list[Extension]:
 def of_users(course: Course, users: Sequence[int]) -> list[Enrollment]:
     """The present enrollments of these users."""
     return list(
-        Enrollment.objects.fetch_mode(models.FETCH_RAISE)
+        Enrollment.objects.all()
+        .fetch_mode(models.FETCH_RAISE)
         .select_related("user", "section", "course")
         .filter(course=course, user__in=users)
         .exclude(state=Enrollment.State.DROPPED)

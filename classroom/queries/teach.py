@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Any
 
 from django.db import models
 from django.db.models import Count, Exists, F, OuterRef, QuerySet, Subquery
@@ -42,26 +43,29 @@ class Row:
     assignment: Assignment
     flow: Flow
     draft_state: str = ""
-    needs: Sequence[str] = field(default=())
+    check_state: str = ""
 
 
 def rows(me: Member) -> list[Row]:
     """The course's assignments in their order, counted over the students that `me` looks after. Five queries."""
     newest = Release.objects.filter(line_item=OuterRef("line_item")).order_by("-number")
     assignments = list(
-        Assignment.objects.fetch_mode(models.FETCH_RAISE)
+        Assignment.objects.all()
+        .fetch_mode(models.FETCH_RAISE)
         .select_related("line_item", "release")
         .filter(course=me.course)
-        .annotate(draft_state=Subquery(newest.values("state")[:1]), newest=Subquery(newest.values("pk")[:1]))
+        .annotate(
+            draft_state=Subquery(newest.values("state")[:1]),
+            check_state=Subquery(newest.values("check_run__state")[:1]),
+            newest=Subquery(newest.values("pk")[:1]),
+        )
         .order_by("position", "pk")
     )
     flows = flow_of(assignments, me.students())
     return [
-        Row(
-            assignment=one,
-            flow=flows[one.pk],
-            draft_state=one.draft_state or "" if one.newest != one.release_id else "",
-        )
+        Row(one, flows[one.pk])
+        if one.newest in {None, one.release_id, one.next_release_id}
+        else Row(one, flows[one.pk], draft_state=one.draft_state, check_state=one.check_state or "")
         for one in assignments
     ]
 
@@ -81,12 +85,12 @@ def flow_of(assignments: Iterable[Assignment], students: QuerySet[Enrollment]) -
     )
     for row in opened:
         flows[row["assignment"]].opened = row["n"]
-    for row in _handed_in([one.line_item for one in wanted], users):
-        _count(by_item[row["line_item"]], row)
+    for handed in _handed_in([one.line_item for one in wanted], users):
+        _count(by_item[int(str(handed["line_item"]))], handed)
     return flows
 
 
-def _handed_in(items: Sequence[LineItem], users: QuerySet[Enrollment]) -> Iterable[Mapping[str, object]]:
+def _handed_in(items: Sequence[LineItem], users: QuerySet[Any, Any]) -> Iterable[Mapping[str, object]]:
     later = Submission.objects.filter(
         line_item=OuterRef("line_item"), authors_key=OuterRef("authors_key"), attempt__gt=OuterRef("attempt")
     )

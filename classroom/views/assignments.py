@@ -43,13 +43,13 @@ def _make(form: NewAssignmentForm, me: Member) -> Assignment | None:
     said = form.cleaned_data
     try:
         # Read first: an upload that is refused leaves no empty assignment behind.
-        files = files_of(said["files"])
+        files = files_of(said["uploads"])
         made = publish.create(
             me.course, slug=said["slug"], title=said["title"], unit=said["unit"], graded=said["kind"] == "assignment"
         )
         publish.upload(made, files, me.user)
     except ClassroomError as error:
-        form.add_error("slug" if isinstance(error, publish.NameTaken) else "files", str(error.user_message))
+        form.add_error("slug" if isinstance(error, publish.NameTaken) else "uploads", str(error.user_message))
         return None
     return made
 
@@ -85,7 +85,8 @@ def check(request: HttpRequest, me: Member, assignment: str) -> HttpResponse:
     report = context["report"]
     if report is not None and report.running:
         return render(request, "teach/check.html", context)
-    return retarget(render(request, "teach/path.html", context), "#path")
+    moved: HttpResponse = retarget(render(request, "teach/path.html", context), "#path")
+    return moved
 
 
 @require_POST
@@ -96,12 +97,12 @@ def upload(request: HttpRequest, me: Member, assignment: str) -> HttpResponse:
     form = UploadForm(request.POST, request.FILES)
     if form.is_valid():
         try:
-            files = files_of(form.cleaned_data["files"])
+            files = files_of(form.cleaned_data["uploads"])
             publish.upload(found, files, me.user, keep_others=form.cleaned_data["keep_others"])
             messages.success(request, _("The new version is uploaded. Students see nothing of it yet."))
             return redirect("teach_assignment", me.course.slug, found.slug)
         except ClassroomError as error:
-            form.add_error("files", str(error.user_message))
+            form.add_error("uploads", str(error.user_message))
     return render(request, "teach/assignment.html", context_of(me, found, upload=form), status=422)
 
 

@@ -21,7 +21,7 @@ class PatternForm(forms.Form):
         label=_("Kind"), choices=[("a", _("assignment")), ("t", _("tutorial"))], widget=forms.RadioSelect
     )
     hidden = forms.BooleanField(label=_("Hide scores until feedback is released"), required=False)
-    files = forms.FileField(label=_("Files"), required=False, help_text=_("Notebooks, data files or one zip."))
+    upload = forms.FileField(label=_("Files"), required=False, help_text=_("Notebooks, data files or one zip."))
 
 
 @login_required

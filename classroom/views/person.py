@@ -46,8 +46,6 @@ def _change(request: HttpRequest, me: Member, found: Enrollment, form: MemberFor
     except ClassroomError as error:
         form.add_error("role", str(error.user_message))
         return False
-    percent = form.cleaned_data["extra_time_percent"]
-    Enrollment.objects.filter(pk=found.pk).update(extra_time_percent=percent)
     messages.success(request, _("Saved."))
     return True
 
