@@ -53,7 +53,9 @@ def copy(backend: drive.DriveBackend, work: Work, user: User, path: str, data: b
         row.state, row.message = DriveCopy.State.FAILED, str(error)
         row.save(update_fields=["state", "message"])
         raise
-    row.target, row.sha256, row.message = placed.target, placed.sha256, placed.kept
+    # Where a changed file was kept stays to be read; what went wrong before does not.
+    before = row.message if row.state == DriveCopy.State.COPIED else ""
+    row.target, row.sha256, row.message = placed.target, placed.sha256, placed.kept or before
     row.state, row.copied_at = DriveCopy.State.COPIED, timezone.now()
     row.save(update_fields=["target", "sha256", "state", "message", "copied_at"])
     return row

@@ -17,3 +17,5 @@ from classroom.settings import STORAGES
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 # Without the manifest, which needs a run of collectstatic.
 STORAGES = {**STORAGES, "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}}
+# whitenoise warns where there is none.
+(Path(os.environ["DATA_DIR"]) / "static").mkdir(exist_ok=True)

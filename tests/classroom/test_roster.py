@@ -54,9 +54,7 @@ class TestReading:
         assert problems("email\nfran@example.org\nnot an email\n") == {3: "“not an email” is not an email address."}
 
     def test_a_second_line_for_the_same_person_is_wrong_whatever_its_case(self):
-        assert problems("email\nfran@example.org\nFRAN@EXAMPLE.ORG\n") == {
-            3: "The same email is on line 2 already."
-        }
+        assert problems("email\nfran@example.org\nFRAN@EXAMPLE.ORG\n") == {3: "The same email is on line 2 already."}
 
     def test_an_unknown_role_is_named(self):
         assert "“boss” is not a role" in problems("email,role\nfran@example.org,boss\n")[2]

@@ -1,0 +1,86 @@
+"""Feedback as students read it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+from django.core import mail
+
+from classroom import feedback_mail
+from classroom.outbox import NothingToDo
+from classroom.queries.feedback import penalty_words
+from grading import feedback, review
+from grading.models import Feedback, LineItem, Submission
+from grading.review import total_of
+from tests.classroom.work import cell_of, graded, handed_in
+
+
+@pytest.fixture
+def returned(ps1, ada, tim):
+    """Ada's submission: tests failed, the essay marked with a comment, feedback returned."""
+    submission = graded(handed_in(ps1, ada), tests=Decimal(0), failed_tests="AssertionError: [0, 1] != [0, 1, 4]")
+    review.give(submission, cell_of(submission, "essay"), tim, manual_score=Decimal(2))
+    review.comment(submission, cell_of(submission, "essay"), tim, "*Good*, but <script>alert(1)</script>why?")
+    review.finish(submission, tim)
+    feedback.release([submission], tim)
+    submission.refresh_from_db()
+    return submission
+
+
+def test_score_and_comment_stand_beside_the_cells(returned, ada, as_user):
+    page = as_user(ada).get(f"/feedback/{returned.code}/").content.decode()
+    for part in ("2 <small>/ 5</small>", "<em>Good</em>", "AssertionError: [0, 1] != [0, 1, 4]", "Tim"):
+        assert part in page
+    assert "<script>alert" not in page
+
+
+def test_reading_is_noted_once(returned, ada, as_user):
+    client = as_user(ada)
+    client.get(f"/feedback/{returned.code}/")
+    first = Feedback.objects.get().read_at
+    client.get(f"/feedback/{returned.code}/")
+    assert first is not None
+    assert Feedback.objects.get().read_at == first
+
+
+def test_before_release_and_after_it_was_taken_back_there_is_the_receipt(returned, ada, tim, as_user):
+    feedback.withdraw([returned], tim)
+    response = as_user(ada).get(f"/feedback/{returned.code}/")
+    assert response["Location"] == f"/receipts/{returned.code}/"
+    assert Feedback.objects.get().read_at is None
+
+
+def test_feedback_is_for_its_authors(returned, ben, mallory, tim, as_user):
+    for person in (ben, mallory, tim):
+        assert as_user(person).get(f"/feedback/{returned.code}/").status_code == 404
+
+
+def test_hidden_tests_are_not_shown_to_students(returned, ada, as_user):
+    assert "BEGIN HIDDEN" not in as_user(ada).get(f"/feedback/{returned.code}/").content.decode()
+
+
+def test_the_late_penalty_is_explained(returned, ada, as_user):
+    LineItem.objects.update(late_policy=LineItem.LatePolicy.PER_DAY, late_percent_per_day=10)
+    Submission.objects.update(late_by=timedelta(days=1, hours=2))
+    page = as_user(ada).get(f"/feedback/{returned.code}/").content.decode()
+    assert "2 points, less 0.4 for lateness." in page
+    assert "2 started days late, at 10 % of the score a day." in page
+    LineItem.objects.update(late_policy=LineItem.LatePolicy.ZERO)
+    returned = Submission.objects.select_related("line_item").get()
+    assert "scores zero" in penalty_words(returned, total_of(returned))
+
+
+def test_authors_are_told_by_a_mail_without_scores(returned, ada):
+    feedback_mail.deliver({"submission": returned.pk, "key": "k"})
+    assert [message.to for message in mail.outbox] == [[ada.email]]
+    assert f"/feedback/{returned.code}/" in mail.outbox[0].body
+    assert "2" not in mail.outbox[0].body.replace(returned.code, "").split("http")[0]
+
+
+def test_no_mail_goes_out_after_feedback_was_taken_back(returned, tim):
+    feedback.withdraw([returned], tim)
+    with pytest.raises(NothingToDo):
+        feedback_mail.deliver({"submission": returned.pk, "key": "k"})
+    assert mail.outbox == []
