@@ -14,7 +14,7 @@ from django.db.models import F, Q, QuerySet, Sum
 from django.db.models.functions import Left
 from django.utils import timezone
 
-from runtimes import blobs
+from runtimes import blobs, bus
 from runtimes.errors import FileNotThere, PathTaken, QuotaExceeded, WorkspaceReadOnly
 from runtimes.models import Blob, Document, FileVersion, Session, Workspace, WorkspaceFile
 from runtimes.paths import parents, safe_path
@@ -131,7 +131,15 @@ def remove(workspace: Workspace, path: str) -> int:
         for row in rows:
             keep_version(workspace, row.path, row.blob_id, FileVersion.Source.REPLACED)
         WorkspaceFile.objects.filter(pk__in=[row.pk for row in rows]).delete()
+        _forget_documents(workspace, [row.path for row in rows])
     return len(rows)
+
+
+def _forget_documents(workspace: Workspace, paths: list[str]) -> None:
+    """A document goes with its file: else its pages would write the file again."""
+    for document in Document.objects.filter(workspace=workspace, path__in=paths):
+        bus.publish_on_commit(f"doc:{document.pk}", b"removed")
+        document.delete()
 
 
 def rename(workspace: Workspace, old: str, new: str) -> list[WorkspaceFile]:
