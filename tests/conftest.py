@@ -12,15 +12,12 @@ from collections.abc import Iterator
 from types import SimpleNamespace
 
 import pytest
-from django.contrib.auth.models import Permission
 from django.test import Client
 
-from classroom.demo.people import CAST
-from classroom.models import Course, Enrollment, Section
+from classroom.models import Course
 from classroom.people.models import User
 from tests.live import LiveSite
-
-PASSWORD = "correct horse battery staple"
+from tests.world import make_course, make_teacher, make_user
 
 
 def pytest_unconfigure() -> None:
@@ -28,17 +25,9 @@ def pytest_unconfigure() -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def make_user(username: str, **fields: object) -> User:
-    """Someone who signs in with PASSWORD."""
-    email, name = f"{username}@example.org", username.capitalize()
-    return User.objects.create_user(username, email, PASSWORD, **{"display_name": name, **fields})
-
-
 @pytest.fixture
 def grace(db: None) -> User:
-    user = make_user("grace")
-    user.user_permissions.add(Permission.objects.get(content_type__app_label="classroom", codename="add_course"))
-    return user
+    return make_teacher("grace")
 
 
 @pytest.fixture
@@ -89,14 +78,7 @@ def root(db: None) -> User:
 @pytest.fixture
 def course(grace: User, tim: User, tess: User, ada: User, ben: User, cleo: User, dan: User, eve: User) -> Course:
     """The course `data`, with everyone of the cast in their role and section."""
-    users = {user.username: user for user in (grace, tim, tess, ada, ben, cleo, dan, eve)}
-    course = Course.objects.create(slug="data", title="Data", time_zone="Europe/Paris", created_by=grace)
-    sections = {name: Section.objects.create(course=course, name=name) for name in ("A", "B")}
-    for person in CAST:
-        Enrollment.objects.create(
-            course=course, user=users[person.username], role=person.role, section=sections.get(person.section)
-        )
-    return course
+    return make_course({user.username: user for user in (grace, tim, tess, ada, ben, cleo, dan, eve)})
 
 
 @pytest.fixture

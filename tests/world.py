@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 
 import nbformat
+from django.contrib.auth.models import Permission
 from django.utils import timezone
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from classroom import launch, publish, roster
-from classroom.models import Assignment, Course, Enrollment, Work
+from classroom.demo.people import CAST
+from classroom.models import Assignment, Course, Enrollment, Section, Work
 from classroom.people.models import User
 from grading import feedback, review
 from grading.collect import collect
@@ -87,6 +91,33 @@ def autograded(submission: Submission, points: Decimal = Decimal(2)) -> Submissi
     Submission.objects.filter(pk=submission.pk).update(state=Submission.State.TO_REVIEW)
     submission.refresh_from_db()
     return submission
+
+
+PASSWORD = "correct horse battery staple"
+
+
+def make_user(username: str, **fields: Any) -> User:
+    """Someone who signs in with PASSWORD."""
+    more = {"display_name": username.capitalize(), **fields}
+    return User.objects.create_user(username, f"{username}@example.org", PASSWORD, **more)
+
+
+def make_teacher(username: str) -> User:
+    """Someone who may make courses."""
+    user = make_user(username)
+    user.user_permissions.add(Permission.objects.get(content_type__app_label="classroom", codename="add_course"))
+    return user
+
+
+def make_course(users: Mapping[str, User]) -> Course:
+    """The course `data`, with everyone of the cast in their role and section."""
+    course = Course.objects.create(slug="data", title="Data", time_zone="Europe/Paris", created_by=users["grace"])
+    sections = {name: Section.objects.create(course=course, name=name) for name in ("A", "B")}
+    for person in CAST:
+        Enrollment.objects.create(
+            course=course, user=users[person.username], role=person.role, section=sections.get(person.section)
+        )
+    return course
 
 
 @dataclass(frozen=True)

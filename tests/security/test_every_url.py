@@ -1,0 +1,256 @@
+"""Every page × everyone who might ask for it. A page without a line here fails."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.db import transaction
+from django.http import HttpResponseBase
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver, reverse
+
+from classroom.models import Course, Enrollment, Extension
+from classroom.people.models import User
+from grading.models import GradeCell
+from tests import world as worlds
+
+# Ada is the student whose work, receipt and feedback are asked for. Ben sits beside her; Eve was dropped from the
+# course; Tess is the TA of the other section, Tim of Ada's.
+ROLES = {
+    "anonymous": None, "stranger": "mallory", "student": "ada", "other student": "ben", "dropped": "eve",
+    "other TA": "tess", "TA": "tim", "teacher": "grace",
+}  # fmt: skip
+
+# yes: the page does its work, or says what is missing in an empty form (2xx, 3xx, 400, 422) · login: sign in first
+# 403, 404, 405, 410: as the status says. Members are told 403 for what their role may not; others are told 404, so
+# that nobody learns which courses, works and receipts exist.
+EVERYONE = "yes yes yes yes yes yes yes yes"
+NOBODY = "410 410 410 410 410 410 410 410"
+SIGNED_IN = "login yes yes yes yes yes yes yes"
+COURSE_MAKERS = "login 403 403 403 403 403 403 yes"
+MEMBERS = "login 404 yes yes 404 yes yes yes"
+STAFF = "login 404 403 403 404 yes yes yes"
+TEACHERS = "login 404 403 403 404 403 403 yes"
+# Ada's work: she and those who look after her
+INSIDE = "login 404 yes 404 404 404 yes yes"
+OWN = "login 404 yes 404 404 404 403 403"
+ONLY_ADA = "login 404 yes 404 404 404 404 404"
+MARKERS = "login 404 404 404 404 404 yes yes"
+
+TABLE: dict[tuple[str, str], str] = {}
+
+
+def lines(expected: str, *rows: str) -> None:
+    """Each row is a page's name after the methods that it answers: "GET home", "GET/POST profile"."""
+    for row in rows:
+        methods, name = row.split()
+        for method in methods.split("/"):
+            TABLE[method, name] = expected
+
+
+lines(
+    EVERYONE,
+    "GET/POST account_login",
+    "GET/POST account_logout",
+    "GET/POST account_signup",  # says that it is closed, unless SIGN_UP_OPEN
+    "GET account_inactive",
+    "GET/POST account_reset_password",
+    "GET account_reset_password_done",
+    "GET/POST account_reset_password_from_key",
+    "GET account_reset_password_from_key_done",
+    "GET account_confirm_email",
+    "GET account_email_verification_sent",
+    "GET javascript-catalog",
+    "GET/POST set_language",
+    "GET join",
+    "POST set_theme",
+    "POST set_language_of_person",
+)
+lines(NOBODY, "GET/POST join_password")  # without an invitation opened just before
+lines(
+    SIGNED_IN,
+    "GET/POST account_change_password",
+    "GET/POST account_confirm_login_code",
+    "GET/POST account_email",
+    "GET/POST account_reauthenticate",
+    "GET/POST account_set_password",
+    "GET/POST home",
+    "GET/POST patterns",
+    "GET/POST profile",
+)
+lines(COURSE_MAKERS, "GET/POST course_new")
+lines(MEMBERS, "GET course", "GET/POST work")
+lines(
+    STAFF,
+    "GET assignment_check",
+    "GET gradebook",
+    "GET gradebook_export",
+    "GET submissions",
+    "GET teach_assignment",
+    "GET teach_course",
+    "POST anonymous",
+    "POST grade_again",
+    "POST preview",
+    "POST return_feedback",
+)
+lines(
+    TEACHERS,
+    "GET assignment_notebook",
+    "GET assignment_source",
+    "GET people",
+    "GET people_export",
+    "GET/POST assignment_new",
+    "GET/POST assignment_publish",
+    "GET/POST assignment_settings",
+    "GET/POST course_order",
+    "GET/POST course_settings",
+    "GET/POST people_add",
+    "GET/POST person",
+    "POST assignment_check_again",
+    "POST assignment_move",
+    "POST assignment_upload",
+    "POST course_archive",
+    "POST people_confirm",
+    "POST people_invitations",
+    "POST person_drop",
+    "POST person_extension",
+    "POST person_extension_back",
+)
+lines(
+    INSIDE,
+    "GET download",
+    "GET notebook",
+    "GET notebook_machine",
+    "GET notebook_state",
+    "POST notebook_kernel",
+    "POST notebook_ticket",
+)
+lines(OWN, "GET/POST hand_in", "POST submit")
+lines(ONLY_ADA, "GET feedback", "GET receipt", "GET receipt_files", "GET receipt_state", "GET receipt_text")
+lines(MARKERS, "GET review", "GET review_files", "GET review_here", "POST review_finish", "POST review_mark")
+
+
+@pytest.fixture
+def world(course: Course, mallory: User) -> worlds.World:
+    return worlds.build(course)
+
+
+def arguments(world: worlds.World) -> dict[str, Any]:
+    """What an address may ask for, all of it Ada's."""
+    ada = Enrollment.objects.get(course=world.course, user__username="ada")
+    extension = Extension.objects.filter(assignment=world.assignment, user=ada.user).first()
+    words = GradeCell.objects.get(notebook__release=world.ada_submission.release, grade_id="why")
+    return {
+        "course": world.course.slug, "assignment": world.assignment.slug, "workspace": world.ada_work.workspace.slug,
+        "code": world.ada_submission.code, "enrollment": ada.pk, "extension": extension.pk if extension else 1,
+        "cell": words.pk, "number": 1, "path": worlds.NOTEBOOK, "secret": "nobody-has-this", "key": "set-password",
+        "uidb36": "1",
+    }  # fmt: skip
+
+
+def patterns(resolver: URLResolver | None = None) -> Iterator[URLPattern]:
+    """Every page, without Django's own administration, which has a test of its own below."""
+    for pattern in (resolver or get_resolver()).url_patterns:
+        if isinstance(pattern, URLPattern):
+            yield pattern
+        elif pattern.app_name != "admin":
+            yield from patterns(pattern)
+
+
+def addresses(world: worlds.World) -> dict[str, str]:
+    """Each page's name, and its address in the world."""
+    values = arguments(world)
+    return {
+        name: reverse(name, kwargs={part: values[part] for part in pattern.pattern.regex.groupindex})
+        for pattern in patterns()
+        if (name := str(pattern.name))
+    }
+
+
+class Crowd:
+    """Everyone of ROLES, signed in once. What a request changes is undone after it."""
+
+    def __init__(self) -> None:
+        self._cookies: dict[str, Any] = {}
+        for role, username in ROLES.items():
+            client = Client()
+            if username:
+                client.force_login(User.objects.get(username=username))
+            self._cookies[role] = client.cookies
+
+    def word(self, role: str, method: str, url: str) -> str:
+        """How one request ends, in the table's words."""
+        client = Client(raise_request_exception=False)
+        client.cookies.update(self._cookies[role])
+        with transaction.atomic():
+            try:
+                return word(client.generic(method, url))
+            finally:
+                transaction.set_rollback(True)
+
+    def row(self, method: str, url: str) -> str:
+        """How it ends for everyone, as a line of the table."""
+        return " ".join(self.word(role, method, url) for role in ROLES)
+
+
+def word(answer: HttpResponseBase) -> str:
+    """An outcome in the table's words."""
+    status, location = answer.status_code, answer.headers.get("Location", "")
+    if status in {302, 303} and location.startswith((reverse("account_login"), "/django-admin/login/")):
+        return "login"
+    return "yes" if status < 400 or status in {400, 422} else str(status)
+
+
+def test_every_page_has_a_line():
+    known = {name for _method, name in TABLE}
+    assert {pattern.name for pattern in patterns()} - known == set()
+
+
+def test_every_line_has_a_page():
+    assert {name for _method, name in TABLE} - {pattern.name for pattern in patterns()} == set()
+
+
+def test_everyone_gets_what_is_theirs(world: worlds.World):
+    crowd = Crowd()
+    wrong = {
+        f"{method} {name}": f"{found} (expected {TABLE[method, name]})"
+        for name, url in addresses(world).items()
+        for method in ("GET", "POST")
+        if (method, name) in TABLE and (found := crowd.row(method, url)) != TABLE[method, name]
+    }
+    assert not wrong, "\n" + "\n".join(f"{line}: {found}" for line, found in wrong.items())
+
+
+def test_a_method_without_a_line_does_nothing(world: worlds.World):
+    crowd = Crowd()
+    answered = {
+        f"{role}: {method} {name}"
+        for name, url in addresses(world).items()
+        for method in ("GET", "POST")
+        if (method, name) not in TABLE
+        for role in ("student", "teacher")
+        if crowd.word(role, method, url) == "yes"
+    }
+    assert not answered
+
+
+def test_nothing_is_changed_from_another_site(world: worlds.World):
+    """Every POST without the site's own token is refused, also to those who may."""
+    careless = set()
+    for name, url in addresses(world).items():
+        client = Client(enforce_csrf_checks=True, raise_request_exception=False)
+        client.force_login(world.course.created_by)
+        if ("POST", name) in TABLE and client.post(url).status_code != 403:
+            careless.add(name)
+    assert not careless
+
+
+def test_administration_is_for_administrators(world: worlds.World):
+    crowd = Crowd()
+    admin = next(found for found in get_resolver().url_patterns if getattr(found, "app_name", "") == "admin")
+    for pattern in admin.url_patterns:
+        if isinstance(pattern, URLPattern) and not pattern.pattern.regex.groupindex and pattern.name:
+            url = reverse(f"admin:{pattern.name}")
+            assert set(crowd.row("GET", url).split()) <= {"login", "404"} or pattern.name in {"login", "logout"}, url
