@@ -59,12 +59,12 @@ async def test_who_saves_is_killed_and_another_process_saves(notebook, workspace
 async def test_savers_of_many_processes_end_with_one_content(notebook, workspace, start_process):
     others = [await start_process(notebook) for _ in range(2)]
     async with open_documents().hold(notebook.pk) as opened:
-        for _ in range(10):
+        for _ in range(4):
             edit(opened.replica, "c0", "m")
             await asyncio.gather(*(other.ask("edit", cell="c1", text="t") for other in others))
             await asyncio.gather(opened.saver.save(), *(other.ask("save") for other in others))
-        await until(lambda: _is_saved(workspace, "x" + "t" * 20))
-        assert (await _saved_sources(workspace))[0] == "x = 1" + "m" * 10
+        await until(lambda: _is_saved(workspace, "x" + "t" * 8))
+        assert (await _saved_sources(workspace))[0] == "x = 1" + "m" * 4
         assert await until(lambda: _clean(workspace))
     for other in others:
         await other.kill()
