@@ -96,7 +96,7 @@ function showSaved() {
   if (saying !== "saved") return;
   const at = document.getElementById("saved-at").dataset.at;
   const language = document.documentElement.lang;
-  const time = at && new Date(at).toLocaleTimeString(language, { hour: "2-digit", minute: "2-digit" });
+  const time = at && new Date(at).toLocaleTimeString(language, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
   savedWord.textContent = time ? words.wordSavedAt.replace("%(time)s", time) : words.wordSaved;
 }
 addEventListener("beforeunload", (event) => { if (saying === "offline") event.preventDefault(); });
@@ -170,7 +170,7 @@ document.addEventListener("submit", async (event) => {
   } finally {
     const now = document.getElementById("submit-button");
     if (now === button) button.disabled = false;
-    again();
+    poll();
   }
 });
 document.body.addEventListener("htmx:afterSwap", (event) => {
