@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -44,16 +43,14 @@ async def read(request: Request) -> Response:
     kind, text_format = query.get("type"), query.get("format")
     if kind not in {None, "notebook", "file", "directory"} or text_format not in models.FORMATS:
         raise BadRequest("unknown type or format")
-    described = await off_loop(
-        models.read,
-        await workspace_of(request),
-        path_of(request),
+    wish = models.Wish(
         kind=kind,
         text_format=text_format,
         content=query.get("content", "1") != "0",
         with_hash=query.get("hash", "0") == "1",
+        writable=entry_of(request.scope).may_write,
     )
-    return replies.Json(described)
+    return replies.Json(await off_loop(models.read, await workspace_of(request), path_of(request), wish))
 
 
 async def save(request: Request) -> Response:
@@ -98,10 +95,7 @@ async def remove(request: Request) -> Response:
 
 async def _changed(workspace: Workspace, change: Change, status: int) -> Response:
     follow(workspace, change)
-    described: dict[str, Any] = await off_loop(
-        models.read, workspace, change.path, kind=None, text_format=None, content=False, with_hash=True
-    )
-    return replies.Json(described, status)
+    return replies.Json(await off_loop(models.read, workspace, change.path, models.Wish()), status)
 
 
 def follow(workspace: Workspace, change: Change) -> None:

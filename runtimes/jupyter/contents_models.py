@@ -9,6 +9,7 @@ import base64
 import json
 import mimetypes
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, cast
 
@@ -70,22 +71,30 @@ def model(row: WorkspaceFile, *, writable: bool, kind: str | None = None, with_h
     return described
 
 
-def read(
-    workspace: Workspace, path: str, *, kind: str | None, text_format: str | None, content: bool, with_hash: bool
-) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What is asked for: of which type, in which form, with content, with a hash; and whether the asker may write."""
+
+    kind: str | None = None
+    text_format: str | None = None
+    content: bool = False
+    with_hash: bool = True
+    writable: bool = True
+
+
+def read(workspace: Workspace, path: str, wish: Wish) -> dict[str, Any]:
     """The model of a file or folder. Raises NotFound, BadRequest (not what was asked for) or TooLarge."""
     rows = WorkspaceFile.objects.filter(workspace=workspace, path=path)
-    row = rows.select_related("blob").first() if path and kind != "directory" else None
-    writable = not workspace.read_only
+    row = rows.select_related("blob").first() if path and wish.kind != "directory" else None
     if row is None:
-        if kind not in {None, "directory"}:
+        if wish.kind not in {None, "directory"}:
             raise NotFound(path)
-        return directory(workspace, path, content=content)
-    described = model(row, writable=writable, kind=kind, with_hash=with_hash)
-    if content:
+        return directory(workspace, path, wish)
+    described = model(row, writable=wish.writable, kind=wish.kind, with_hash=wish.with_hash)
+    if wish.content:
         if row.blob.size > MOST_SHOWN_BYTES:
             raise TooLarge(path)
-        described |= _content(workspace, path, described["type"], text_format)
+        described |= _content(workspace, path, described["type"], wish.text_format)
     return described
 
 
@@ -107,7 +116,7 @@ def _content(workspace: Workspace, path: str, kind: Kind, text_format: str | Non
     return {"format": "base64", "content": base64.b64encode(data).decode("ascii")}
 
 
-def directory(workspace: Workspace, path: str, *, content: bool) -> dict[str, Any]:
+def directory(workspace: Workspace, path: str, wish: Wish) -> dict[str, Any]:
     """A folder, with what is directly in it. Raises NotFound for one that no path goes through."""
     prefix = f"{path}/" if path else ""
     every = WorkspaceFile.objects.filter(workspace=workspace).select_related("blob").order_by("path")
@@ -116,9 +125,9 @@ def directory(workspace: Workspace, path: str, *, content: bool) -> dict[str, An
     if path and not rows:
         raise NotFound(path)
     newest = max((row.modified_at for row in rows), default=workspace.created_at)
-    described = _folder(path, workspace.created_at, newest, writable=not workspace.read_only)
-    if content:
-        described |= {"format": "json", "content": list(_entries(workspace, prefix, rows))}
+    described = _folder(path, workspace.created_at, newest, writable=wish.writable)
+    if wish.content:
+        described |= {"format": "json", "content": list(_entries(prefix, rows, writable=wish.writable))}
     return described
 
 
@@ -137,7 +146,7 @@ def _folder(path: str, created: datetime, modified: datetime, *, writable: bool)
     }
 
 
-def _entries(workspace: Workspace, prefix: str, rows: Iterable[WorkspaceFile]) -> Iterable[dict[str, Any]]:
+def _entries(prefix: str, rows: Iterable[WorkspaceFile], *, writable: bool) -> Iterable[dict[str, Any]]:
     folders: dict[str, list[WorkspaceFile]] = {}
     for row in rows:
         name, slash, _rest = row.path[len(prefix) :].partition("/")
@@ -146,10 +155,10 @@ def _entries(workspace: Workspace, prefix: str, rows: Iterable[WorkspaceFile]) -
         if slash:
             folders.setdefault(prefix + name, []).append(row)
         else:
-            yield model(row, writable=not workspace.read_only)
+            yield model(row, writable=writable)
     for path, inside in folders.items():
         created, modified = min(row.created_at for row in inside), max(row.modified_at for row in inside)
-        yield _folder(path, created, modified, writable=not workspace.read_only)
+        yield _folder(path, created, modified, writable=writable)
 
 
 def to_bytes(kind: str, text_format: str | None, content: object) -> bytes:

@@ -93,7 +93,8 @@ def page_config(entry: Entry) -> dict[str, Any]:
         "fullStaticUrl": f"{assets}/notebook",
         "labextensionsUrl": "/lab/extensions",
         "fullLabextensionsUrl": f"{assets}/extensions",
-        "notebookStartsKernel": True,
+        # A reader's page must not ask for a kernel that it will not get.
+        "notebookStartsKernel": entry.may_write,
         "preferredPath": "/",
         "cacheFiles": True,
         "news": {"disabled": True},
@@ -121,11 +122,13 @@ def html(page: Page, entry: Entry, language: str) -> str:
     text = _TEMPLATES.get_template(f"{page}.html").render(page_config=config, base_url="/", ws_url="", custom_css=False)
     assets = assets_url()
     text = text.replace('"/static/favicons/', f'"{assets}/favicons/').replace("<html>", f'<html lang="{language}">', 1)
-    ours = f'<script defer src="{assets}/own/frame.js"></script>'
-    text, replaced = _INLINE_SCRIPT.subn(ours, text)
-    if replaced != 1:
+    text, replaced = _INLINE_SCRIPT.subn("", text)
+    # Before the front end's own, in this order: it opens sockets as soon as it runs.
+    ours = "".join(f'<script defer src="{assets}/own/{name}.js"></script>' for name in ("connection", "frame", "input"))
+    before, main, after = text.partition("<script defer")
+    if replaced != 1 or not main:
         raise RuntimeError(f"{page}.html of notebook {notebook.__version__} is not built as expected")
-    return text
+    return before + ours + main + after
 
 
 def describe() -> str:

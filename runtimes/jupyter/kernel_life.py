@@ -14,7 +14,7 @@ from runtimes.models import Kernel, Runtime
 # The row follows the process within this: the agent tells, the `runtimes` process writes.
 _ROW_FOLLOWS_SECONDS = 3.0
 # One that dies right after its start would only die again.
-_SHORT_LIFE = timedelta(seconds=3)
+_SHORT_LIFE = timedelta(seconds=1)
 
 
 class KernelLife:

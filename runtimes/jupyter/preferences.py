@@ -48,36 +48,46 @@ def schemas() -> dict[str, dict[str, Any]]:
     return {setting["id"]: setting for setting in listed["settings"]}
 
 
-def _ours(entry: Entry) -> dict[str, str]:
-    """What the site's own choices (language, theme) mean to the front end."""
-    chosen: dict[str, dict[str, Any]] = {_THEME_PLUGIN: _THEMES.get(entry.theme, _THEMES["auto"])}
+def _defaults(entry: Entry) -> dict[str, dict[str, Any]]:
+    """What the site's own choices mean to the front end: defaults, which the person may overrule there."""
+    chosen: dict[str, dict[str, Any]] = {
+        _THEME_PLUGIN: _THEMES.get(entry.theme, _THEMES["auto"]),
+        # A notebook that names no kernel, or one from another machine, must not begin with a question.
+        _TRACKER_PLUGIN: {"autoStartDefaultKernel": True},
+    }
     if locale := LOCALES.get(entry.language.split("-")[0]):
         chosen[_LANGUAGE_PLUGIN] = {"locale": locale}
-    return {plugin: json.dumps(values) for plugin, values in chosen.items()}
+    return chosen
 
 
 def _stored(subject: str) -> dict[str, str]:
     return dict(FrontEndSetting.objects.filter(subject=subject).values_list("plugin", "raw"))
 
 
-async def _raw(entry: Entry) -> dict[str, str]:
-    return _ours(entry) | await off_loop(_stored, entry.subject)
-
-
-def _setting(plugin: str, raws: Mapping[str, str]) -> dict[str, Any]:
+def _setting(plugin: str, defaults: Mapping[str, Any], raws: Mapping[str, str]) -> dict[str, Any]:
     raw = raws.get(plugin, "{}")
     try:
         values = json5.loads(raw) if raw != "{}" else {}
     except ValueError:
         # A person may save half-typed JSON5: the front end shows the text and works with its defaults.
         values = {}
-    return {**schemas()[plugin], "raw": raw, "settings": values if isinstance(values, dict) else {}}
+    described = {**schemas()[plugin], "raw": raw, "settings": values if isinstance(values, dict) else {}}
+    if plugin in defaults:
+        described["schema"] = _with_defaults(described["schema"], defaults[plugin])
+    return described
+
+
+def _with_defaults(schema: dict[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    properties = dict(schema["properties"])
+    for name, value in defaults.items():
+        properties[name] = {**properties[name], "default": value}
+    return {**schema, "properties": properties}
 
 
 @functools.lru_cache(maxsize=64)
-def _all_settings(raws: frozenset[tuple[str, str]]) -> bytes:
+def _all_settings(defaults: str, raws: frozenset[tuple[str, str]]) -> bytes:
     # 158 KB of JSON that hardly ever differs between people: packed once for each set of wishes.
-    listed = [_setting(plugin, dict(raws)) for plugin in schemas()]
+    listed = [_setting(plugin, json.loads(defaults), dict(raws)) for plugin in schemas()]
     return gzip.compress(replies.Json({"settings": listed}).body, 6, mtime=0)
 
 
@@ -85,8 +95,9 @@ async def list_settings(request: Request) -> Response:
     """GET /lab/api/settings"""
     if request.query_params.get("ids_only") == "true":
         return replies.Json({"settings": [{"id": plugin} for plugin in schemas()]})
-    raws = frozenset((await _raw(entry_of(request.scope))).items())
-    packed = await asyncio.to_thread(_all_settings, raws)
+    entry = entry_of(request.scope)
+    raws = frozenset((await off_loop(_stored, entry.subject)).items())
+    packed = await asyncio.to_thread(_all_settings, json.dumps(_defaults(entry)), raws)
     if "gzip" not in request.headers.get("accept-encoding", ""):
         return Response(gzip.decompress(packed), media_type="application/json")
     return Response(packed, media_type="application/json", headers={"content-encoding": "gzip"})
@@ -97,7 +108,8 @@ async def read_setting(request: Request) -> Response:
     plugin = request.path_params["plugin"]
     if plugin not in schemas():
         raise NotFound(plugin)
-    return replies.Json(_setting(plugin, await _raw(entry_of(request.scope))))
+    entry = entry_of(request.scope)
+    return replies.Json(_setting(plugin, _defaults(entry), await off_loop(_stored, entry.subject)))
 
 
 async def write_setting(request: Request) -> Response:

@@ -1,0 +1,168 @@
+// The notebook's half of docs/protocol.md: carries out what the site's bar asks, and tells it what happens here.
+//
+// Any script in the notebook's output can do what this file does. It is a convenience for the person, never a proof.
+"use strict";
+
+(() => {
+  const FLUSH_MS = 10000;
+  const config = JSON.parse(document.getElementById("jupyter-config-data").textContent);
+  const site = config.siteOrigin;
+  const framed = window.parent !== window;
+  const connection = window.pupitreConnection;
+  let app = null;
+  let panel = null; // the notebook that is shown
+  let lastKernel = "";
+  let lastReason = "";
+
+  function tell(message) {
+    if (framed) window.parent.postMessage(message, site);
+  }
+
+  // --- what the bar may ask
+
+  async function restart() {
+    const context = panel.sessionContext;
+    lastReason = "";
+    if (context.session?.kernel) await context.restartKernel();
+    else await context.startKernel();
+  }
+
+  function flush() {
+    const late = new Promise((_, reject) => setTimeout(() => reject(new Error("time")), FLUSH_MS));
+    return Promise.race([connection.flush(), late]);
+  }
+
+  const commands = {
+    "nb:save": () => app.commands.execute("docmanager:save"),
+    "nb:flush": flush,
+    "nb:run-all": () => app.commands.execute("notebook:run-all-cells"),
+    "nb:interrupt": () => panel.sessionContext.session?.kernel?.interrupt(),
+    "nb:restart": restart,
+    "nb:theme": ({ theme }) =>
+      app.commands.execute("apputils:change-theme", {
+        theme: theme === "dark" ? "JupyterLab Dark" : "JupyterLab Light",
+      }),
+  };
+
+  async function obey(message) {
+    const { type, id } = message;
+    try {
+      if (!app || !panel) throw new Error("not ready");
+      const work = commands[type](message);
+      // Run All ends when the last cell has: queued is what was asked for.
+      if (type === "nb:run-all") work.catch((error) => fail(type, id, error));
+      else await work;
+      tell({ type: "nb:done", of: type, id });
+    } catch (error) {
+      fail(type, id, error);
+    }
+  }
+
+  function fail(of, id, error) {
+    tell({ type: "nb:error", of, id, message: String(error?.message ?? error).slice(0, 300) });
+  }
+
+  window.addEventListener("message", (event) => {
+    if (event.origin !== site || event.source !== window.parent || !framed) return;
+    const message = event.data;
+    if (message?.type === "nb:hello") tellAll();
+    else if (message?.type === "nb:focus") (panel?.content ?? document.body).activate?.();
+    else if (Object.hasOwn(commands, message?.type)) void obey(message);
+  });
+
+  // --- what the bar is told
+
+  function kernelStatus() {
+    const context = panel.sessionContext;
+    const kernel = context.session?.kernel;
+    if (!kernel) return context.isReady ? "none" : "starting";
+    if (kernel.connectionStatus !== "connected") return kernel.connectionStatus;
+    return kernel.status;
+  }
+
+  function tellKernel() {
+    const status = kernelStatus();
+    if (status === lastKernel) return;
+    lastKernel = status;
+    tell(lastReason ? { type: "nb:kernel", status, reason: lastReason } : { type: "nb:kernel", status });
+  }
+
+  // Our bridge says in a status message why a kernel died. Heard before the front end acts on it.
+  function hear(_, { msg }) {
+    if (msg.header.msg_type !== "status" || !msg.content.reason) return;
+    lastReason = String(msg.content.reason).slice(0, 300);
+  }
+
+  function tellAll() {
+    if (!panel) return;
+    tell({ type: "nb:ready", path: panel.context.path });
+    lastKernel = "";
+    tellKernel();
+    tell({ type: connection.isDirty() ? "nb:dirty" : "nb:saved" });
+    if (!connection.isOnline()) tell({ type: "nb:offline" });
+  }
+
+  async function follow(widget) {
+    if (!widget?.sessionContext || !widget.context || widget === panel) return;
+    panel = widget;
+    const session = panel.sessionContext;
+    for (const signal of [session.statusChanged, session.connectionStatusChanged, session.kernelChanged]) {
+      signal.connect(tellKernel);
+    }
+    const attend = () => session.session?.kernel?.anyMessage.connect(hear);
+    session.kernelChanged.connect(attend);
+    attend();
+    panel.context.pathChanged.connect((_, path) => tell({ type: "nb:ready", path }));
+    await panel.context.ready;
+    if (config.readOnly) lock();
+    panel.context.model.sharedModel.changed.connect(() => connection.noteOfflineEdit());
+    tellAll();
+  }
+
+  // A reader's edits would be dropped by the server: better that none can be typed.
+  function lock() {
+    const notebook = panel.content;
+    const kinds = notebook.editorConfig;
+    const locked = Object.fromEntries(Object.entries(kinds).map(([kind, c]) => [kind, { ...c, readOnly: true }]));
+    notebook.editorConfig = locked;
+    document.body.classList.add("pupitre-read-only");
+  }
+
+  // --- the way out of the frame by keyboard
+
+  window.addEventListener(
+    "keydown",
+    (event) => {
+      if (event.key !== "F6" || event.ctrlKey || event.altKey || event.metaKey) return;
+      event.preventDefault();
+      event.stopPropagation();
+      tell({ type: "nb:focus-out", direction: event.shiftKey ? "on" : "back" });
+    },
+    true,
+  );
+
+  // --- other pages of this host
+
+  // A new tab would be a page without our cookie (it belongs to the frame's partition): stay here instead.
+  const open = window.open;
+  window.open = (address, ...rest) => {
+    const target = new URL(address ?? "about:blank", location.href);
+    if (!framed || target.origin !== location.origin) return open.call(window, address, ...rest);
+    location.assign(target);
+    return window;
+  };
+
+  // --- the front end's start
+
+  connection.listen((type) => tell({ type }));
+
+  function begin() {
+    app = window.jupyterapp;
+    if (!app?.restored) return void setTimeout(begin, 50);
+    void app.restored.then(() => {
+      app.shell.currentChanged?.connect(() => void follow(app.shell.currentWidget));
+      void follow(app.shell.currentWidget);
+    });
+  }
+  begin();
+})();
