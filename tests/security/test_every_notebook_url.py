@@ -115,7 +115,7 @@ def routes() -> dict[tuple[str, str], BaseRoute]:
             assert route.methods
             found.update({(method, route.path): route for method in route.methods - {"HEAD"}})
         else:
-            raise AssertionError(f"{route} is neither a request nor a socket: teach this test to ask for it")
+            raise TypeError(f"{route} is neither a request nor a socket: teach this test to ask for it")
     return found
 
 
