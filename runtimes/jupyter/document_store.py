@@ -121,10 +121,10 @@ def _keep_foreign(document: Document) -> None:
         document.saved_sha256 = ""  # the file is not what was saved last: place it again
 
 
-def move_saved(document_id: UUID, seq: int, to: int) -> None:
+def move_saved(document_id: UUID, seq: int, to: int) -> bool:
     """Counts update `to` as saved with `seq`, if there is none between: it changed no content, only `state`."""
-    if all(update.seq in (seq, to) for update in document_log().read(document_id, after=seq)):
-        Document.objects.filter(pk=document_id, saved_seq=seq).update(saved_seq=to)
+    between = [update for update in document_log().read(document_id, after=seq) if update.seq < to]
+    return not between and bool(Document.objects.filter(pk=document_id, saved_seq=seq).update(saved_seq=to))
 
 
 def compact(document_id: UUID, *, settled: timedelta = _SETTLED, at_least: int = _COMPACT_FROM) -> bool:

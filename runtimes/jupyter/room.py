@@ -84,6 +84,7 @@ class Room:
         self._awareness = Awareness(opened.replica.doc if opened else Doc())
         self._awareness.set_local_state(None)  # the server is nobody's collaborator
         self._listening: asyncio.Task[None] | None = None
+        self._saving: set[asyncio.Task[None]] = set()
         if opened:
             opened.replica.listen(self._spread)
 
@@ -95,7 +96,8 @@ class Room:
         await bus.publish(self._topic, self._name + _QUESTION)
 
     async def stop(self) -> None:
-        """Stops listening."""
+        """Finishes what was asked for, and stops listening."""
+        await asyncio.gather(*self._saving, return_exceptions=True)
         if self._listening:
             self._listening.cancel()
             await asyncio.gather(self._listening, return_exceptions=True)
@@ -128,7 +130,7 @@ class Room:
             self._awareness.apply_awareness_update(read_message(body), client)
             await self._share(message)
         elif kind == RAW and self._opened:
-            await self._raw(self._opened, client, message)
+            self._raw(self._opened, client, message)
 
     def _sync(self, opened: OpenDocument, client: Client, body: bytes) -> None:
         update = read_message(body[1:])
@@ -144,12 +146,16 @@ class Room:
             if client is not source:
                 client.put(message)
 
-    async def _raw(self, opened: OpenDocument, client: Client, message: bytes) -> None:
+    def _raw(self, opened: OpenDocument, client: Client, message: bytes) -> None:
         decoder = Decoder(message)
         decoder.read_var_uint()
-        if decoder.read_var_string() != "save":
-            return
-        number = decoder.read_var_uint()
+        if decoder.read_var_string() == "save":
+            # What came before on this socket is in the replica by now; what comes after need not wait.
+            saving = asyncio.create_task(self._save(opened, client, decoder.read_var_uint()))
+            self._saving.add(saving)
+            saving.add_done_callback(self._saving.discard)
+
+    async def _save(self, opened: OpenDocument, client: Client, number: int) -> None:
         status = "success"
         if client.may_write:
             try:

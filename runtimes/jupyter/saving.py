@@ -39,6 +39,8 @@ class Saver:
         self._mine = False
         self._pause = 0.0
         self._saves = 0
+        #: All up to this number is in the file.
+        self._saved = 0
         replica.listen(self._changed)
         self._task = asyncio.create_task(self._run())
 
@@ -97,8 +99,11 @@ class Saver:
     async def _save(self) -> None:
         replica = self._replica
         seq = await replica.settle()
+        if seq == self._saved:
+            return
         content = replica.content()
         sha256 = await off_loop(_write, replica.id, content, seq)
+        self._saved = seq
         if sha256 is None or (replica.view.dirty is False and replica.view.hash == sha256):
             return
 
@@ -106,8 +111,9 @@ class Saver:
             replica.view.dirty = False
             replica.view.hash = sha256
 
-        if number := await replica.note(told):
-            await off_loop(document_store.move_saved, replica.id, seq, number)
+        number = await replica.note(told)
+        if number and await off_loop(document_store.move_saved, replica.id, seq, number):
+            self._saved = number
         self._saves += 1
         if self._saves % _SAVES_A_COMPACTION == 0:
             await off_loop(document_store.compact, replica.id)
