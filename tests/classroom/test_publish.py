@@ -85,7 +85,9 @@ def test_publishing_twice_changes_nothing(draft: Assignment, grace: User):
     assert Release.objects.get(pk=release.pk).published_at == first
 
 
-def test_open_work_keeps_its_version_and_new_work_gets_the_new_one(draft: Assignment, grace: User, ada: User, ben: User):
+def test_open_work_keeps_its_version_and_new_work_gets_the_new_one(
+    draft: Assignment, grace: User, ada: User, ben: User
+):
     old = uploaded(draft, grace)
     publish.publish(draft, old)
     work_of(draft, ada)

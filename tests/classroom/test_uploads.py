@@ -57,7 +57,9 @@ def test_what_systems_leave_in_archives_is_left_out():
     assert taken(("ps1.zip", data)) == {"a.ipynb": b"{}"}
 
 
-@pytest.mark.parametrize("path", ["../evil.ipynb", "/etc/passwd", "a/../../evil", "ps1\\evil.txt", "C:\\x", "a//b", "a/./b"])
+@pytest.mark.parametrize(
+    "path", ["../evil.ipynb", "/etc/passwd", "a/../../evil", "ps1\\evil.txt", "C:\\x", "a//b", "a/./b"]
+)
 def test_paths_that_lead_out_are_refused(path: str):
     assert "cannot be used" in refusal(("x.zip", zipped({path: b"x", "other.ipynb": b"{}"})))
 
