@@ -94,7 +94,7 @@ function showSaved() {
   const text = { opening: words.wordOpening, saving: words.wordSaving, offline: words.wordUnsaved }[saying];
   if (text) { savedWord.textContent = text; return; }
   if (saying !== "saved") return;
-  const at = document.getElementById("saved-at").dataset.at;
+  const at = !matchMedia("(max-width: 40rem)").matches && document.getElementById("saved-at").dataset.at;
   const language = document.documentElement.lang;
   const time = at && new Date(at).toLocaleTimeString(language, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
   savedWord.textContent = time ? words.wordSavedAt.replace("%(time)s", time) : words.wordSaved;
