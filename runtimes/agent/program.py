@@ -35,6 +35,8 @@ def main(arguments: list[str]) -> None:
         linux.refuse_routes(request["refused_networks"])
     # bubblewrap let us keep what the routes needed. With no_new_privs nothing can be gained again.
     linux.drop_capabilities(-1)
+    # Kernels run as the same user: they may not read this process.
+    linux.prctl(linux.PR_SET_DUMPABLE, 0)
     if owner is not None:
         owner.send(json.dumps({"walls": True}).encode())
     gauges = Gauges.from_descriptors(descriptors, request["memory_limit_bytes"]) if owner else Gauges.of_own_group()

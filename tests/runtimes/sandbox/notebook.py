@@ -6,11 +6,11 @@ import ast
 import asyncio
 import contextlib
 import os
+import queue
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pytest
 import zmq.asyncio
 from django.conf import settings
 from jupyter_client.asynchronous import AsyncKernelClient
@@ -22,7 +22,6 @@ from runtimes.provider import Endpoint, Phase, Provider, Request, Status
 MASTER = b"a master key of tests alone ...."
 UID = settings.SANDBOX_UID if os.geteuid() == 0 else os.geteuid()
 WAIT = 20.0
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root tells sandbox processes apart by their uid")
 
 
 async def settled(provider: Provider, name: str, *phases: Phase) -> Status:
@@ -74,8 +73,7 @@ class Notebook:
 
     async def close(self) -> None:
         for client in {id(client): client for client in (self.client, *self.extra) if client}.values():
-            client.stop_channels()
-            client.context.term()
+            close_client(client)
         await self.agent.close()
 
 
@@ -84,13 +82,23 @@ async def ready_client(endpoint: Endpoint, keys: Keys, index: int = 0) -> AsyncK
     client = AsyncKernelClient(context=zmq.asyncio.Context())
     client.load_connection_info(endpoint.kernel_info(index, keys))
     client.start_channels(hb=False, stdin=False)
-    async with asyncio.timeout(WAIT):
-        while True:
-            client.kernel_info()
-            await client.shell_channel.get_msg(timeout=WAIT)
-            with contextlib.suppress(Exception):
-                await client.iopub_channel.get_msg(timeout=0.2)
-                return client
+    try:
+        async with asyncio.timeout(WAIT):
+            while True:
+                client.kernel_info()
+                await client.shell_channel.get_msg(timeout=WAIT)
+                with contextlib.suppress(queue.Empty):
+                    await client.iopub_channel.get_msg(timeout=0.2)
+                    return client
+    except BaseException:
+        close_client(client)
+        raise
+
+
+def close_client(client: Any) -> None:
+    """Frees the client's sockets and its context."""
+    client.stop_channels()
+    client.context.destroy(linger=0)
 
 
 async def start_notebook(provider: Provider, name: str, **request: Any) -> Notebook:
@@ -104,11 +112,18 @@ async def start_notebook(provider: Provider, name: str, **request: Any) -> Noteb
     return Notebook(name, endpoint, keys, AgentClient(endpoint, keys), client)
 
 
-def sandbox_processes() -> set[int]:
-    """Processes of the sandboxes' user on this host."""
-    found = set()
+def descendants(of: int) -> set[int]:
+    """Every process below `of`: other sandboxes on this host are none of this test's business."""
+    children: dict[int, set[int]] = {}
     for entry in Path("/proc").iterdir():
-        with contextlib.suppress(OSError):
-            if entry.name.isdigit() and entry.stat().st_uid == UID:
-                found.add(int(entry.name))
+        with contextlib.suppress(OSError, ValueError):
+            if entry.name.isdigit():
+                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+                children.setdefault(parent, set()).add(int(entry.name))
+    found: set[int] = set()
+    waiting = [of]
+    while waiting:
+        below = children.get(waiting.pop(), set())
+        waiting += below - found
+        found |= below
     return found

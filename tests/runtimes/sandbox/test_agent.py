@@ -118,7 +118,10 @@ async def test_a_push_does_not_follow_a_link_out_of_home(open_notebook: Opener) 
     notebook = await open_notebook("outside")
     await notebook.run("import os; os.makedirs('/tmp/elsewhere'); os.symlink('/tmp/elsewhere', 'folder')")
     await notebook.agent.push({"folder/file.txt": b"here"})
-    assert await notebook.value("import os; R = [os.listdir('/tmp/elsewhere'), os.path.islink('folder')]") == [[], False]
+    assert await notebook.value("import os; R = [os.listdir('/tmp/elsewhere'), os.path.islink('folder')]") == [
+        [],
+        False,
+    ]
 
 
 async def test_a_full_home_is_told_as_such(open_notebook: Opener) -> None:
@@ -160,7 +163,9 @@ async def test_a_kernel_starts_in_its_folder_with_its_environment(open_notebook:
     await notebook.agent.push({"week1/ps1.ipynb": b"{}"})
     await notebook.agent.start_kernel(0, env={"BOTH": "kernel"}, cwd="week1")
     notebook.client = await notebook.connect(0)
-    found = await notebook.value("import os; R = [os.getcwd(), os.environ['COURSE'], os.environ['BOTH'], os.environ['HOME']]")
+    found = await notebook.value(
+        "import os; R = [os.getcwd(), os.environ['COURSE'], os.environ['BOTH'], os.environ['HOME']]"
+    )
     assert found == ["/home/student/week1", "one", "kernel", "/home/student"]
 
 
@@ -188,7 +193,9 @@ async def test_a_message_interrupts_too(open_notebook: Opener, isolation: Isolat
     assert (await reply(notebook, message))["ename"] == "KeyboardInterrupt"
 
 
-async def test_a_busy_kernel_blocks_neither_files_nor_another_kernel(open_notebook: Opener, isolation: Isolation) -> None:
+async def test_a_busy_kernel_blocks_neither_files_nor_another_kernel(
+    open_notebook: Opener, isolation: Isolation
+) -> None:
     notebook = await open_notebook("busy", isolation=isolation)
     await busy(notebook, "print('go', flush=True)\nwhile True: pass")
     await notebook.agent.push({"late.txt": b"x"})
@@ -309,7 +316,12 @@ async def test_an_agent_answers_only_who_holds_its_keys(open_notebook: Opener) -
 
 async def test_an_unknown_verb_or_kernel_is_refused(open_notebook: Opener) -> None:
     notebook = await open_notebook("odd", kernels=0)
-    for verb, arguments in (("dance", {}), ("interrupt", {"index": 99}), ("interrupt", {}), ("restart_kernel", {"index": 4})):
+    for verb, arguments in (
+        ("dance", {}),
+        ("interrupt", {"index": 99}),
+        ("interrupt", {}),
+        ("restart_kernel", {"index": 4}),
+    ):
         with pytest.raises(AgentRefused):
             await notebook.agent._ask(verb, **arguments)
 

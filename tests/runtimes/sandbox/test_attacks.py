@@ -1,0 +1,243 @@
+"""Hostile code stays in its sandbox: forked and strict alike. Traffic goes to loopback alone."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from runtimes.provider import GIB, MIB, Isolation, Limits, Phase, UnknownRuntime
+from runtimes.sandboxes import cgroups
+from runtimes.sandboxes.config import SandboxConfig
+from runtimes.sandboxes.provider import LocalProvider
+from tests.runtimes.sandbox.attacks import ATTACKS, PREAMBLE, Attack
+from tests.runtimes.sandbox.conftest import Opener
+from tests.runtimes.sandbox.notebook import (
+    Notebook,
+    descendants,
+    ready_client,
+    start_notebook,
+)
+
+pytestmark = [pytest.mark.sandbox, pytest.mark.asyncio(loop_scope="module")]
+HAS_CGROUPS = {"memory", "pids", "cpu"} <= cgroups.find().controllers
+needs_cgroups = pytest.mark.skipif(
+    not HAS_CGROUPS, reason="NO CONTROL GROUPS HERE: limits of a whole sandbox not tested"
+)
+ABSTRACT = "pupitre-attack"
+SMALL = Limits(memory_bytes=300 * MIB, processes=64, tmp_bytes=32 * MIB, home_bytes=64 * MIB)
+
+
+@pytest.fixture(scope="module")
+def host_port() -> Iterator[int]:
+    """A listener on the host's loopback, and one on an abstract Unix socket."""
+    with socket.socket() as tcp, socket.socket(socket.AF_UNIX) as local:
+        tcp.bind(("127.0.0.1", 0))
+        tcp.listen()
+        local.bind(f"\0{ABSTRACT}")
+        local.listen()
+        port: int = tcp.getsockname()[1]
+        yield port
+
+
+@pytest.fixture(scope="module", params=list(Isolation), ids=str)
+def kind(request: pytest.FixtureRequest) -> Isolation:
+    chosen: Isolation = request.param
+    return chosen
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def victim(provider: LocalProvider, kind: Isolation) -> AsyncIterator[Notebook]:
+    name = f"victim-{kind}"
+    notebook = await start_notebook(provider, name, isolation=kind, limits=SMALL)
+    await notebook.run(
+        "secret = 'of the victim'\nfor p in ('/tmp/victim', '/dev/shm/victim', 'victim'): open(p, 'w').write('x')"
+    )
+    yield notebook
+    assert await notebook.run("print(secret)") == "of the victim\n"
+    await notebook.close()
+    await provider.release(name)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def attacker(provider: LocalProvider, kind: Isolation, victim: Notebook) -> AsyncIterator[Notebook]:
+    name = f"attacker-{kind}"
+    notebook = await start_notebook(provider, name, isolation=kind, limits=SMALL, preload=("numpy",))
+    await notebook.run(PREAMBLE)
+    yield notebook
+    await notebook.close()
+    await provider.release(name)
+
+
+@pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.sentence.replace(" ", "_"))
+async def test_attack(attack: Attack, attacker: Notebook, victim: Notebook, host_port: int) -> None:
+    secrets = [victim.keys.hmac_key, victim.keys.curve_secret, victim.endpoint.identity]
+    needles = [(text[: len(text) // 2], text[len(text) // 2 :]) for text in secrets]
+    code = attack.code.replace("HOSTPORT", str(host_port)).replace("NEEDLES", repr(needles))
+    code = code.replace("VICTIM", Path(victim.endpoint.host).name).replace("ABSTRACT", ABSTRACT)
+    found = await attacker.value(code)
+    assert attack.fails(found), found
+
+
+async def test_a_client_with_my_keys_gets_nothing_from_another_sandbox(attacker: Notebook, victim: Notebook) -> None:
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(1.0):
+            await ready_client(victim.endpoint, attacker.keys)
+
+
+async def test_siblings_do_not_share_random_numbers(attacker: Notebook, victim: Notebook) -> None:
+    code = "import random, numpy, os\nR = [random.random(), float(numpy.random.rand()), os.urandom(4).hex()]"
+    mine, theirs = await attacker.value(code), await victim.value(code)
+    assert not set(mine) & set(theirs)
+
+
+async def test_the_temporary_folder_is_limited(attacker: Notebook) -> None:
+    written = await attacker.value(_fill("/tmp/big"))
+    assert written * MIB <= SMALL.tmp_bytes
+
+
+async def test_home_is_limited_and_pays_with_my_own_memory(attacker: Notebook) -> None:
+    written = await attacker.value(_fill("/home/student/big"))
+    assert written * MIB <= SMALL.home_bytes
+
+
+def _fill(path: str) -> str:
+    return (
+        f"R = 0\nimport os\ntry:\n    f = open('{path}', 'wb')\n    while R < 1000:\n"
+        f"        f.write(b'x' * (1 << 20)); f.flush(); R += 1\nexcept OSError: pass\n"
+        f"try: f.close()\nexcept OSError: pass\nos.remove('{path}')"
+    )
+
+
+async def test_one_file_cannot_grow_for_ever(open_notebook: Opener, kind: Isolation) -> None:
+    limits = Limits(file_bytes=2 * MIB, home_bytes=8 * MIB)
+    notebook = await open_notebook("file-size", isolation=kind, limits=limits)
+    said = await notebook.run("import os\nopen('x', 'wb').write(bytes(4 << 20))")
+    assert "File too large" in said
+
+
+async def test_a_fork_bomb_stops_at_the_limit(attacker: Notebook) -> None:
+    made = await attacker.value(
+        "R = 0\nchildren = []\nwhile R < 2000:\n    try: pid = os.fork()\n    except OSError: break\n"
+        "    if pid == 0:\n        time.sleep(60); os._exit(0)\n    children.append(pid); R += 1\n"
+        "for pid in children: os.kill(pid, 9); os.waitpid(pid, 0)"
+    )
+    assert 0 < made < SMALL.processes
+
+
+async def test_a_thread_bomb_stops_at_the_limit(attacker: Notebook) -> None:
+    made = await attacker.value(
+        "R = 0\nstop = threading.Event()\nwhile R < 2000:\n    try: threading.Thread(target=stop.wait).start(); R += 1\n"
+        "    except RuntimeError: break\nstop.set()"
+    )
+    assert 0 < made < SMALL.processes
+
+
+async def test_a_live_fork_bomb_does_not_keep_others_from_starting(
+    provider: LocalProvider, open_notebook: Opener, kind: Isolation
+) -> None:
+    bomb = await open_notebook("bomb", isolation=kind, limits=SMALL)
+    bomb.client.execute("import os\nwhile True:\n    try: os.fork()\n    except OSError: pass")
+    other = await open_notebook("other", isolation=kind, limits=SMALL)
+    assert await other.run("print(1 + 1)") == "2\n"
+    await provider.release("bomb")
+    assert (await provider.status("other")).phase is Phase.READY
+
+
+@needs_cgroups
+async def test_a_memory_bomb_dies_alone_and_is_told_as_out_of_memory(open_notebook: Opener, kind: Isolation) -> None:
+    notebook = await open_notebook("memory", isolation=kind, limits=Limits(memory_bytes=200 * MIB, home_bytes=16 * MIB))
+    await notebook.run("open('kept.txt', 'w').write('kept')")
+    events = notebook.agent.watch()
+    await anext(events)
+    notebook.client.execute("x = []\nwhile True: x.append(bytearray(10 << 20))")
+    async for event in events:
+        if event.kernel is not None and event.kernel.state == "dead":
+            assert event.kernel.exit_reason == "out of memory"
+            break
+    await events.aclose()
+    assert (await notebook.agent.pull()).files == {"kept.txt": b"kept"}
+    status = await notebook.agent.status()
+    assert status.oom_kills >= 1
+    assert status.memory_limit_bytes == 200 * MIB
+    assert status.memory_bytes is not None
+    assert status.memory_bytes < 200 * MIB
+
+
+async def test_without_control_groups_memory_is_still_limited(own_config: SandboxConfig, kind: Isolation) -> None:
+    provider = LocalProvider(replace(own_config, cgroups=False))
+    await provider.start()
+    try:
+        notebook = await start_notebook(
+            provider, "rlimits", isolation=kind, limits=Limits(memory_bytes=300 * MIB, processes=40)
+        )
+        said = await notebook.run("x = []\nwhile True: x.append(bytearray(10 << 20))")
+        assert "MemoryError" in said
+        made = await notebook.value(
+            "x = None\nimport threading\nR = 0\nstop = threading.Event()\nwhile R < 500:\n"
+            "    try: threading.Thread(target=stop.wait).start(); R += 1\n    except RuntimeError: break\nstop.set()"
+        )
+        assert 0 < made < 40
+        held = (await provider.status("rlimits")).isolation
+        assert {"memory-rlimit", "processes-rlimit", "cpu-none"} <= set(held)
+        await notebook.close()
+    finally:
+        await provider.close()
+
+
+@needs_cgroups
+async def test_files_in_memory_are_paid_by_their_sandbox(open_notebook: Opener, kind: Isolation) -> None:
+    limits = Limits(memory_bytes=200 * MIB, home_bytes=GIB, tmp_bytes=GIB)
+    notebook = await open_notebook("charged", isolation=kind, limits=limits)
+    notebook.client.execute("f = open('/tmp/x', 'wb')\nwhile True: f.write(bytes(1 << 20)); f.flush()")
+    events = notebook.agent.watch()
+    with contextlib.suppress(Exception):
+        async for event in events:
+            if event.kernel is not None and event.kernel.state == "dead":
+                break
+    await events.aclose()
+    status = await notebook.agent.status()
+    assert status.oom_kills >= 1
+
+
+@needs_cgroups
+async def test_processor_time_is_limited(open_notebook: Opener, kind: Isolation) -> None:
+    notebook = await open_notebook("cpu", isolation=kind, limits=Limits(cpu_cores=0.5))
+    share = await notebook.value(
+        "import time\nbegan, used = time.perf_counter(), time.process_time()\n"
+        "while time.perf_counter() - began < 1.5: pass\n"
+        "R = (time.process_time() - used) / (time.perf_counter() - began)"
+    )
+    assert share < 0.75
+
+
+async def test_a_daemon_ends_with_its_sandbox(provider: LocalProvider, open_notebook: Opener, kind: Isolation) -> None:
+    before = descendants(os.getpid())
+    notebook = await open_notebook("daemon", isolation=kind)
+    await notebook.run(
+        "import os, signal, time\npid = os.fork()\nif pid == 0:\n    os.setsid()\n    if os.fork(): os._exit(0)\n"
+        "    signal.signal(15, signal.SIG_IGN); signal.signal(1, signal.SIG_IGN)\n    time.sleep(600)\nos.waitpid(pid, 0)"
+    )
+    assert len(descendants(os.getpid()) - before) >= 4
+    await provider.release("daemon")
+    assert descendants(os.getpid()) - before == set()
+
+
+async def test_a_sandbox_that_runs_out_of_processes_can_still_be_ended(
+    provider: LocalProvider, open_notebook: Opener, kind: Isolation
+) -> None:
+    notebook = await open_notebook("endless", isolation=kind, limits=SMALL)
+    notebook.client.execute(
+        "import os, signal\nsignal.signal(15, signal.SIG_IGN)\n"
+        "while True:\n    try: os.fork()\n    except OSError: pass"
+    )
+    await provider.release("endless")
+    with pytest.raises(UnknownRuntime):
+        await provider.status("endless")
