@@ -11,7 +11,7 @@ from asgiref.sync import async_to_sync
 from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
-from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop as _
 
 from grading import cells, engine
 from grading.engine import Generated, Graded, Settings, Spec
@@ -21,6 +21,7 @@ from grading.lend import Lend, Lender, lender
 from grading.models import Release, ReleaseCheck
 from grading.specify import assignment_files, imports_of, settings_of, spec_of, store_notebooks
 from runtimes import storage
+from runtimes.describe import source_text
 
 Progress = Callable[[int, int], None]
 
@@ -51,9 +52,9 @@ def check(release_pk: int, progress: Progress | None = None, *, lend: Lend = len
         tried = async_to_sync(_try_under_lease)(lease, row, lent, progress)
     except LeaseLost:
         return False
-    except GraderUnavailable as error:
-        lease.end(ReleaseCheck.State.QUEUED, message=str(error.user_message))
-        raise
+    except (GraderUnavailable, engine.SandboxLost) as error:
+        lease.end(ReleaseCheck.State.QUEUED, message=source_text(GraderUnavailable.user_message))
+        raise GraderUnavailable(str(error)) from error
     _store(lease, row, tried)
     return True
 

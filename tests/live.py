@@ -72,7 +72,8 @@ class LiveSite:
             stderr=subprocess.STDOUT, text=True, start_new_session=True,
         )  # fmt: skip
         up = threading.Event()
-        threading.Thread(target=self._read, args=(self._supervisor, up), daemon=True).start()
+        self._reader = threading.Thread(target=self._read, args=(self._supervisor, up), daemon=True)
+        self._reader.start()
         up.wait(PATIENCE_SECONDS)
         if "Pupitre is up" not in self.output:
             self.stop()
@@ -86,6 +87,9 @@ class LiveSite:
         try:
             self._supervisor.wait(PATIENCE_SECONDS)
         finally:
+            self._reader.join(PATIENCE_SECONDS)
+            if self._supervisor.stdout is not None:
+                self._supervisor.stdout.close()
             self._supervisor = None
 
     def pid(self, name: str) -> int:

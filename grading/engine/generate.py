@@ -106,7 +106,7 @@ def with_frame(notebook: NotebookNode, settings: Settings) -> NotebookNode:
         made = config(settings)
         for name, data in frame.items():
             if data:
-                read(data)
+                _check_frame(name, data)
                 path = Path(folder, f"{name}.ipynb")
                 path.write_bytes(data)
                 made.IncludeHeaderFooter[name] = str(path)
@@ -116,6 +116,13 @@ def with_frame(notebook: NotebookNode, settings: Settings) -> NotebookNode:
             # nbgrader validates the two as it reads them, with errors of several libraries.
             raise Unreadable("bad_header", message=str(error)[:200]) from error
     return identified(framed)
+
+
+def _check_frame(name: str, data: bytes) -> None:
+    try:
+        read(data)
+    except Unreadable as error:
+        raise Unreadable("bad_header", message=f"{name}.ipynb: {error.code}") from error
 
 
 def _student_version(

@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from django.conf import settings
 
 from bench.nbgrader_course import CELL_SECONDS, Course, Rows
 from grading import engine
 from grading.engine import Limits, Settings, Spec
+from runtimes.sandboxes import environment
 from tests.grading import corpus
 from tests.grading.plain_sandbox import PlainSandboxes
 
@@ -22,7 +24,7 @@ LIMITS = Limits(cell_seconds=CELL_SECONDS)
 
 @dataclass(frozen=True)
 class Verdicts:
-    """Submissions, and what `nbgrader autograde` made of them: rows, and which it failed. Keys: (assignment, student)."""
+    """Submissions, and what `nbgrader autograde` made of them. Keys are (assignment, student)."""
 
     course: Course
     submitted: Mapping[tuple[str, str], Mapping[str, bytes]]
@@ -32,7 +34,9 @@ class Verdicts:
 
 @pytest.fixture(scope="session")
 def kernel_python() -> str:
-    return sys.executable
+    """The interpreter of the sandboxes' environment: which Python and which libraries run decides scores."""
+    found = environment.installed(Path(settings.ENVIRONMENTS_DIR))
+    return str(found[0].folder / "bin" / found[0].python.name) if found else sys.executable
 
 
 @pytest.fixture(scope="session")
@@ -107,11 +111,16 @@ def plain(kernel_python: str) -> PlainSandboxes:
     return PlainSandboxes(kernel_python)
 
 
-@pytest.fixture(autouse=True)
-def work_dir(settings, tmp_path: Path) -> Path:
+def blobs_in(folder: Path) -> dict[str, object]:
+    """STORAGES with the bytes of work in this folder."""
+    backend = {"BACKEND": "django.core.files.storage.FileSystemStorage", "OPTIONS": {"location": folder}}
+    return {**settings.STORAGES, "work": backend}
+
+
+@pytest.fixture
+def work_dir(settings, tmp_path: Path) -> Iterator[Path]:
     """A folder of this test's own for blobs."""
     folder = tmp_path / "work"
-    backend = {"BACKEND": "django.core.files.storage.FileSystemStorage", "OPTIONS": {"location": folder}}
-    settings.STORAGES = {**settings.STORAGES, "work": backend}
+    settings.STORAGES = blobs_in(folder)
     yield folder
     shutil.rmtree(folder, ignore_errors=True)

@@ -100,7 +100,7 @@ def ps1(release: Files) -> dict[str, Files]:
     wrong = SQUARES.replace("** 2", "* 2")
     hack = "class Everything(list):\n    def __eq__(self, other):\n        return True\n    __hash__ = None\n"
     hack += "def squares(n):\n    return Everything()\n"
-    made = {
+    return {
         "s01_right": right,
         "s02_right_otherwise": answered(
             release, {**RIGHT, "squares": SQUARES.replace("i ** 2", "i * i"), "part-a": "Fibonacci."}
@@ -128,7 +128,6 @@ def ps1(release: Files) -> dict[str, Files]:
         "s22_own_files": {**right, "helper.py": b"x = 1\n", "sub/data.csv": b"1,2\n", "jupyter.png": b"mine"},
         "s23_syntax_warning": answered(release, {**RIGHT, "squares": SQUARES + "assert (1 is 1)\n"}),
     }
-    return made
 
 
 def stopping(release: Files) -> dict[str, Files]:
@@ -232,47 +231,28 @@ def ps3(release: Files) -> dict[str, Files]:
     return {"u01_release": dict(release), "u02_solution": source, "u03_with_output": with_output}
 
 
-PS1_STUDENTS = [
-    "s01_right",
-    "s02_right_otherwise",
-    "s03_wrong",
-    "s04_partly_wrong",
-    "s05_blank",
-    "s06_late",
-    "s07_tampered",
-    "s08_infinite_loop",
-    "s09_stderr",
-    "s10_deleted_test",
-    "s11_duplicate",
-    "s12_only_renamed",
-    "s13_one_missing",
-    "s14_bitdiddle",
-    "s15_hacker",
-    "s16_exit",
-    "s17_extra_cells",
-    "s18_not_json",
-    "s19_flag_removed",
-    "s20_unknown_id",
-    "s21_dead_kernel",
-    "s22_own_files",
-    "s23_syntax_warning",
-    "s24_old_schema",
-]
-PS2_STUDENTS = [
-    "t01_right",
-    "t02_partial",
-    "t03_too_many_points",
-    "t04_negative",
-    "t05_hidden_test",
-    "t06_text",
-    "t07_blank",
-    "t08_own_file",
-    "t09_list",
-    "t10_no_first",
-]
-PS3_STUDENTS = ["u01_release", "u02_solution", "u03_with_output"]
+PS1_STUDENTS = """
+    s01_right s02_right_otherwise s03_wrong s04_partly_wrong s05_blank s06_late s07_tampered s08_infinite_loop
+    s09_stderr s10_deleted_test s11_duplicate s12_only_renamed s13_one_missing s14_bitdiddle s15_hacker s16_exit
+    s17_extra_cells s18_not_json s19_flag_removed s20_unknown_id s21_dead_kernel s22_own_files s23_syntax_warning s24_old_schema
+"""
+PS2_STUDENTS = """
+    t01_right t02_partial t03_too_many_points t04_negative t05_hidden_test t06_text t07_blank t08_own_file t09_list
+    t10_no_first
+"""
+PS3_STUDENTS = "u01_release u02_solution u03_with_output"
 EVERYBODY = [
     (assignment, student)
     for assignment, students in (("ps1", PS1_STUDENTS), ("ps2", PS2_STUDENTS), ("ps3", PS3_STUDENTS))
-    for student in students
+    for student in students.split()
 ]
+
+
+def slow(notebook: bytes) -> bytes:
+    """A solution that takes as long as a cell may, but not longer: time to kill somebody."""
+    made = parse(notebook)
+    for grade_id, source in RIGHT.items():
+        cell(made, grade_id).source = source
+    made.cells.append(new_code_cell("import time\nfor _ in range(30):\n    time.sleep(0.1)"))
+    made.cells[-1].pop("id", None)
+    return dump(made)

@@ -40,23 +40,29 @@ class PlainSandbox:
         }
 
 
+def _filled(top: Path, files: Mapping[str, bytes]) -> tuple[Path, Path]:
+    folder, home = top / "work", top / "home"
+    home.mkdir()
+    folder.mkdir()
+    for name, data in files.items():
+        folder.joinpath(name).parent.mkdir(parents=True, exist_ok=True)
+        folder.joinpath(name).write_bytes(data)
+    return folder, home
+
+
 class PlainSandboxes:
     """Callable like `runtimes.borrow.borrow`; remembers what was pushed."""
 
     def __init__(self, kernel_python: str) -> None:
         self._python = kernel_python
         self.pushed: list[dict[str, bytes]] = []
+        self.environment_digest = "plain"
 
     @asynccontextmanager
     async def __call__(self, *, files: Mapping[str, bytes]) -> AsyncIterator[PlainSandbox]:
         self.pushed.append(dict(files))
         with tempfile.TemporaryDirectory(prefix="plain-") as top:
-            folder, home = Path(top, "work"), Path(top, "home")
-            home.mkdir()
-            folder.mkdir()
-            for name, data in files.items():
-                folder.joinpath(name).parent.mkdir(parents=True, exist_ok=True)
-                folder.joinpath(name).write_bytes(data)
+            folder, home = _filled(Path(top), files)
             manager = AsyncKernelManager(connection_file=f"{home}/kernel.json")
             argv = [self._python, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
             manager._kernel_spec = KernelSpec(argv=argv, language="python", interrupt_mode="signal")

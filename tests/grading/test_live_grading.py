@@ -1,0 +1,155 @@
+"""The same submissions through everything: verbs, worker, sandboxes, rows. Then: what a kill leaves behind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+from django.test import override_settings
+from django.utils import timezone
+
+from bench.nbgrader_course import CELL_SECONDS, Rows
+from classroom.people.models import User
+from grading import collect, release, states
+from grading.models import Autograding, CellScore, LineItem, Release, ReleaseCheck, Submission
+from runtimes import storage
+from runtimes.models import Profile, Runtime
+from tests.grading import corpus
+from tests.grading.conftest import Verdicts, blobs_in
+from tests.live import LiveSite
+
+pytestmark = [pytest.mark.live, pytest.mark.sandbox, pytest.mark.timeout(1800)]
+
+LONG_AGO = timedelta(hours=1)
+
+
+@pytest.fixture
+def site(live: LiveSite) -> Iterator[LiveSite]:
+    """The running site's rows and files are those that this test's own verbs read and write."""
+    with override_settings(STORAGES=blobs_in(live.folder / "work")), live.orm():
+        yield live
+
+
+def line_item(label: str, **fields: object) -> LineItem:
+    profile = Profile.objects.get_or_create(slug="grading-test", defaults={"name": "Grading"})[0]
+    seconds = timedelta(seconds=CELL_SECONDS)
+    return LineItem.objects.create(label=label, profile=profile, **{"cell_timeout": seconds, **fields})
+
+
+def published(site: LiveSite, item: LineItem, files: dict[str, bytes], header: bytes | None = None) -> Release:
+    made = release.draft(item, files, None, course_files={"header.ipynb": header} if header else None)
+    assert made.state == Release.State.DRAFT, made.problems
+    check = ReleaseCheck.objects.filter(release=made)
+    over = [ReleaseCheck.State.PASSED, ReleaseCheck.State.FAILED, ReleaseCheck.State.ERROR]
+    site.until(lambda: check.filter(state__in=over).exists(), "the solution was run", 300)
+    made.refresh_from_db()
+    release.publish(made, anyway=True)
+    return made
+
+
+def hand_in(made: Release, student: str, files: dict[str, bytes]) -> Submission:
+    author = User.objects.get_or_create(username=student, defaults={"email": f"{student}@example.org"})[0]
+    submission = collect.collect(
+        line_item=made.line_item,
+        release=made,
+        snapshot=storage.snapshot_of(files),
+        authors=[author],
+        received_at=timezone.now(),
+        due_at=None,
+        request_key=student,
+    )
+    # No page was clicked, so no message was sent: the sweep finds what waits for long.
+    Autograding.objects.filter(submission=submission).update(queued_at=timezone.now() - LONG_AGO)
+    return submission
+
+
+def until_graded(site: LiveSite, submissions: list[Submission], seconds: float = 900) -> None:
+    still = Autograding.objects.filter(submission__in=submissions, state__in=states.OPEN)
+    site.until(lambda: not still.exists(), "everything is graded", seconds)
+
+
+def stored(submission: Submission) -> Rows:
+    rows: Rows = {}
+    for row in CellScore.objects.filter(autograding__submission=submission, autograding__current=True).select_related(
+        "cell__notebook"
+    ):
+        key = (row.cell.notebook.name, row.cell.grade_id)
+        if row.cell.kind != "answer":
+            rows[(*key, "grade")] = (row.auto_score, row.needs_manual_grade)
+        rows[(*key, "comment")] = row.auto_comment
+    return rows
+
+
+def nbgraders(rows: Rows) -> Rows:
+    """nbgrader's rows as we store them: decimals, and "" for no comment."""
+    made: Rows = {}
+    for key, row in rows.items():
+        if key[2] == "grade":
+            score, manual = row
+            made[key] = (None if score is None else Decimal(str(score)), manual)
+        else:
+            made[key] = row or ""
+    return made
+
+
+def differences(submission: Submission, theirs: Rows) -> dict[object, object]:
+    """Rows that differ, up to the first notebook that failed: nbgrader knows nothing of the later ones."""
+    ours, theirs = stored(submission), nbgraders(theirs)
+    failures = submission.autogradings.get(current=True).failures
+    names = sorted(f"{name}.ipynb" for name in {key[0] for key in theirs})
+    failed = [names.index(f"{failure['notebook']}.ipynb") for failure in failures if failure["notebook"]]
+    last = min(failed, default=len(names))
+    return {
+        key: (ours.get(key), row)
+        for key, row in theirs.items()
+        if names.index(f"{key[0]}.ipynb") <= last and ours.get(key, "") != row
+    }
+
+
+def test_rows_of_the_whole_site_equal_nbgraders_gradebook(site: LiveSite, verdicts: Verdicts) -> None:
+    header = verdicts.course.folder.joinpath("source", "header.ipynb").read_bytes()
+    releases = {
+        name: published(site, line_item(name), verdicts.course.files("source", name), header)
+        for name in ("ps1", "ps2", "ps3")
+    }
+    assert ReleaseCheck.objects.get(release=releases["ps1"]).state == ReleaseCheck.State.PASSED
+    submissions = {
+        (assignment, student): hand_in(releases[assignment], f"{assignment}-{student}", dict(files))
+        for (assignment, student), files in verdicts.submitted.items()
+    }
+    until_graded(site, list(submissions.values()))
+    different = {
+        key: found for key, submission in submissions.items() if (found := differences(submission, verdicts.rows[key]))
+    }
+    assert different == {}
+    failed = {key for key, submission in submissions.items() if submission.autogradings.get(current=True).failures}
+    assert failed == verdicts.failed
+    for submission in submissions.values():
+        submission.refresh_from_db()
+        assert submission.autogradings.count() == 1
+        assert submission.state in states.REVIEWABLE
+
+
+def test_a_killed_worker_grades_nothing_twice_and_loses_nothing(site: LiveSite, verdicts: Verdicts) -> None:
+    files = verdicts.course.files("source", "ps1")
+    made = published(site, line_item("kill"), files)
+    waits = {"problem1.ipynb": corpus.slow(verdicts.course.files("release", "ps1")["problem1.ipynb"])}
+    submission = hand_in(made, "killed", waits)
+    running = Autograding.objects.filter(submission=submission, state=Autograding.State.RUNNING)
+    site.until(running.exists, "grading has begun")
+    runtimes = Runtime.objects.filter(purpose=Runtime.Purpose.GRADING, state=Runtime.State.READY)
+    site.until(runtimes.exists, "its sandbox runs")
+    site.kill("worker")
+    # Nobody renews the lease any more; waiting for it to run out would only take time.
+    running.update(lease_until=timezone.now() - LONG_AGO)
+    until_graded(site, [submission])
+    done = submission.autogradings.get()
+    assert (done.tries, done.current, done.failures) == (2, True, [])
+    assert (
+        CellScore.objects.filter(autograding=done).count()
+        == done.release.notebooks.get(name="problem1").grade_cells.count()
+        + done.release.notebooks.get(name="problem2").grade_cells.count()
+    )
+    site.until(lambda: not Runtime.objects.filter(state__in=Runtime.LIVE).exists(), "no sandbox is left")
