@@ -11,7 +11,7 @@ from classroom.local_time import Kind, meant
 
 
 def at(text: str) -> datetime:
-    return datetime.fromisoformat(text)  # noqa: DTZ007 - a wall-clock time has no zone
+    return datetime.fromisoformat(text)
 
 
 def test_an_ordinary_time_is_that_time_in_the_zone():
