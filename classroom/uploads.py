@@ -115,7 +115,7 @@ def _expand(upload: UploadedFile[Any], budget: _Budget) -> Iterator[tuple[str, b
                         yield entry.filename, budget.read(stream)
     except (zipfile.BadZipFile, zlib.error, EOFError, struct.error, UnicodeDecodeError, OSError) as error:
         raise _refuse(_("The zip file is damaged. Make it again and upload it once more.")) from error
-    except (NotImplementedError, RuntimeError) as error:
+    except RuntimeError as error:
         raise _refuse(
             _("The zip file is encrypted, or packed in a way that is not supported. Make a plain zip file.")
         ) from error
