@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
 import struct
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -16,6 +17,7 @@ from nbconvert.filters.ansi import ansi2html
 
 from grading.markdown import clean_markdown
 
+_STYLE_ATTRIBUTE = re.compile(r' style="[^"]*"')
 _TEXT_CHARACTERS = 100_000
 _DOCUMENT_CHARACTERS = 2_000_000
 _IMAGES = ("image/png", "image/jpeg", "image/gif", "image/webp")
@@ -75,8 +77,9 @@ def _text(kind: Literal["stdout", "stderr", "error", "result"], text: str, nonce
     shown = text[:_TEXT_CHARACTERS]
     if len(text) > len(shown):
         shown += "\n" + gettext("[%(count)d more characters]") % {"count": len(text) - len(shown)}
-    # nbconvert escapes the text before it adds its spans.
-    html = mark_safe(ansi2html(shown))  # noqa: S308
+    # nbconvert escapes the text (quotes, too) before it adds its spans. Their style attributes, for colours beyond the
+    # sixteen that have classes, are what the pages' policy forbids.
+    html = mark_safe(_STYLE_ATTRIBUTE.sub("", ansi2html(shown)))  # noqa: S308
     return RenderedOutput(kind, _document(f"<pre>{html}</pre>", nonce), _lines_high(shown), html)
 
 

@@ -21,6 +21,8 @@ function field(name) {
 }
 function into(name) {
   const target = field(name);
+  const fold = target?.closest("details");
+  if (fold) fold.open = true;
   target?.focus();
   target?.select?.();
   return target;
