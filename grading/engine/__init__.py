@@ -24,7 +24,7 @@ from grading.engine.generate import generate
 from grading.engine.grade import grade
 from grading.engine.instantiate import instantiate
 from grading.engine.load import ENGINE_VERSION
-from grading.engine.redact import redact
+from grading.engine.redact import messages, redact
 
 __all__ = [
     "ENGINE_VERSION",
@@ -48,6 +48,7 @@ __all__ = [
     "generate",
     "grade",
     "instantiate",
+    "messages",
     "readable",
     "redact",
 ]

@@ -8,6 +8,7 @@ from grading.engine.configure import RunLog, config
 from grading.engine.contract import Settings
 from grading.engine.load import ClearHiddenTests, NotebookNode
 from grading.engine.read import Unreadable, read, write
+from grading.engine.restore import failed_tests
 
 REMOVED = "[…]"
 # A shorter line (`else:`, `x = 1`) is in many an innocent output.
@@ -41,6 +42,14 @@ def redact(content: bytes, settings: Settings) -> bytes:
         elif hidden and cell.cell_type == "code":
             cell.outputs = [_quoting(output, hidden) for output in cell.outputs]
     return write(notebook)
+
+
+def messages(content: bytes) -> dict[str, str]:
+    """Why tests of a graded notebook failed, by grade_id; of a redacted one, as much as a student may know."""
+    try:
+        return failed_tests(read(content))
+    except Unreadable:
+        return {}
 
 
 def _hidden_lines(cell: NotebookNode, clear: ClearHiddenTests) -> dict[int, str]:

@@ -234,7 +234,8 @@ def ps3(release: Files) -> dict[str, Files]:
 PS1_STUDENTS = """
     s01_right s02_right_otherwise s03_wrong s04_partly_wrong s05_blank s06_late s07_tampered s08_infinite_loop
     s09_stderr s10_deleted_test s11_duplicate s12_only_renamed s13_one_missing s14_bitdiddle s15_hacker s16_exit
-    s17_extra_cells s18_not_json s19_flag_removed s20_unknown_id s21_dead_kernel s22_own_files s23_syntax_warning s24_old_schema
+    s17_extra_cells s18_not_json s19_flag_removed s20_unknown_id s21_dead_kernel s22_own_files s23_syntax_warning
+    s24_old_schema
 """
 PS2_STUDENTS = """
     t01_right t02_partial t03_too_many_points t04_negative t05_hidden_test t06_text t07_blank t08_own_file t09_list
