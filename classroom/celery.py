@@ -7,6 +7,8 @@ from typing import Any
 from celery import Celery
 from celery.signals import setup_logging
 
+from classroom import broker  # noqa: F401 - registers the scheme of the embedded broker
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "classroom.settings")
 
 app = Celery("pupitre")
