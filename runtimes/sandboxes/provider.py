@@ -72,11 +72,12 @@ class LocalProvider(Provider):
         self._check(request)
         environment = self._environment(request.environment)
         place = Place(request, environment, self._changed)
+        full = self._full()
         self._places[request.name] = place
         warm = self._pool.claim(request, environment) if self._pool else None
         if warm is not None:
             place.adopt(warm, starter)
-        elif self._full():
+        elif full or self._waiting:
             self._waiting.append(request.name)
             place.wait(len(self._waiting))
         else:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from runtimes.endpoint import Endpoint
 from runtimes.keys import connection_keys
-from runtimes.provider import Isolation, Network, Request
+from runtimes.provider import Isolation, Network, ProviderError, Request
 from runtimes.sandboxes import bubblewrap, host, network, sandbox, seccomp, slots
 from runtimes.sandboxes.cgroups import Cgroups, Group
 from runtimes.sandboxes.config import SandboxConfig
@@ -56,6 +56,7 @@ class Starter:
         self._cgroups = cgroups
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="sandbox")
         self._internet = network.offered()
+        self._unwanted: set[asyncio.Task[None]] = set()
         self.servers = ForkServers(config)
 
     async def start(self, request: Request, environment: KernelEnvironment) -> Sandbox:
@@ -75,6 +76,7 @@ class Starter:
 
     async def close(self) -> None:
         """Ends the fork servers and threads."""
+        await asyncio.gather(*self._unwanted, return_exceptions=True)
         await self.servers.close()
         self._threads.shutdown(wait=False)
 
@@ -105,12 +107,17 @@ class Starter:
         try:
             return await asyncio.shield(future)
         except asyncio.CancelledError:
-            future.add_done_callback(self._close_unwanted)
+            unwanted = asyncio.create_task(self._close_unwanted(future))
+            self._unwanted.add(unwanted)
+            unwanted.add_done_callback(self._unwanted.discard)
             raise
 
-    def _close_unwanted(self, future: asyncio.Future[Sandbox]) -> None:
-        if not future.cancelled() and future.exception() is None:
-            future.get_loop().run_in_executor(self._threads, future.result().close)
+    async def _close_unwanted(self, future: asyncio.Future[Sandbox]) -> None:
+        try:
+            sandbox = await future
+        except (ProviderError, OSError):
+            return
+        await self.run(sandbox.close)
 
     # --- on threads
 
@@ -153,6 +160,7 @@ class Starter:
             else:
                 plain.process.kill()
                 plain.process.wait()
+                plain.link.close()
                 slot.remove()
             raise
         finally:

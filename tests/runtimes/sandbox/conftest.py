@@ -2,55 +2,30 @@
 
 from __future__ import annotations
 
-import contextlib
-import shutil
-import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
-from django.conf import settings
 
 from runtimes.provider import Isolation
-from runtimes.sandboxes import environment
 from runtimes.sandboxes.config import SandboxConfig
 from runtimes.sandboxes.provider import LocalProvider
-from tests.runtimes.sandbox.notebook import MASTER, UID, Notebook, start_notebook
-
-pytestmark = pytest.mark.sandbox
-
-
-@pytest.fixture(scope="session")
-def environments_dir() -> Path:
-    """Where the kernel environment is; made here on a machine without set-up."""
-    folder = Path(settings.ENVIRONMENTS_DIR)
-    if not environment.installed(folder):
-        environment.ensure(Path(settings.BASE_DIR) / "requirements" / "kernel.txt", folder)
-    return folder
-
-
-@contextlib.contextmanager
-def short_folder() -> Iterator[Path]:
-    """A short path that the sandboxes' user may enter."""
-    folder = Path(tempfile.mkdtemp(prefix="pup-", dir="/tmp"))
-    folder.chmod(0o755)
-    yield folder
-    shutil.rmtree(folder, ignore_errors=True)
+from tests.runtimes.providers import sandbox_config
+from tests.runtimes.sandbox.notebook import Notebook, start_notebook
 
 
 @pytest.fixture
-def own_config(environments_dir: Path) -> Iterator[SandboxConfig]:
+def own_config() -> Iterator[SandboxConfig]:
     """For a test that makes a provider of its own."""
-    with short_folder() as folder:
-        yield SandboxConfig(run_dir=folder, environments_dir=environments_dir, master_key=MASTER, uid=UID)
+    with sandbox_config() as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
-def config(environments_dir: Path) -> Iterator[SandboxConfig]:
-    with short_folder() as folder:
-        yield SandboxConfig(run_dir=folder, environments_dir=environments_dir, master_key=MASTER, uid=UID)
+def config() -> Iterator[SandboxConfig]:
+    with sandbox_config() as made:
+        yield made
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -12,8 +12,9 @@ from runtimes.agent_client import AgentClient, AgentEvent, AgentRefused, AgentUn
 from runtimes.keys import connection_keys
 from runtimes.provider import MIB, Isolation, Limits, Phase, Reason
 from runtimes.sandboxes.provider import LocalProvider
+from tests.runtimes.providers import MASTER
 from tests.runtimes.sandbox.conftest import Opener
-from tests.runtimes.sandbox.notebook import MASTER, WAIT, Notebook, settled
+from tests.runtimes.sandbox.notebook import KILL_AGENT_FOR_EVER, WAIT, Notebook, settled
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.asyncio(loop_scope="module")]
 
@@ -298,7 +299,7 @@ async def test_a_killed_agent_comes_back_and_knows_its_kernels(open_notebook: Op
 
 async def test_a_runtime_whose_agent_is_killed_for_ever_ends(provider: LocalProvider, open_notebook: Opener) -> None:
     notebook = await open_notebook("killing")
-    notebook.client.execute("import os, time\nwhile True: os.kill(-1, 9); time.sleep(0.05)")
+    notebook.client.execute(KILL_AGENT_FOR_EVER)
     status = await settled(provider, "killing", Phase.LOST)
     assert status.reason is Reason.KERNEL_CRASH
 

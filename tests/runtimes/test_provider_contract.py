@@ -1,0 +1,320 @@
+"""What every provider must do, the same for all: see `tests.runtimes.providers`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import pytest
+import pytest_asyncio
+
+from runtimes.agent_client import AgentClient, AgentUnreachable
+from runtimes.keys import connection_keys
+from runtimes.provider import (
+    Endpoint,
+    InvalidRequest,
+    Limits,
+    Network,
+    NotOffered,
+    NotReady,
+    Phase,
+    Provider,
+    ProviderUnavailable,
+    Reason,
+    Request,
+    Status,
+    UnknownRuntime,
+)
+from tests.runtimes.providers import MASTER, PROVIDERS, Factory
+from tests.runtimes.sandbox.notebook import (
+    KILL_AGENT_FOR_EVER,
+    WAIT,
+    close_client,
+    ready_client,
+    settled,
+    start_notebook,
+)
+
+pytestmark = [pytest.mark.sandbox, pytest.mark.asyncio(loop_scope="module")]
+
+
+@pytest.fixture(scope="module", params=sorted(PROVIDERS))
+def factory(request: pytest.FixtureRequest) -> Factory:
+    return PROVIDERS[request.param]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def provider(factory: Factory) -> AsyncIterator[Provider]:
+    async with factory(0) as made:
+        yield made
+
+
+async def agent_of(provider: Provider, name: str) -> AgentClient:
+    endpoint = await provider.endpoint(name)
+    return AgentClient(endpoint, connection_keys(MASTER, endpoint.key_version, endpoint.identity))
+
+
+async def test_a_runtime_is_acquired_used_and_released(provider: Provider) -> None:
+    notebook = await start_notebook(provider, "whole-life")
+    assert await notebook.run("print(6 * 7)") == "42\n"
+    status = await provider.status("whole-life")
+    assert status.phase is Phase.READY
+    assert status.ready_at is not None
+    assert status.deadline is not None
+    assert status.isolation_words
+    await notebook.close()
+    await provider.release("whole-life")
+    with pytest.raises(UnknownRuntime):
+        await provider.status("whole-life")
+
+
+async def test_acquire_returns_at_once_and_the_runtime_starts_by_itself(provider: Provider) -> None:
+    status = await provider.acquire(Request("at-once"))
+    assert status.phase in (Phase.STARTING, Phase.QUEUED)
+    assert (await settled(provider, "at-once")).phase is Phase.READY
+    await provider.release("at-once")
+
+
+async def test_acquiring_twice_makes_one_runtime(provider: Provider) -> None:
+    await asyncio.gather(*(provider.acquire(Request("once")) for _ in range(5)))
+    await settled(provider, "once")
+    first = await provider.endpoint("once")
+    await provider.acquire(Request("once", limits=Limits(cpu_cores=0.5)))
+    assert await provider.endpoint("once") == first
+    assert [owned.name for owned in await provider.owned()].count("once") == 1
+    await provider.release("once")
+
+
+async def test_releasing_twice_or_the_unknown_is_no_error(provider: Provider) -> None:
+    await provider.acquire(Request("gone"))
+    await provider.release("gone")
+    await provider.release("gone")
+    await provider.release("never-was")
+
+
+async def test_a_runtime_may_be_released_while_it_starts(provider: Provider) -> None:
+    for _ in range(3):
+        await provider.acquire(Request("early", kernels=1))
+        await provider.release("early")
+    assert "early" not in [owned.name for owned in await provider.owned()]
+
+
+async def test_a_name_can_be_used_again_with_other_keys(provider: Provider) -> None:
+    await provider.acquire(Request("again"))
+    await settled(provider, "again")
+    first = await provider.endpoint("again")
+    await provider.release("again")
+    await provider.acquire(Request("again"))
+    await settled(provider, "again")
+    assert (await provider.endpoint("again")).identity != first.identity
+    await provider.release("again")
+
+
+async def test_a_released_runtime_answers_nobody(provider: Provider) -> None:
+    await provider.acquire(Request("silent", kernels=1))
+    await settled(provider, "silent")
+    agent = await agent_of(provider, "silent")
+    assert (await agent.status()).kernel(0) is not None
+    await provider.release("silent")
+    with pytest.raises(AgentUnreachable):
+        await agent._ask("status", timeout=0.5)
+    await agent.close()
+
+
+async def test_an_endpoint_survives_json_and_needs_no_more_than_the_master_key(provider: Provider) -> None:
+    await provider.acquire(Request("stored", kernels=1))
+    await settled(provider, "stored")
+    endpoint = Endpoint.from_json((await provider.endpoint("stored")).to_json())
+    client = await ready_client(endpoint, connection_keys(MASTER, endpoint.key_version, endpoint.identity))
+    close_client(client)
+    await provider.release("stored")
+
+
+async def test_there_is_no_endpoint_before_the_runtime_is_ready(provider: Provider) -> None:
+    await provider.acquire(Request("not-yet"))
+    if (await provider.status("not-yet")).phase is not Phase.READY:
+        with pytest.raises(NotReady):
+            await provider.endpoint("not-yet")
+    await provider.release("not-yet")
+    with pytest.raises(UnknownRuntime):
+        await provider.endpoint("not-yet")
+
+
+async def test_every_change_is_an_event(provider: Provider) -> None:
+    told: list[tuple[str, Status]] = []
+
+    async def listen() -> None:
+        async for name, status in provider.events():
+            told.append((name, status))
+            if status.phase is Phase.STOPPED:
+                return
+
+    listening = asyncio.create_task(listen())
+    await asyncio.sleep(0)
+    await provider.acquire(Request("eventful"))
+    await settled(provider, "eventful")
+    await provider.release("eventful", reason=Reason.IDLE)
+    await asyncio.wait_for(listening, WAIT)
+    assert {name for name, _status in told} == {"eventful"}
+    assert told[-1][1].reason is Reason.IDLE
+    assert Phase.READY in [status.phase for _name, status in told]
+
+
+async def test_everything_that_exists_is_owned(provider: Provider) -> None:
+    await provider.acquire(Request("mine"))
+    await settled(provider, "mine")
+    mine = next(owned for owned in await provider.owned() if owned.name == "mine")
+    assert mine.status.phase is Phase.READY
+    assert mine.identity == (await provider.endpoint("mine")).identity
+    await provider.release("mine")
+    assert "mine" not in [owned.name for owned in await provider.owned()]
+
+
+async def test_the_lifetime_ends_a_runtime(provider: Provider) -> None:
+    await provider.acquire(Request("mortal", limits=Limits(lifetime=timedelta(seconds=0.5))))
+    status = await settled(provider, "mortal", Phase.STOPPED)
+    assert status.reason is Reason.LIFETIME
+    assert status.sentence
+    assert (await provider.status("mortal")).phase is Phase.STOPPED
+    await provider.release("mortal")
+
+
+async def test_a_grace_lets_a_kernel_finish(provider: Provider) -> None:
+    notebook = await start_notebook(provider, "graceful")
+    agent = notebook.agent
+    await notebook.run("import atexit, signal, sys\nsignal.signal(signal.SIGTERM, lambda *a: sys.exit(0))")
+    assert (await agent.status()).kernel(0) is not None
+    await provider.release("graceful", grace=timedelta(seconds=5))
+    await notebook.close()
+
+
+async def test_a_dead_runtime_is_told_and_remembered_until_it_is_released(provider: Provider) -> None:
+    notebook = await start_notebook(provider, "dying")
+    notebook.client.execute(KILL_AGENT_FOR_EVER)
+    status = await settled(provider, "dying", Phase.LOST)
+    assert status.phase is Phase.LOST
+    assert status.reason
+    assert status.sentence
+    assert (await provider.status("dying")).phase is Phase.LOST
+    await notebook.close()
+    await provider.release("dying")
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        Request("Not A Label"),
+        Request(""),
+        Request("x" * 64),
+        Request("kernels", kernels=99),
+        Request("memory", limits=Limits(memory_bytes=1)),
+        Request("cpu", limits=Limits(cpu_cores=0)),
+        Request("life", limits=Limits(lifetime=timedelta(0))),
+    ],
+    ids=lambda request: request.name[:10] or "empty",
+)
+async def test_an_impossible_request_is_refused_with_a_sentence(provider: Provider, request_: Request) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        await provider.acquire(request_)
+    assert str(refused.value.user_message)
+    assert not refused.value.retryable
+
+
+async def test_what_is_not_offered_is_refused(provider: Provider) -> None:
+    with pytest.raises(NotOffered):
+        await provider.acquire(Request("elsewhere", environment="0000000000000000"))
+
+
+async def test_the_current_environment_can_be_asked_for_by_its_digest(provider: Provider) -> None:
+    digest = (await provider.environments())[0]
+    await provider.acquire(Request("by-digest", environment=digest))
+    assert (await settled(provider, "by-digest")).phase is Phase.READY
+    await provider.release("by-digest")
+
+
+async def test_files_pushed_to_a_runtime_are_seen_by_its_kernels(provider: Provider) -> None:
+    notebook = await start_notebook(provider, "files")
+    await notebook.agent.push({"data.txt": b"pushed"})
+    assert await notebook.run("print(open('data.txt').read())") == "pushed\n"
+    await notebook.run("open('new.txt', 'w').write('made')")
+    assert (await notebook.agent.pull()).files == {"new.txt": b"made"}
+    await notebook.close()
+    await provider.release("files")
+
+
+async def test_two_runtimes_see_nothing_of_each_other(provider: Provider) -> None:
+    one, two = [await start_notebook(provider, name) for name in ("left", "right")]
+    await one.run("open('/tmp/secret', 'w').write('x'); open('secret', 'w').write('x')")
+    assert await two.value("import os; R = [os.path.exists('/tmp/secret'), os.path.exists('secret')]") == [False, False]
+    for notebook in (one, two):
+        await notebook.close()
+        await provider.release(notebook.name)
+
+
+async def test_without_a_network_only_loopback_is_there(provider: Provider) -> None:
+    notebook = await start_notebook(provider, "lonely", network=Network.NONE)
+    found = await notebook.value(
+        "import socket\ns = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n"
+        "try:\n    s.connect(('192.0.2.1', 9)); R = 'reached'\nexcept OSError: R = 'refused'\ns.close()"
+    )
+    assert found == "refused"
+    await notebook.close()
+    await provider.release("lonely")
+
+
+async def test_a_warm_runtime_is_ready_at_once_and_used_once(provider: Provider) -> None:
+    template = Request("any", kernels=1, purpose="grading", limits=Limits(memory_bytes=400 << 20))
+    await provider.keep_warm([(template, 1)])
+    async with asyncio.timeout(WAIT):
+        while not any(owned.name == "" and owned.status.phase is Phase.READY for owned in await provider.owned()):
+            await asyncio.sleep(0.02)
+        await asyncio.sleep(0.1)
+    identities = set()
+    for name in ("first", "second"):
+        async with asyncio.timeout(WAIT):
+            status = await provider.acquire(Request(name, kernels=1, purpose="grading", limits=template.limits))
+            while not status.phase.final and status.phase is not Phase.READY:
+                status = await settled(provider, name)
+        identities.add((await provider.endpoint(name)).identity)
+    assert len(identities) == 2
+    await provider.keep_warm([])
+    for name in ("first", "second"):
+        await provider.release(name)
+    async with asyncio.timeout(WAIT):
+        while [owned for owned in await provider.owned() if owned.name == ""]:
+            await asyncio.sleep(0.02)
+
+
+async def test_a_full_provider_queues_and_tells_the_position(factory: Factory) -> None:
+    async with factory(1) as small:
+        await small.acquire(Request("one"))
+        assert (await settled(small, "one")).phase is Phase.READY
+        assert (await small.acquire(Request("two"))).queue_position == 1
+        waiting = await small.acquire(Request("three"))
+        assert (waiting.phase, waiting.reason, waiting.queue_position) == (Phase.QUEUED, Reason.CAPACITY_WAIT, 2)
+        await small.release("two")
+        assert (await small.status("three")).queue_position == 1
+        await small.release("one")
+        assert (await settled(small, "three")).phase is Phase.READY
+
+
+async def test_a_closed_provider_says_so(factory: Factory) -> None:
+    async with factory(0) as made:
+        await made.acquire(Request("closing"))
+        await made.close()
+        with pytest.raises(ProviderUnavailable):
+            await made.acquire(Request("late"))
+
+
+async def test_many_runtimes_start_at_once(provider: Provider) -> None:
+    names = [f"many-{number}" for number in range(6)]
+    for name in names:
+        await provider.acquire(Request(name, kernels=1))
+    statuses = [await settled(provider, name) for name in names]
+    assert {status.phase for status in statuses} == {Phase.READY}
+    await asyncio.gather(*(provider.release(name) for name in names))
+    with contextlib.suppress(UnknownRuntime):
+        await provider.status(names[0])
+    assert not [owned for owned in await provider.owned() if owned.name in names]
