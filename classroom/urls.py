@@ -4,11 +4,14 @@ from django.conf import settings
 from django.contrib import admin
 from django.urls import include, path
 from django.urls.resolvers import URLPattern, URLResolver
+from django.views.generic import RedirectView
 from django.views.i18n import JavaScriptCatalog
 
 from classroom.views import urls as pages
 
 urlpatterns: list[URLPattern | URLResolver] = [
+    # An email is how courses know a person, so it is not theirs to change.
+    path("accounts/email/", RedirectView.as_view(pattern_name="profile")),
     path("accounts/", include("allauth.account.urls")),
     *([path("accounts/google/", include("allauth.socialaccount.providers.google.urls"))] if settings.GOOGLE_CLIENT_ID else []),
     path("i18n/", include("django.conf.urls.i18n")),
