@@ -15,7 +15,7 @@ from runtimes.models import Profile
 
 
 @admin.register(User)
-class PersonAdmin(UserAdmin):
+class PersonAdmin(UserAdmin):  # type: ignore[type-arg]
     """People; the permission “Can add course” makes a teacher of courses of their own."""
 
     list_display = ("username", "email", "display_name", "is_active", "last_login")
