@@ -163,10 +163,17 @@ class Borrowed:
         except AgentError as error:
             raise KernelRefused(str(error), error.user_message) from error
 
-    async def restart(self) -> None:
-        """A new kernel on the same sockets and the same disk. Raises KernelRefused."""
+    async def stop_kernel(self) -> None:
+        """Ends the kernel; the runtime and its disk stay. Raises KernelRefused."""
         try:
-            await self._opened().restart_kernel(0)
+            await self._opened().stop_kernel(0)
+        except AgentError as error:
+            raise KernelRefused(str(error), error.user_message) from error
+
+    async def start_kernel(self) -> None:
+        """A new kernel on the same sockets and the same disk, if none runs. Raises KernelRefused."""
+        try:
+            await self._opened().start_kernel(0, env=self.runtime.env)
         except AgentError as error:
             raise KernelRefused(str(error), error.user_message) from error
 
@@ -191,14 +198,11 @@ class Borrowed:
 
     async def _status(self) -> AgentStatus | None:
         """What the agent says; None when there is none any more."""
-        if self._over is not None:
-            return None
-        try:
-            return await self._opened().status()
-        except AgentError:
-            row = await rows.reload(self.runtime)
-            self._over = row
-            return None
+        if self._over is None and self._agent is not None:
+            with suppress(AgentError):
+                return await self._agent.status()
+        self._over = await rows.reload(self.runtime)
+        return None
 
     async def pull(self) -> dict[str, bytes]:
         """Files that are new or changed since they were pushed; `deleted` names those that are gone.
@@ -220,8 +224,9 @@ class Borrowed:
         for client in self._clients:
             with suppress(zmq.ZMQError):
                 client.stop_channels()
-        if self._agent is not None:
-            await self._agent.close()
+        agent, self._agent = self._agent, None
+        if agent is not None:
+            await agent.close()
 
     def _opened(self) -> AgentClient:
         if self._agent is None:

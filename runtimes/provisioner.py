@@ -14,8 +14,9 @@ from typing import Any
 
 from jupyter_client.connect import KernelConnectionInfo
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
+from jupyter_client.manager import AsyncKernelManager
 from jupyter_client.provisioning import KernelProvisionerBase, KernelProvisionerFactory
-from traitlets import Dict, Instance, List, Unicode
+from traitlets import Dict, Instance, List, Unicode, default
 
 from runtimes.borrow import Borrowed, borrow
 from runtimes.errors import RuntimeFailed
@@ -64,6 +65,23 @@ class RuntimeKernelSpecs(KernelSpecManager):
         return {KERNEL_NAME: ""}
 
 
+def manager_class(
+    profile: Profile, *, account: str, purpose: str = Runtime.Purpose.GRADING
+) -> type[AsyncKernelManager]:
+    """For `kernel_manager_class` of nbclient and nbconvert's ExecutePreprocessor: every kernel runs in a runtime."""
+    spec = kernel_spec(profile, account=account, purpose=purpose)
+
+    class RuntimeKernelManager(AsyncKernelManager):
+        @default("kernel_spec_manager")
+        def _only_runtimes(self) -> RuntimeKernelSpecs:
+            return RuntimeKernelSpecs(spec=spec)
+
+        def cleanup_ipc_files(self) -> None:
+            """The sockets are the runtime's: they go with it."""
+
+    return RuntimeKernelManager
+
+
 class RuntimeProvisioner(KernelProvisionerBase):
     """Borrows a runtime for the life of one kernel manager; a restart stays in it."""
 
@@ -110,7 +128,7 @@ class RuntimeProvisioner(KernelProvisionerBase):
                 )
             )
         elif self._exit is not None:
-            await self._borrowed.restart()
+            await self._borrowed.start_kernel()
         self._exit = None
         info: Any = {**self._borrowed.connection, "key": self._borrowed.connection["key"].encode()}
         self.connection_info = info
@@ -138,6 +156,8 @@ class RuntimeProvisioner(KernelProvisionerBase):
         self._exit = -signal.SIGKILL
         if not restart:
             await self._give_back()
+        elif self._borrowed is not None:
+            await self._borrowed.stop_kernel()
 
     async def terminate(self, restart: bool = False) -> None:
         await self.kill(restart)

@@ -16,6 +16,7 @@ from runtimes.models import MIB, Profile, Workspace
 def run_dir(settings) -> Iterator[Path]:
     """A short folder of this test's own for sockets."""
     folder = Path(tempfile.mkdtemp(prefix="pr-", dir="/tmp"))
+    folder.chmod(0o711)  # the sandboxes' uid goes through it
     settings.RUN_DIR = folder
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
