@@ -11,7 +11,7 @@ from classroom.views import urls as pages
 
 urlpatterns: list[URLPattern | URLResolver] = [
     # An email is how courses know a person, so it is not theirs to change.
-    path("accounts/email/", RedirectView.as_view(pattern_name="profile")),
+    path("accounts/email/", RedirectView.as_view(pattern_name="profile"), name="email"),
     path("accounts/", include("allauth.account.urls")),
     *([path("accounts/google/", include("allauth.socialaccount.providers.google.urls"))] if settings.GOOGLE_CLIENT_ID else []),
     path("i18n/", include("django.conf.urls.i18n")),

@@ -56,6 +56,9 @@ lines(
     "GET/POST account_logout",
     "GET/POST account_signup",  # says that it is closed, unless SIGN_UP_OPEN
     "GET account_inactive",
+    # an email is how courses know a person: the address leads to the profile
+    "GET/POST account_email",
+    "GET/POST email",
     "GET/POST account_reset_password",
     "GET account_reset_password_done",
     "GET/POST account_reset_password_from_key",
@@ -73,7 +76,6 @@ lines(
     SIGNED_IN,
     "GET/POST account_change_password",
     "GET/POST account_confirm_login_code",
-    "GET/POST account_email",
     "GET/POST account_reauthenticate",
     "GET/POST account_set_password",
     "GET/POST home",

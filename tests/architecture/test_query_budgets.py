@@ -1,0 +1,100 @@
+"""How many queries a page may take, in a course with a dozen students. A page without a line here fails."""
+
+from __future__ import annotations
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from classroom import launch
+from classroom.models import Course, Enrollment
+from classroom.people.models import User
+from tests import world as worlds
+from tests.security.test_every_url import TABLE, addresses
+
+MORE_STUDENTS = 8
+# The session and the person are two of them, on every page of somebody signed in.
+MOST_QUERIES = {
+    "assignment_check": 15,
+    "assignment_new": 4,
+    "assignment_notebook": 7,
+    "assignment_publish": 12,
+    "assignment_settings": 9,
+    "assignment_source": 7,
+    "course": 8,
+    "course_new": 5,
+    "course_order": 8,
+    "course_settings": 4,
+    "download": 11,
+    "email": 3,
+    "feedback": 21,
+    "gradebook": 10,
+    "gradebook_export": 10,
+    "hand_in": 15,
+    "home": 7,
+    "join": 6,
+    "notebook": 16,
+    "notebook_machine": 10,
+    "notebook_state": 13,
+    "patterns": 3,
+    "people": 6,
+    "people_add": 4,
+    "people_export": 6,
+    "person": 9,
+    "profile": 3,
+    "receipt": 13,
+    "receipt_files": 8,
+    "receipt_state": 11,
+    "receipt_text": 9,
+    "review": 28,
+    "review_files": 8,
+    "review_here": 12,
+    "submissions": 12,
+    "teach_assignment": 15,
+    "teach_course": 8,
+    "work": 6,
+}
+# allauth's own pages, and those that answer no GET with a page of ours.
+NOT_OURS = ("account_", "set_language", "javascript-catalog")
+
+
+@pytest.fixture
+def world(course: Course, mallory: User) -> worlds.World:
+    world = worlds.build(course)
+    section = course.sections.get(name="A")
+    for number in range(MORE_STUDENTS):
+        user = worlds.make_user(f"student{number}")
+        Enrollment.objects.create(course=course, user=user, role=Enrollment.Role.STUDENT, section=section)
+        worlds.autograded(worlds.handed_in(launch.open_work(world.assignment, user), user))
+    return world
+
+
+def pages() -> list[str]:
+    return sorted(name for method, name in TABLE if method == "GET" and not name.startswith(NOT_OURS))
+
+
+def queries(url: str, viewers: list[User]) -> int:
+    """How many queries the page takes for the first of `viewers` who may see it."""
+    for viewer in viewers:
+        client = Client(raise_request_exception=False)
+        client.force_login(viewer)
+        client.get(url)  # what is written on a first visit only
+        with CaptureQueriesContext(connection) as context:
+            answer = client.get(url)
+        if answer.status_code < 400:
+            return len(context)
+    return 0
+
+
+def test_every_page_has_a_budget():
+    assert set(pages()) == MOST_QUERIES.keys()
+
+
+def test_no_page_takes_more_queries_than_it_may(world: worlds.World):
+    viewers = [world.course.created_by, User.objects.get(username="ada")]
+    urls = addresses(world)
+    taken = {name: queries(urls[name], viewers) for name in pages()}
+    assert all(taken.values()), "a page that neither the teacher nor a student may see"
+    over = {name: count for name, count in taken.items() if count > MOST_QUERIES[name]}
+    assert not over, "\n".join(f"{name}: {count} (at most {MOST_QUERIES[name]})" for name, count in over.items())
