@@ -1,0 +1,193 @@
+"""Autograding against `nbgrader autograde`: the same submissions of nbgrader's quickstart course, in the same run.
+
+    python -m bench.grading [--students 24] [--workers 2]
+
+The peer is one `nbgrader autograde` over the whole class, as its users run it. Ours is what the site does: worker
+processes that take rows, grade every notebook in a fresh sandbox, and store the scores. Both are timed from the first
+submission to the last row; ours with its processes running, as they do on a site. Every row is compared.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from decimal import Decimal
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import nbformat
+
+from bench.nbgrader_course import ASSIGNMENT, Course, Rows
+from bench.report import last_line, table
+
+ROOT = Path(__file__).resolve().parent.parent
+SQUARES = 'def squares(n):\n    if n < 1:\n        raise ValueError("n")\n    return [i ** 2 for i in range(1, n + 1)]'
+SUM = "def sum_of_squares(n):\n    return sum(squares(n))"
+#: What students do, in turn: right, wrong, blank, a warning on stderr.
+ANSWERS: tuple[dict[str, str], ...] = (
+    {"squares": SQUARES, "sum_of_squares": SUM, "sum_of_squares_equation": "$\\sum i^2$", "part-a": "Fibonacci."},
+    {"squares": SQUARES.replace("** 2", "* 2"), "sum_of_squares": SUM, "part-b": "Negative numbers."},
+    {},
+    {
+        "squares": SQUARES.replace("    if", "    import sys; print('!', file=sys.stderr)\n    if", 1),
+        "sum_of_squares": SUM,
+    },
+)
+
+
+def answered(release: dict[str, bytes], answers: dict[str, str]) -> dict[str, bytes]:
+    """The released files with some answers filled in."""
+    made = dict(release)
+    for path in [path for path in release if path.endswith(".ipynb")]:
+        notebook: Any = nbformat.reads(release[path].decode(), as_version=4)
+        for cell in notebook.cells:
+            grade_id = cell.metadata.get("nbgrader", {}).get("grade_id")
+            cell.source = answers.get(grade_id, cell.source)
+        made[path] = nbformat.writes(notebook).encode()
+    return made
+
+
+def run_peer(course: Course, students: int) -> float:
+    """Seconds that `nbgrader autograde` takes for the class."""
+    release = course.files("release")
+    for number in range(students):
+        course.submit(f"s{number:03}", answered(release, ANSWERS[number % len(ANSWERS)]))
+    started = time.perf_counter()
+    done = course.run("autograde", ASSIGNMENT)
+    seconds = time.perf_counter() - started
+    if done.returncode:
+        raise RuntimeError(done.stderr[-2000:])
+    return seconds
+
+
+@contextmanager
+def runtimes_process() -> Iterator[None]:
+    """`manage.py runtimes`, ended with its sandboxes at the end."""
+    process = subprocess.Popen([sys.executable, "manage.py", "runtimes"], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        if not any("ready" in line for line in process.stdout):
+            raise RuntimeError("The runtimes process did not start: run `make demo` once, and look at its messages.")
+        yield
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.communicate()
+
+
+def prepare_worker() -> None:
+    """What a worker of the site has done before its first task."""
+    import django
+
+    django.setup()
+    import grading.autograde  # noqa: F401
+
+
+def work(autograding: int) -> int:
+    """One task. Returns the process that did it."""
+    from grading import autograde
+
+    autograde.autograde(autograding)
+    return os.getpid()
+
+
+def run_ours(course: Course, students: int, workers: int) -> tuple[float, dict[str, Rows]]:
+    """Seconds that the site's own path takes, and what it stored."""
+    # Models can only be imported once Django is set up.
+    from bench.grading_rows import hand_in, publish_course, stored_rows
+
+    release, files = publish_course(course), course.files("release")
+    names = [f"s{number:03}" for number in range(students)]
+    warm_up = [hand_in(release, f"warm{number}", files) for number in range(workers)]
+    submissions = {
+        name: hand_in(release, name, answered(files, ANSWERS[number % len(ANSWERS)]))
+        for number, name in enumerate(names)
+    }
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=prepare_worker) as pool:
+        # A running site has imported everything and graded something before.
+        list(pool.map(work, warm_up))
+        started = time.perf_counter()
+        list(pool.map(work, submissions.values()))
+        seconds = time.perf_counter() - started
+    return seconds, {student: stored_rows(autograding) for student, autograding in submissions.items()}
+
+
+def comparable(rows: Rows) -> Rows:
+    """nbgrader's rows as the site stores them: decimals, and "" for no comment."""
+    made: Rows = {}
+    for key, row in rows.items():
+        if isinstance(row, tuple):
+            score, manual = row
+            made[key] = (None if score is None else Decimal(str(score)), manual)
+        else:
+            made[key] = row or ""
+    return made
+
+
+def main() -> int:
+    """Runs both and prints the table. Exit status 1 if a single row differs."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--students", type=int, default=24)
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    chosen = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="pb-", dir="/tmp") as top:
+        folder = Path(top)
+        folder.chmod(0o755)
+        os.environ |= {"DATA_DIR": str(folder / "data"), "DJANGO_SETTINGS_MODULE": "classroom.settings"}
+        folder.joinpath("data").mkdir(mode=0o755)
+        return compare(folder, chosen.students, chosen.workers)
+
+
+def compare(folder: Path, students: int, workers: int) -> int:
+    """Both sides in one data folder; see `main`."""
+    import django
+    from django.core.management import call_command
+
+    os.environ.setdefault("LOG_LEVEL", "ERROR")
+    django.setup()
+    call_command("migrate", verbosity=0)
+    from bench.grading_rows import kernel_python
+
+    course = Course(folder / "course", kernel_python())
+    course.create()
+    course.release()
+    theirs_seconds = run_peer(course, students)
+    with runtimes_process():
+        ours_seconds, ours = run_ours(course, students, workers)
+    theirs = {student: comparable(rows) for student, rows in course.rows().items()}
+    different = [key for student, rows in theirs.items() for key, row in rows.items() if ours[student].get(key) != row]
+    rows = sum(map(len, theirs.values()))
+    ratio = theirs_seconds / ours_seconds
+    each = {"nbgrader autograde": theirs_seconds, f"ours, {workers} workers": ours_seconds}
+    print(
+        table(
+            ["", "seconds", "ms a submission", "times as fast"],
+            [
+                [name, f"{seconds:.1f}", f"{1000 * seconds / students:.0f}", f"{theirs_seconds / seconds:.1f}"]
+                for name, seconds in each.items()
+            ],
+        )
+    )
+    print(f"{students} submissions, {2 * students} notebooks, {rows} rows compared, {len(different)} differ")
+    figures = {
+        "students": students,
+        "workers": workers,
+        "nbgrader_seconds": round(theirs_seconds, 2),
+        "ours_seconds": round(ours_seconds, 2),
+        "rows": rows,
+        "rows_that_differ": len(different),
+    }
+    print(last_line("grading", ratio=ratio, identical=not different, figures=figures))
+    return 1 if different else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
