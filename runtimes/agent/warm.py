@@ -76,9 +76,14 @@ def build_application() -> None:
     BaseIPythonApplication.initialize(application, [])
     # Command line and configuration are read; IPKernelApp.initialize would read them again for each kernel.
     BaseIPythonApplication.initialize = lambda _self, _argv=None: None
-    ZMQInteractiveShell.instance(
+    shell = ZMQInteractiveShell.instance(
         config=config, profile_dir=application.profile_dir, user_ns={}, compiler_class=XCachingCompiler
     )
+    inline: Any = sys.modules.get("matplotlib_inline.backend_inline")
+    if inline is not None:
+        # It connects itself to the shell when it is imported; here it was imported before there was one.
+        inline.configure_inline_support(shell, "module://matplotlib_inline.backend_inline")
+        inline.matplotlib.interactive(True)
     # The front end offers no debugger, and starting one costs each kernel a walk over every module's pages.
     debugger: Any = importlib.import_module("ipykernel.debugger")
     debugger._is_debugpy_available = False

@@ -75,7 +75,6 @@ def program(
     info_fd: int,
     block_fd: int,
     features: Features,
-    routes: bool,
     home_bytes: int,
     tmp_bytes: int,
 ) -> list[str]:
@@ -88,8 +87,6 @@ def program(
         *("--unshare-all", *(["--unshare-user", "--disable-userns"] if features.disable_userns else [])),
         *("--uid", str(INSIDE_UID), "--gid", str(INSIDE_UID)),
         *("--die-with-parent", "--new-session", "--cap-drop", "ALL", "--hostname", "notebook"),
-        # To make networks unreachable before any student code runs; the agent drops it.
-        *(("--cap-add", "CAP_NET_ADMIN") if routes else ()),
         *_system(system, environment),
         *("--proc", "/proc", "--dev", "/dev"),
         *(*size[TEMPORARY], "--tmpfs", TEMPORARY, *size[SHARED_MEMORY], "--tmpfs", SHARED_MEMORY),

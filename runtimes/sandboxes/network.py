@@ -11,10 +11,13 @@ import os
 import select
 import shutil
 import subprocess
+import sys
 import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import IO
 
+from runtimes.agent import routes
 from runtimes.provider import ProviderError
 
 PROGRAM = "slirp4netns"
@@ -51,14 +54,15 @@ def offered() -> bool:
     return shutil.which(PROGRAM) is not None
 
 
-def command(pid: int, *, ready_fd: int, exit_fd: int) -> list[str]:
-    """slirp4netns for the network namespace of `pid`: no way to the host's loopback, its own sandbox and seccomp."""
+def command(network_fd: int, owner_fd: int, *, ready_fd: int, exit_fd: int) -> list[str]:
+    """slirp4netns for a network namespace and the user namespace that owns it: no way to the host's loopback, and
+    itself in a sandbox of its own."""
     return [
         PROGRAM,
         *("--configure", "--mtu=65520", "--cidr=10.0.2.0/24", "--disable-host-loopback"),
         *("--enable-sandbox", "--enable-seccomp"),
         *(f"--ready-fd={ready_fd}", f"--exit-fd={exit_fd}"),
-        *(str(pid), "tap0"),
+        *("--netns-type=path", f"--userns-path=/proc/self/fd/{owner_fd}", f"/proc/self/fd/{network_fd}", "tap0"),
     ]
 
 
@@ -82,30 +86,57 @@ class Internet:
 
 def attach(pid: int) -> Internet:
     """Connects the network namespace of process `pid` and returns when it is up. Blocks. Raises NetworkFailed."""
+    with tempfile.TemporaryFile() as said:
+        internet, up = _launch(pid, said)
+        if up:
+            return internet
+        internet.close()
+        said.seek(0)
+        raise NetworkFailed(f"{PROGRAM}: {said.read()[-500:].decode('utf-8', 'replace').strip()}")
+
+
+def refuse(pid: int) -> None:
+    """Makes the refused networks unreachable for a process that cannot do it itself. Blocks. Raises NetworkFailed."""
+    command = [
+        sys.executable,
+        "-I",
+        routes.__file__.replace("routes.py", "run.py"),
+        "routes",
+        str(pid),
+        *REFUSED_NETWORKS,
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    if done.returncode:
+        raise NetworkFailed(f"routes could not be refused: {done.stderr[-500:]}")
+
+
+def _launch(pid: int, said: IO[bytes]) -> tuple[Internet, bool]:
+    """The program, and whether the network came up."""
     ready_read, ready_write = os.pipe2(os.O_CLOEXEC)
     exit_read, exit_write = os.pipe2(os.O_CLOEXEC)
-    said = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the program, which writes to it
     try:
-        process = subprocess.Popen(
-            command(pid, ready_fd=ready_write, exit_fd=exit_read),
-            pass_fds=[ready_write, exit_read],
-            stdin=subprocess.DEVNULL,
-            stdout=said,
-            stderr=said,
-            cwd="/",
-        )
+        network, owner = namespaces = routes.open_namespaces(pid)
+        try:
+            process = subprocess.Popen(
+                command(network, owner, ready_fd=ready_write, exit_fd=exit_read),
+                pass_fds=[*namespaces, ready_write, exit_read],
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=said,
+                cwd="/",
+            )
+        finally:
+            for descriptor in namespaces:
+                os.close(descriptor)
     except OSError as error:
         os.close(exit_write)
+        os.close(ready_read)
         raise NetworkFailed(f"{PROGRAM} cannot be started: {error}") from error
     finally:
         os.close(ready_write)
         os.close(exit_read)
-    internet = Internet(process, exit_write)
     try:
-        if select.select([ready_read], [], [], START_SECONDS)[0] and os.read(ready_read, 1):
-            return internet
+        up = bool(select.select([ready_read], [], [], START_SECONDS)[0] and os.read(ready_read, 1))
     finally:
         os.close(ready_read)
-    internet.close()
-    said.seek(0)
-    raise NetworkFailed(f"{PROGRAM}: {said.read()[-500:].decode('utf-8', 'replace').strip()}")
+    return Internet(process, exit_write), up

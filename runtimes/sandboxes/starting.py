@@ -151,6 +151,8 @@ class Starter:
             made.pidfd = os.pidfd_open(made.pid)
             for pid in (plain.process.pid, made.pid):
                 group.join(pid)
+            if request.network is Network.INTERNET:
+                network.refuse(made.pid)
             os.write(plain.block, b"1")
             made.link.settimeout(sandbox.START_SECONDS)
             self._enter(made, request)
@@ -209,7 +211,6 @@ class Starter:
                 info_fd=info_write,
                 block_fd=block_read,
                 features=self._features,
-                routes=request.network is Network.INTERNET,
                 home_bytes=request.limits.home_bytes,
                 tmp_bytes=request.limits.tmp_bytes,
             )
