@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import cast
 from urllib.parse import parse_qs, quote
 
+from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from runtimes.errors import UnsafePath
-from runtimes.jupyter import frontend, policy, replies, tickets
+from runtimes.jupyter import frontend, policy, replies, sessions, tickets
 from runtimes.jupyter.bodies import body
 from runtimes.jupyter.entry import entry_of, place_of
 from runtimes.jupyter.errors import NotFound
@@ -45,8 +46,11 @@ async def page(request: Request) -> Response:
         rows = WorkspaceFile.objects.filter(workspace_id=entry.workspace_id, path=path)
         if not await off_loop(rows.exists):
             raise NotFound(path)
+    # The kernel starts while the browser loads the page. The front end looks for a session before it makes one.
+    early = kind == "notebooks" and entry.may_write
+    warm = BackgroundTask(sessions.prepare, entry.workspace_id, path) if early else None
     language = replies.language_of(request.scope)
-    response = HTMLResponse(frontend.html(kind, entry, language))
+    response = HTMLResponse(frontend.html(kind, entry, language), background=warm)
     response.headers["content-security-policy"] = policy.page_policy(entry.slug, entry.mode)
     return response
 

@@ -6,6 +6,7 @@ notebook's path. Two pages that open a notebook at once therefore both make one:
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
@@ -19,7 +20,7 @@ from runtimes.errors import UnsafePath
 from runtimes.jupyter import kernels, replies
 from runtimes.jupyter.bodies import json_object, text
 from runtimes.jupyter.entry import entry_of
-from runtimes.jupyter.errors import BadRequest, NotFound
+from runtimes.jupyter.errors import BELOW, BadRequest, NotebookError, NotFound
 from runtimes.jupyter.off_loop import off_loop
 from runtimes.models import Kernel, Session, Workspace
 from runtimes.paths import safe_path
@@ -81,8 +82,30 @@ async def start(workspace_id: int, values: dict[str, Any]) -> Session:
     else:
         kernel = await kernels.start(workspace_id, kernel_name)
     name, kind = text(values, "name", most=200) or "", text(values, "type", most=20) or "notebook"
-    make = Session.objects.create
-    return await off_loop(make, workspace_id=workspace_id, path=path, kernel=kernel, name=name, type=kind)
+    session = await off_loop(_create, workspace_id, path, kernel, name, kind)
+    if session.kernel_id != kernel.pk and not kernel_id:
+        await launch.astop_kernel(kernel)
+    return session
+
+
+def _create(workspace_id: int, path: str, kernel: Kernel, name: str, kind: str) -> Session:
+    """A new session, or the one that somebody else made at `path` meanwhile."""
+    with transaction.atomic():
+        _lock(workspace_id)
+        here = _living(workspace_id).filter(path=path).first()
+        return here or Session.objects.create(workspace_id=workspace_id, path=path, kernel=kernel, name=name, type=kind)
+
+
+def _lock(workspace_id: int) -> None:
+    # Takes the workspace's row until the end of the transaction: of two that arrive at once, the second sees the first.
+    Workspace.objects.filter(pk=workspace_id).update(quota_bytes=F("quota_bytes"))
+
+
+async def prepare(workspace_id: int, path: str) -> None:
+    """Has a kernel ready for a notebook whose page is being loaded. The page finds it, or asks itself and is told why
+    there is none: this tells nobody."""
+    with suppress(NotebookError, *BELOW):
+        await start(workspace_id, {"path": path, "name": path.rsplit("/", 1)[-1], "type": "notebook"})
 
 
 async def change(workspace_id: int, session_id: UUID, values: dict[str, Any]) -> Session:
@@ -120,8 +143,7 @@ async def _stop_unused(kernel: Kernel) -> None:
 
 def _apply(workspace_id: int, session_id: UUID, changed: dict[str, Any]) -> None:
     with transaction.atomic():
-        # Takes the workspace's row until the end: of two pages that arrive at once, the second sees the first.
-        Workspace.objects.filter(pk=workspace_id).update(quota_bytes=F("quota_bytes"))
+        _lock(workspace_id)
         if "path" in changed and "kernel" not in changed:
             others = _living(workspace_id).filter(path=changed["path"]).exclude(pk=session_id)
             if other := others.first():

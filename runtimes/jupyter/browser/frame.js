@@ -84,6 +84,7 @@
     const status = kernelStatus();
     if (status === lastKernel) return;
     lastKernel = status;
+    if (status === "idle" || status === "busy") lastReason = "";
     tell(lastReason ? { type: "nb:kernel", status, reason: lastReason } : { type: "nb:kernel", status });
   }
 

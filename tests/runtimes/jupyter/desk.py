@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import functools
 import json
 import os
 import shutil
@@ -9,11 +11,12 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings
 from django.test import override_settings
-from playwright.async_api import Browser, Frame, Page, async_playwright
+from playwright.async_api import Browser, Frame, Locator, Page, async_playwright
 
 from runtimes import storage
 from runtimes.jupyter import tickets
@@ -75,19 +78,31 @@ class Desk(LiveSite):
         self._processes[1] = self._process("site", *command)
         self.until(self._answers, "the site answers again")
 
-    def make_work(self, *sources: str, subject: str = "ada", path: str = NOTEBOOK) -> Workspace:
+    async def do[T](self, work: Callable[[], T]) -> T:
+        """What `work` returns, done on this site's database and storage, off the event loop."""
+        files = {
+            "BACKEND": "django.core.files.storage.FileSystemStorage",
+            "OPTIONS": {"location": self.folder / "work"},
+        }
+
+        def there() -> T:
+            with self.orm(), override_settings(STORAGES={**settings.STORAGES, "work": files}):
+                return work()
+
+        return await asyncio.to_thread(there)
+
+    async def make_work(self, *sources: str, subject: str = "ada") -> Workspace:
         """A workspace with a notebook of those cells, for one person who may write."""
-        with self.orm():
-            profile, _made = Profile.objects.get_or_create(slug="desk", defaults={"name": "Small", "home_bytes": GIB})
+
+        def make() -> Workspace:
+            profile, _made = Profile.objects.get_or_create(slug="desk", defaults={"name": "Desk", "home_bytes": GIB})
             workspace = Workspace.objects.create(profile=profile, account="a", title="ps1", quota_bytes=GIB)
-            self._storage(workspace, path, notebook_bytes(*sources))
+            storage.write(workspace, NOTEBOOK, notebook_bytes(*sources))
+            return workspace
+
+        workspace = await self.do(make)
         self.let_in(subject, workspace)
         return workspace
-
-    def _storage(self, workspace: Workspace, path: str, data: bytes) -> None:
-        work = {"BACKEND": "django.core.files.storage.FileSystemStorage", "OPTIONS": {"location": self.folder / "work"}}
-        with override_settings(STORAGES={**settings.STORAGES, "work": work}):
-            storage.write(workspace, path, data)
 
     def let_in(self, subject: str, workspace: Workspace, mode: str = "write") -> None:
         self.doors.setdefault(subject, {})[workspace.slug] = {"mode": mode}
@@ -96,14 +111,18 @@ class Desk(LiveSite):
     def _write_doors(self) -> None:
         (self.folder / "doors.json").write_text(json.dumps(self.doors))
 
-    def ticket(self, workspace: Workspace, subject: str, mode: str = "write") -> str:
-        with self.orm():
-            return tickets.issue(workspace=workspace, subject=subject, display_name=subject, mode=mode)  # type: ignore[arg-type]
+    def shut_out(self, subject: str, workspace: Workspace) -> None:
+        self.doors.get(subject, {}).pop(workspace.slug, None)
+        self._write_doors()
+
+    async def ticket(self, workspace: Workspace, subject: str, mode: str = "write") -> str:
+        issue = functools.partial(tickets.issue, workspace=workspace, subject=subject, display_name=subject)
+        return await self.do(lambda: issue(mode=mode))  # type: ignore[arg-type]
 
     async def open(self, page: Page, workspace: Workspace, subject: str = "ada", mode: str = "write") -> Frame:
         """The notebook in the frame of the parent page, once its cells are shown."""
         await page.goto(f"{self.url}/?slug={workspace.slug}")
-        secret = self.ticket(workspace, subject, mode)
+        secret = await self.ticket(workspace, subject, mode)
         await page.evaluate(
             "([ticket, next]) => { form.ticket.value = ticket; form.next.value = next; form.submit() }",
             [secret, NOTEBOOK],
@@ -140,3 +159,20 @@ async def said(page: Page, kind: str, **fields: Any) -> None:
         arg=[kind, fields],
         timeout=60_000,
     )
+
+
+def output(frame: Frame, index: int = 0) -> Locator:
+    """The output of a code cell."""
+    return frame.locator(".jp-CodeCell").nth(index).locator(".jp-Cell-outputArea")
+
+
+async def type_in(page: Page, frame: Frame, index: int, text: str) -> None:
+    """Types at the end of a cell."""
+    await frame.locator(".jp-CodeCell .cm-content").nth(index).click()
+    await page.keyboard.press("Control+End")
+    await page.keyboard.type(text)
+
+
+async def tell(page: Page, kind: str, **fields: Any) -> None:
+    """The parent page's message to the frame."""
+    await page.evaluate("(message) => tell(message)", {"type": kind, **fields})

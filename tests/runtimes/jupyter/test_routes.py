@@ -49,6 +49,7 @@ EXAMPLES = {
     "POST /api/kernels/{kernel_id:uuid}/interrupt": KERNEL + "/interrupt",
     "POST /api/kernels/{kernel_id:uuid}/restart": KERNEL + "/restart",
     "POST /api/kernels/{kernel_id:uuid}/execute": KERNEL + "/execute",
+    "POST /api/kernels/{kernel_id:uuid}/input": KERNEL + "/input",
     "SOCKET /api/kernels/{kernel_id:uuid}/channels": KERNEL + "/channels",
     "GET /api/sessions": "/api/sessions",
     "POST /api/sessions": "/api/sessions",
