@@ -13,9 +13,6 @@ from django.utils.translation import gettext_lazy as _
 from classroom.forms_people import time_zones
 from classroom.models import Course
 
-# Addresses under c/<course>/ are all below it, so every slug is free but those that would read as a page of the site.
-_TAKEN = {"new"}
-
 
 class CourseForm(forms.ModelForm):  # type: ignore[type-arg]
     """A course's name, term and time zone. The short name is made from the title where none is given."""
@@ -39,7 +36,7 @@ class CourseForm(forms.ModelForm):  # type: ignore[type-arg]
         """Raises ValidationError for a name that is taken."""
         slug = self.cleaned_data["slug"] or slugify(self.cleaned_data.get("title", ""))[:60] or "course"
         others = Course.objects.filter(slug=slug).exclude(pk=self.instance.pk)
-        if slug in _TAKEN or others.exists():
+        if others.exists():
             raise forms.ValidationError(gettext("There is a course “%(slug)s” already.") % {"slug": slug})
         return str(slug)
 

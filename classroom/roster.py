@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from django.contrib.auth.hashers import make_password
 from django.db import IntegrityError, transaction
+from django.db.models import F
 from django.db.models.functions import Lower
 from django.utils import timezone
 from django.utils.text import slugify
@@ -278,6 +279,8 @@ def _drop(enrollment: Enrollment) -> None:
 def _keep_a_teacher(leaving: Enrollment) -> None:
     if leaving.role != Role.TEACHER or leaving.state == State.DROPPED:
         return
+    # A write, so that two who leave at once come one after the other on every database.
+    Course.objects.filter(pk=leaving.course_id).update(created_at=F("created_at"))
     others = Enrollment.objects.filter(course=leaving.course_id, role=Role.TEACHER).exclude(pk=leaving.pk)
     if not others.exclude(state=State.DROPPED).exists():
         raise LastTeacher

@@ -195,6 +195,9 @@ DRIVE_DIR = Path(env.text("DRIVE_DIR", str(DATA_DIR / "drive")))
 UPLOAD_MOST_FILES = 2000
 UPLOAD_MOST_BYTES = 200 * 1024 * 1024
 DATA_UPLOAD_MAX_MEMORY_SIZE = 32 * 1024 * 1024
+# A class list may be confirmed with a tick for each of thousands, and an assignment uploaded file by file.
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 10000
+DATA_UPLOAD_MAX_NUMBER_FILES = UPLOAD_MOST_FILES + 1
 
 # --- tasks
 if REDIS_URL:

@@ -89,7 +89,7 @@ def confirm(request: HttpRequest, me: Member) -> HttpResponse:
     said = form.cleaned_data
     try:
         done = roster.apply(me.course, class_list, by=me.user, digest=said["digest"], drop=said["drop"])
-    except roster.RosterChanged as error:
+    except ClassroomError as error:
         messages.warning(request, str(error.user_message))
         return _preview(request, me, text)
     mailed = roster.invite(me.course, done.new, me.user) if said["mail"] else 0

@@ -1,0 +1,60 @@
+"""Tasks carry primary keys and may come any number of times."""
+
+from __future__ import annotations
+
+import pytest
+from celery import Task
+
+from classroom import tasks
+from classroom.models import Assignment, Course, Outbox
+from classroom.people.models import User
+from grading.errors import GraderUnavailable
+from grading.models import Autograding, ReleaseCheck
+from tests.classroom.work import handed_in
+
+
+@pytest.fixture
+def woken(monkeypatch) -> list[tuple[str, int]]:
+    """(task, primary key) of every task that was queued."""
+    calls: list[tuple[str, int]] = []
+    for name in ("check_release", "autograde"):
+        monkeypatch.setattr(getattr(tasks, name), "delay", lambda pk, name=name: calls.append((name, pk)))
+    return calls
+
+
+def test_the_sweep_wakes_what_waits(ps1: Assignment, ada: User, woken):
+    submission = handed_in(ps1, ada)
+    Autograding.objects.update(queued_at="2020-01-01T00:00Z")
+    ReleaseCheck.objects.update(state=ReleaseCheck.State.QUEUED)
+    tasks.sweep()
+    assert ("autograde", submission.autogradings.get().pk) in woken
+    assert ("check_release", ps1.release_id) in woken
+
+
+def test_without_a_free_place_the_check_waits_and_nothing_is_lost(ps1: Assignment, monkeypatch):
+    def no_place(pk: int) -> None:
+        raise GraderUnavailable
+
+    monkeypatch.setattr("grading.release.check", no_place)
+    monkeypatch.setattr("classroom.tasks.releases.check", no_place)
+    assert tasks.check_release(ps1.release_id) is None
+
+
+def test_the_sweep_sends_what_waits_in_the_outbox(course: Course, monkeypatch, woken):
+    from classroom import outbox
+
+    sent: list[str] = []
+    monkeypatch.setitem(outbox._handlers, "test", lambda payload: sent.append(payload["key"]))
+    outbox.post("test", "one", {})
+    tasks.sweep()
+    assert sent == ["one"]
+    assert Outbox.objects.get().state == Outbox.State.DONE
+
+
+def test_every_task_takes_nothing_but_primary_keys():
+    found = [task for task in vars(tasks).values() if isinstance(task, Task)]
+    assert len(found) >= 5
+    for task in found:
+        assert all(kind in {"int", int} for name, kind in task.run.__annotations__.items() if name != "return"), (
+            task.name
+        )
