@@ -17,7 +17,7 @@ from django.utils.module_loading import import_string
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 # sockaddr_un.sun_path holds 108 bytes with its NUL (unix(7)); the longest name below RUN_DIR takes about 50.
 MOST_RUN_DIR_BYTES = 57
-NAMES_OF_CLASSES = ("RUNTIME_PROVIDER",)
+NAMES_OF_CLASSES = ("RUNTIME_PROVIDER", "DRIVE_BACKEND")
 FEWEST_SECRET_CHARACTERS = 32
 
 
