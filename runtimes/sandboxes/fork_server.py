@@ -73,7 +73,11 @@ class ForkServer:
             preload=self.preload,
         )
         self._process = self._launch(command, listener.fileno())
-        words = (await asyncio.to_thread(self._first_line)).split()
+        try:
+            words = (await asyncio.to_thread(self._first_line)).split()
+        except BaseException:
+            await self.close()
+            raise
         if not words or words[0] != "READY":
             await self.close()
             raise ForkServerFailed(f"the fork server did not start: see {self._config.run_dir}/fork-server.log")

@@ -56,7 +56,11 @@ class LocalProvider(Provider):
     @override
     async def start(self) -> None:
         config = self._config
-        features = await asyncio.to_thread(self._prepare)
+        try:
+            features = await asyncio.to_thread(self._prepare)
+        except BaseException:
+            self._unlock()
+            raise
         found = cgroups.find(wanted=config.cgroups)
         if not found.controllers:
             log.warning("no control groups can be made here: sandboxes are limited by rlimits only")
@@ -148,11 +152,14 @@ class LocalProvider(Provider):
             self._places.clear()
             await starter.close()
         self._news.close()
+        self._unlock()
+
+    # --- inside
+
+    def _unlock(self) -> None:
         if self._lock is not None:
             self._lock.close()
             self._lock = None
-
-    # --- inside
 
     def _prepare(self) -> host.Features:
         """Folders, the lock, and a clean slate. Blocks."""

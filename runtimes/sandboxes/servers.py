@@ -26,6 +26,7 @@ class ForkServers:
         self._starting: dict[Key, asyncio.Task[ForkServer]] = {}
         self._failed: dict[Key, float] = {}
         self._draining: set[ForkServer] = set()
+        self._closing: set[asyncio.Task[None]] = set()
 
     def ready(self, environment: KernelEnvironment, preload: tuple[str, ...]) -> ForkServer | None:
         """The server for this, if it runs."""
@@ -71,7 +72,7 @@ class ForkServers:
         servers = [*self._servers.values(), *self._draining]
         self._servers.clear()
         self._draining.clear()
-        await asyncio.gather(*(server.close() for server in servers))
+        await asyncio.gather(*(server.close() for server in servers), *self._closing)
 
     async def _start(self, key: Key, environment: KernelEnvironment) -> ForkServer:
         server = self._make(self._config, environment, key[1])
@@ -108,13 +109,19 @@ class ForkServers:
     def _close_if_drained(self, server: ForkServer) -> None:
         if server in self._draining and not server.users:
             self._draining.discard(server)
-            self._closing = asyncio.create_task(server.close())
+            self._close_later(server)
 
     def _died(self, key: Key, server: ForkServer) -> None:
         log.error("a fork server died; its sandboxes died with it")
         if self._servers.get(key) is server:
             del self._servers[key]
-        self._closing = asyncio.create_task(server.close())
+        self._draining.discard(server)
+        self._close_later(server)
+
+    def _close_later(self, server: ForkServer) -> None:
+        closing = asyncio.create_task(server.close())
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
 
 
 def _key(environment: KernelEnvironment, preload: tuple[str, ...]) -> Key:
