@@ -38,9 +38,12 @@ def bench(arguments: list[str]) -> int:
 
 
 def messages(arguments: list[str]) -> int:
-    """Collect translatable strings into locale/."""
+    """Collect translatable strings into locale/; what is translated stays, what is gone goes."""
     packages.ensure({"gettext": "msgfmt"})
-    return check.run([environment.ensure("dev"), "manage.py", "collect_messages", *arguments])
+    (CHECKOUT / "locale").mkdir(exist_ok=True)
+    options = ["--locale=fr", "--no-obsolete", "--add-location=file", "--no-wrap", "--verbosity=0"]
+    ignored = [f"--ignore={folder}/*" for folder in ("tests", "bench", "deploy")]
+    return check.run([environment.ensure("dev"), "manage.py", "makemessages", *options, *ignored, *arguments])
 
 
 COMMANDS: dict[str, Callable[[list[str]], int]] = {

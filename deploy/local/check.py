@@ -14,7 +14,7 @@ from deploy.local.services import services
 
 def everything(arguments: list[str]) -> int:
     """Every test on SQLite, then every test again on PostgreSQL and Redis."""
-    return on_sqlite(arguments) or on_postgres(arguments)
+    return max(on_sqlite(arguments), on_postgres(arguments))
 
 
 def on_sqlite(arguments: list[str]) -> int:

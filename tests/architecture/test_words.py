@@ -149,9 +149,22 @@ def test_untranslated_words_in_code_are_noticed(code: str):
     assert list(untranslated_python(ast.parse(translated))) == []
 
 
-@pytest.mark.parametrize("name", ["django.po", "djangojs.po"])
-def test_french_is_complete(name: str):
-    with (LOCALE / name).open("rb") as stream:
+def test_scripts_have_no_words_of_their_own():
+    """What a script shows comes from the page, in data attributes and templates."""
+    words = re.compile(r"""(["'`])[A-Z][a-z]+[ .,!?…](?:(?!\1).)*\1""")
+    own = [*CHECKOUT.glob("static/js/*.js"), *CHECKOUT.glob("runtimes/jupyter/browser/*.js")]
+    found = [
+        f"{path.relative_to(CHECKOUT)}:{number}"
+        for path in own
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if words.search(line.split("//")[0])
+    ]
+    assert own
+    assert not found
+
+
+def test_french_is_complete():
+    with (LOCALE / "django.po").open("rb") as stream:
         catalogue = read_po(stream, locale="fr")
     fuzzy = [message.id for message in catalogue if message.id and message.fuzzy]
     missing = [message.id for message in catalogue if message.id and not all(_strings(message.string))]
