@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from importlib.metadata import EntryPoint
 from typing import Any
 
@@ -19,7 +19,7 @@ from jupyter_client.provisioning import KernelProvisionerBase, KernelProvisioner
 from traitlets import Dict, Instance, List, Unicode, default
 
 from runtimes.borrow import Borrowed, borrow
-from runtimes.errors import RuntimeFailed
+from runtimes.errors import KernelRefused, RuntimeFailed
 from runtimes.models import Profile, Runtime
 
 NAME = "pupitre-runtime"
@@ -153,11 +153,11 @@ class RuntimeProvisioner(KernelProvisionerBase):
             await self.kill()
 
     async def kill(self, restart: bool = False) -> None:
+        """Ends the kernel. The runtime stays until `cleanup`: only that is told whether another kernel follows."""
         self._exit = -signal.SIGKILL
-        if not restart:
-            await self._give_back()
-        elif self._borrowed is not None:
-            await self._borrowed.stop_kernel()
+        if self._borrowed is not None:
+            with suppress(KernelRefused):
+                await self._borrowed.stop_kernel()
 
     async def terminate(self, restart: bool = False) -> None:
         await self.kill(restart)
