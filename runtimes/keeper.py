@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from contextlib import aclosing, suppress
+from contextlib import suppress
 from datetime import timedelta
 
 from django.utils import timezone
@@ -30,7 +30,9 @@ LOOK_SECONDS = 5.0
 PULL_EVERY = timedelta(minutes=2)
 FINAL_PULL_SECONDS = 30.0
 AGENT_RETRY_SECONDS = 1.0
-_RANK = {state: rank for rank, state in enumerate([*Runtime.LIVE, State.STOPPED, State.LOST, State.FAILED])}
+_RANK: dict[str, int] = {
+    str(state): rank for rank, state in enumerate([*Runtime.LIVE, State.STOPPED, State.LOST, State.FAILED])
+}
 
 
 class Keeper:
@@ -171,10 +173,9 @@ class Keeper:
             return
         while True:
             try:
-                async with aclosing(agent.watch()) as events:
-                    async for event in events:
-                        if event.kernel is not None:
-                            await rows.kernel_seen(self.row, event.kernel)
+                async for event in agent.watch():
+                    if event.kernel is not None:
+                        await rows.kernel_seen(self.row, event.kernel)
             except AgentError:
                 await asyncio.sleep(AGENT_RETRY_SECONDS)
 

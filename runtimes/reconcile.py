@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import aclosing, suppress
+from contextlib import suppress
 
 from django.conf import settings
 from django.db import DatabaseError
@@ -130,11 +130,10 @@ class Reconciler:
             self._awake.set()
 
     async def _follow_events(self) -> None:
-        async with aclosing(self._provider.events()) as events:
-            async for name, status in events:
-                keeper = self._keepers.get(name)
-                if keeper is not None:
-                    keeper.told(status)
+        async for name, status in self._provider.events():
+            keeper = self._keepers.get(name)
+            if keeper is not None:
+                keeper.told(status)
 
     async def _compare(self) -> None:
         """Ends what no row knows of, seen so twice in a row; asks after what a row knows and nobody has seen."""

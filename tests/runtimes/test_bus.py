@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
 import sys
 
 import pytest
@@ -72,8 +71,14 @@ async def test_a_quiet_wait_ends_with_nothing():
 async def test_the_socket_of_a_killed_process_is_swept(settings, run_dir):
     if settings.REDIS_URL:
         pytest.skip("Redis notices by itself")
-    code = "import socket,sys,os,signal;s=socket.socket(socket.AF_UNIX,socket.SOCK_DGRAM);s.bind(sys.argv[1]);os.kill(os.getpid(),9)"
-    subprocess.run([sys.executable, "-c", code, str(datagram.folder() / "1-dead.sock")])
+    code = (
+        "import os, socket, sys\n"
+        "listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)\n"
+        "listener.bind(sys.argv[1])\n"
+        "os.kill(os.getpid(), 9)"
+    )
+    killed = await asyncio.create_subprocess_exec(sys.executable, "-c", code, str(datagram.folder() / "1-dead.sock"))
+    await killed.wait()
     assert len(list(datagram.folder().iterdir())) == 1
     await bus.publish("a")
     assert list(datagram.folder().iterdir()) == []
