@@ -12,6 +12,10 @@ import nh3
 from django.utils.safestring import SafeString, mark_safe
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
+from mdit_py_plugins.amsmath import amsmath_plugin
+from mdit_py_plugins.dollarmath import dollarmath_plugin
+
+from grading import formulas
 
 _IMAGE_BYTES = 4 * 1024 * 1024
 _IMAGES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp", "image/svg+xml"})
@@ -22,9 +26,12 @@ _ATTRIBUTES = {
     "td": {"align", "colspan", "rowspan"},
     "th": {"align", "colspan", "rowspan", "scope"},
     "ol": {"start"},
+    **formulas.ATTRIBUTES,
 }
-_TAGS = set(nh3.ALLOWED_TAGS) - {"map", "area", "bdo"}
+_TAGS = (set(nh3.ALLOWED_TAGS) - {"map", "area", "bdo"}) | formulas.TAGS
 _PARSER = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
+_PARSER.use(dollarmath_plugin, renderer=formulas.formula, double_inline=True, allow_labels=False)
+_PARSER.use(amsmath_plugin, renderer=formulas.environment)
 
 
 def clean_markdown(
