@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -46,10 +47,18 @@ def source() -> bytes:
     return nbformat.writes(notebook).encode()
 
 
-def published(course: Course, teacher: User, *, slug: str = "ps1", graded: bool = True, **fields: Any) -> Assignment:
-    """An open assignment, due in three days unless `due_at` says otherwise."""
+def published(
+    course: Course,
+    teacher: User,
+    *,
+    slug: str = "ps1",
+    graded: bool = True,
+    more: Mapping[str, bytes] | None = None,
+    **fields: Any,
+) -> Assignment:
+    """An open assignment, due in three days unless `due_at` says otherwise; `more` are files beside its notebook."""
     assignment = publish.create(course, slug=slug, title=f"Problem set {slug}", graded=graded, unit="Week 1")
-    release = publish.upload(assignment, {PS1: source(), DATA: b"1,2,3\n"}, teacher)
+    release = publish.upload(assignment, {PS1: source(), DATA: b"1,2,3\n", **(more or {})}, teacher)
     if graded:
         Release.objects.filter(pk=release.pk).update(state=Release.State.CHECKED)
         release.refresh_from_db()
