@@ -209,13 +209,15 @@ class Init:
                 # While it is not reaped its number is nobody else's: what it left running goes with it.
                 _signal_group(pid, signal.SIGKILL)
             _pid, status = os.waitpid(pid, 0)
-            if pid == self._supervisor:
-                self._start_supervisor()
-            elif pid in self._kernels:
-                code = os.waitstatus_to_exitcode(status)
-                self._ended[self._kernels.pop(pid)] = code
-                if self._link is not None:
-                    tell(self._link, {"did": "exit", "pid": pid, "status": code})
+            self._learn_end(pid, os.waitstatus_to_exitcode(status))
+
+    def _learn_end(self, pid: int, status: int) -> None:
+        if pid == self._supervisor:
+            self._start_supervisor()
+        elif pid in self._kernels:
+            self._ended[self._kernels.pop(pid)] = status
+            if self._link is not None:
+                tell(self._link, {"did": "exit", "pid": pid, "status": status})
 
 
 def _signal_group(pid: int, number: int) -> None:

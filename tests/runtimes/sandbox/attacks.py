@@ -83,7 +83,8 @@ for line in open('/proc/self/maps'):
     ),
     Attack(
         "nothing can be unmounted to see what is beneath",
-        "R = [(path, libc.umount2(path.encode(), 2)) for path in ('/slots', '/tmp', '/proc', '/home/student', '/run/nb')]",
+        "R = [(path, libc.umount2(path.encode(), 2)) "
+        "for path in ('/slots', '/tmp', '/proc', '/home/student', '/run/nb')]",
         lambda found: all(result == -1 for _path, result in found),
     ),
     Attack(
@@ -163,7 +164,8 @@ for address in ('10.0.0.1', '192.168.1.1', '169.254.169.254', '172.16.0.1', '192
     Attack(
         "the outgoing interface cannot be chosen past the routes",
         "s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n"
-        "R = [tried(lambda: s.setsockopt(1, 25, b'lo')), tried(lambda: s.setsockopt(0, 50, struct.pack('!I', 1)))]\ns.close()",
+        "R = [tried(lambda: s.setsockopt(1, 25, b'lo')), "
+        "tried(lambda: s.setsockopt(0, 50, struct.pack('!I', 1)))]\ns.close()",
         refused,
     ),
     Attack(
@@ -173,7 +175,8 @@ for address in ('10.0.0.1', '192.168.1.1', '169.254.169.254', '172.16.0.1', '192
     ),
     Attack(
         "the system is read-only",
-        "R = [tried(lambda: open(path, 'w')) for path in ('/x', '/usr/x', '/opt/py/x', '/etc/x', '/etc/passwd', '/dev/x', "
+        "R = [tried(lambda: open(path, 'w')) for path in "
+        "('/x', '/usr/x', '/opt/py/x', '/etc/x', '/etc/passwd', '/dev/x', "
         "'/home/x', '/run/x', '/opt/pupitre/agent/run.py', '/opt/pupitre/filter', '/opt/py/lib/x', '/slots/x', "
         "'/proc/sys/kernel/core_pattern', '/proc/sysrq-trigger', '/proc/sys/user/max_user_namespaces', "
         "'/proc/sys/kernel/hostname', '/proc/sys/vm/drop_caches')]",
@@ -197,7 +200,8 @@ for address in ('10.0.0.1', '192.168.1.1', '169.254.169.254', '172.16.0.1', '192
     ),
     Attack(
         "there is no capability, no way to gain one, and a system-call filter",
-        "R = {l.split(':')[0]: l.split(':')[1].strip() for l in open('/proc/self/status') if l[:3] in ('Cap', 'NoN', 'Sec')}",
+        "R = {l.split(':')[0]: l.split(':')[1].strip() "
+        "for l in open('/proc/self/status') if l[:3] in ('Cap', 'NoN', 'Sec')}",
         lambda found: (
             all(found[name] == "0" * 16 for name in ("CapEff", "CapPrm", "CapInh", "CapAmb"))
             and found["NoNewPrivs"] == "1"
@@ -246,13 +250,15 @@ for address in ('10.0.0.1', '192.168.1.1', '169.254.169.254', '172.16.0.1', '192
     ),
     Attack(
         "the host's files are not there",
-        "R = [tried(lambda: os.listdir(path)) for path in ('/root', '/var/lib', '/work', '/srv', '/boot', '/sys/fs', '/mnt')] "
+        "R = [tried(lambda: os.listdir(path)) for path in "
+        "('/root', '/var/lib', '/work', '/srv', '/boot', '/sys/fs', '/mnt')] "
         "+ [tried(lambda: open(path).read()) for path in ('/etc/shadow', '/etc/hostname', '/var/log/dpkg.log')]",
         refused,
     ),
     Attack(
         "device nodes are only the harmless ones",
-        "R = sorted(x for x in os.listdir('/dev') if x not in ('null', 'zero', 'full', 'random', 'urandom', 'tty', 'console', "
+        "R = sorted(x for x in os.listdir('/dev') if x not in "
+        "('null', 'zero', 'full', 'random', 'urandom', 'tty', 'console', "
         "'stdin', 'stdout', 'stderr', 'fd', 'shm', 'pts', 'ptmx', 'core'))",
         lambda found: found == [],
     ),

@@ -1,4 +1,4 @@
-"""A process that owns sandboxes until it is killed: `python -m tests.runtimes.sandbox.owner RUN_DIR ENVIRONMENTS UID`."""
+"""A process that owns sandboxes until it is killed: RUN_DIR ENVIRONMENTS UID."""
 
 from __future__ import annotations
 

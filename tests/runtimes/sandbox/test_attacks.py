@@ -134,7 +134,8 @@ async def test_a_fork_bomb_stops_at_the_limit(attacker: Notebook) -> None:
 
 async def test_a_thread_bomb_stops_at_the_limit(attacker: Notebook) -> None:
     made = await attacker.value(
-        "R = 0\nstop = threading.Event()\nwhile R < 2000:\n    try: threading.Thread(target=stop.wait).start(); R += 1\n"
+        "R = 0\nstop = threading.Event()\nwhile R < 2000:\n"
+        "    try: threading.Thread(target=stop.wait).start(); R += 1\n"
         "    except RuntimeError: break\nstop.set()"
     )
     assert 0 < made < SMALL.processes
@@ -223,7 +224,8 @@ async def test_a_daemon_ends_with_its_sandbox(provider: LocalProvider, open_note
     notebook = await open_notebook("daemon", isolation=kind)
     await notebook.run(
         "import os, signal, time\npid = os.fork()\nif pid == 0:\n    os.setsid()\n    if os.fork(): os._exit(0)\n"
-        "    signal.signal(15, signal.SIG_IGN); signal.signal(1, signal.SIG_IGN)\n    time.sleep(600)\nos.waitpid(pid, 0)"
+        "    signal.signal(15, signal.SIG_IGN); signal.signal(1, signal.SIG_IGN)\n"
+        "    time.sleep(600)\nos.waitpid(pid, 0)"
     )
     assert len(descendants(os.getpid()) - before) >= 4
     await provider.release("daemon")

@@ -110,9 +110,11 @@ async def test_routes_and_interfaces_cannot_be_changed(online: Notebook) -> None
     found = await online.value(
         "import socket, struct\ns = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\nR = []\n"
         "for level, option, value in ((1, 25, b'tap0'), (0, 50, struct.pack('!I', 2))):\n"
-        "    try: s.setsockopt(level, option, value); R.append('set')\n    except OSError: R.append('refused')\ns.close()\n"
+        "    try: s.setsockopt(level, option, value); R.append('set')\n"
+        "    except OSError: R.append('refused')\ns.close()\n"
         "n = socket.socket(16, 3, 0); n.bind((0, 0))\n"
-        "body = struct.pack('=8BI', 2, 8, 0, 0, 254, 3, 0, 7, 0) + struct.pack('=HH', 8, 1) + socket.inet_aton('10.0.0.0')\n"
+        "body = struct.pack('=8BI', 2, 8, 0, 0, 254, 3, 0, 7, 0) + struct.pack('=HH', 8, 1)\n"
+        "body += socket.inet_aton('10.0.0.0')\n"
         "n.send(struct.pack('=IHHII', 16 + len(body), 25, 5, 1, 0) + body)\n"
         "R.append('refused' if struct.unpack_from('=i', n.recv(4096), 16)[0] else 'deleted'); n.close()"
     )

@@ -45,10 +45,21 @@ def owner(config: SandboxConfig) -> Iterator[subprocess.Popen[str]]:
         process.stdout.close()
 
 
+def living() -> set[int]:
+    """Every process on this host."""
+    return {int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()}
+
+
+def traces(config: SandboxConfig, groups: list[str]) -> list[Path]:
+    """What is left of sandboxes on this host."""
+    folders = [*config.slots.iterdir(), *config.records.iterdir()]
+    return folders + [Path(group) for group in groups if Path(group).exists()]
+
+
 async def gone(pids: set[int]) -> None:
     """Returns when none of the processes exists."""
     async with asyncio.timeout(WAIT):
-        while any(Path(f"/proc/{pid}").exists() for pid in pids):
+        while pids & living():
             await asyncio.sleep(0.02)
 
 
@@ -68,9 +79,7 @@ async def test_killing_the_owner_ends_every_sandbox_and_its_successor_removes_ev
     await successor.start()
     try:
         assert await successor.owned() == []
-        assert list(own_config.slots.iterdir()) == []
-        assert list(own_config.records.iterdir()) == []
-        assert not any(Path(group).exists() for group in groups)
+        assert traces(own_config, groups) == []
         await start_and_release(successor)
     finally:
         await successor.close()
@@ -103,8 +112,7 @@ async def test_closing_leaves_no_process_folder_or_group(own_config: SandboxConf
     groups = [group for slot in slots.found(own_config) for group in slot.groups]
     await provider.close()
     await gone(descendants(os.getpid()) - before)
-    assert list(own_config.slots.iterdir()) == []
-    assert not any(Path(group).exists() for group in groups)
+    assert traces(own_config, groups) == []
 
 
 async def test_a_killed_fork_server_ends_its_sandboxes_and_is_replaced(own_config: SandboxConfig) -> None:
