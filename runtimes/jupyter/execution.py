@@ -132,7 +132,8 @@ async def execute(request: Request) -> Response:
         raise BadRequest("cell_id and document_id are needed")
     document_id = await off_loop(document_id_of, entry.workspace_id, room)
     seen = await _seen(document_id)
-    run = await off_loop(_queue, entry, request.path_params["kernel_id"], document_id, cell_id, seen)
+    together = _number(request.headers.get("x-run-together", ""))
+    run = await off_loop(_queue, entry, request.path_params["kernel_id"], document_id, cell_id, seen, together)
     return replies.Json({"run": run.pk}, 202)
 
 
@@ -162,14 +163,21 @@ async def _seen(document_id: UUID) -> int:
     return heads.get(document_id, 0)
 
 
-def _queue(entry: Entry, kernel_id: UUID, document_id: UUID, cell_id: str, after_seq: int) -> Run:
+def _number(word: str) -> int:
+    """A number of up to 15 digits, which JavaScript and BIGINT both hold exactly; 0 for anything else."""
+    return int(word) if word.isascii() and word.isdigit() and len(word) <= 15 else 0
+
+
+def _queue(
+    entry: Entry, kernel_id: UUID, document_id: UUID, cell_id: str, after_seq: int, together: int
+) -> Run:
     # Also a kernel that is dead: the cell then says why, and what to do.
     kernel = Kernel.objects.select_related("runtime").filter(pk=kernel_id, workspace_id=entry.workspace_id).first()
     if kernel is None:
         raise NotFound(str(kernel_id))
     launch.touch(kernel.runtime)
     document = Document(pk=document_id)
-    return runs.queue(kernel, document, cell_id, subject=entry.subject, after_seq=after_seq)
+    return runs.queue(kernel, document, cell_id, subject=entry.subject, after_seq=after_seq, together=together)
 
 
 def routes() -> list[BaseRoute]:

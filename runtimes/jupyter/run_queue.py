@@ -1,7 +1,8 @@
 """In which order queued cells run. Pure: time comes in as numbers of seconds.
 
-The front end sends one request a cell. For *Run All* it sends all at once over up to six connections, so they arrive
-jumbled; what belongs to one such batch runs in the document's order. What a person runs one after the other runs in
+The front end sends one request a cell. Our page (browser/connection.js) sends them one after the other, and says which
+belong together (`Item.together`). From another client, *Run All* comes at once over several connections, so the requests
+arrive jumbled: what arrives together then runs in the document's order. What a person runs one after the other runs in
 that order.
 """
 
@@ -20,7 +21,8 @@ SETTLE_SECONDS = 0.03
 
 @dataclass
 class Item:
-    """One queued cell. `place` counts code cells from the top of its document."""
+    """One queued cell. `place` counts code cells from the top of its document; `together` is the page's own number of
+    what was asked for at once (0: unknown)."""
 
     run_id: int
     document_id: UUID
@@ -31,10 +33,11 @@ class Item:
     place: int
     outputs: CellOutputs = field(repr=False)
     batch: int = 0
+    together: int = 0
 
     @property
     def order(self) -> tuple[int, int, int]:
-        return self.batch, self.place, self.run_id
+        return self.batch, 0 if self.together else self.place, self.run_id
 
 
 class RunQueue:
@@ -66,7 +69,11 @@ class RunQueue:
         if newest is None:
             return int(item.arrived * 1e6)
         same = (newest.document_id, newest.subject) == (item.document_id, item.subject)
-        if same and item.arrived - newest.arrived < TOGETHER_SECONDS:
+        if item.together or newest.together:
+            same = same and item.together == newest.together
+        else:
+            same = same and item.arrived - newest.arrived < TOGETHER_SECONDS
+        if same:
             return newest.batch
         return max(int(item.arrived * 1e6), newest.batch + 1)
 
@@ -86,7 +93,7 @@ class RunQueue:
         """When it is certain enough that nothing comes that has to run before `item`."""
         settled = item.arrived + SETTLE_SECONDS
         before = self._last_taken
-        if before is None or before.batch != item.batch or before.place + 1 == item.place:
+        if item.together or before is None or before.batch != item.batch or before.place + 1 == item.place:
             return settled
         newest = max(one.arrived for one in self._waiting.values() if one.batch == item.batch)
         return max(settled, newest + TOGETHER_SECONDS)

@@ -120,6 +120,35 @@
     }
   };
 
+  // Cells are asked to run one request after the other, in the front end's own order (the document's, for Run All): over
+  // its several connections they would arrive in any order. What is asked for while another still waits belongs together:
+  // an error in one of them ends the rest.
+  const EXECUTE = /^\/api\/kernels\/[^/]+\/execute$/;
+  const TURN_MS = 10000; // a request that hangs does not hold up the others for ever
+  const fetchNow = window.fetch;
+  let turn = Promise.resolve();
+  let waiting = 0;
+  let together = 0;
+
+  function inTurn(request) {
+    if (waiting === 0) together = Math.max(Date.now(), together + 1);
+    waiting += 1;
+    request.headers.set("X-Run-Together", String(together));
+    const answer = turn.then(() => fetchNow.call(window, request));
+    const late = turn.then(() => new Promise((resolve) => setTimeout(resolve, TURN_MS)));
+    turn = Promise.race([answer.then(() => undefined, () => undefined), late]);
+    const done = () => { waiting -= 1; };
+    answer.then(done, done);
+    return answer;
+  }
+
+  window.fetch = function (resource, options) {
+    const request = resource instanceof Request && !options ? resource : new Request(resource, options);
+    const { origin, pathname } = new URL(request.url);
+    const run = origin === location.origin && request.method === "POST" && EXECUTE.test(pathname);
+    return run ? inTurn(request) : fetchNow.call(window, resource, options);
+  };
+
   window.pupitreConnection = {
     listen(listener) { listeners.add(listener); },
     isDirty: () => dirty,

@@ -13,9 +13,9 @@ from runtimes.jupyter.stream_text import overwritten
 _DOCUMENT = UUID(int=1)
 
 
-def item(run_id: int, arrived: float, place: int, subject: str = "ada") -> Item:
+def item(run_id: int, arrived: float, place: int, subject: str = "ada", together: int = 0) -> Item:
     outputs: Any = None
-    return Item(run_id, _DOCUMENT, f"c{place}", subject, arrived, 0, place, outputs)
+    return Item(run_id, _DOCUMENT, f"c{place}", subject, arrived, 0, place, outputs, together=together)
 
 
 def drain(queue: RunQueue, now: float) -> list[int]:
@@ -43,6 +43,24 @@ def test_what_a_person_runs_one_after_the_other_runs_in_that_order():
     queue.add(item(1, 0.0, 5))
     queue.add(item(2, 1.0, 2))
     assert drain(queue, 1.0) == [5, 2]
+
+
+def test_what_the_page_asked_for_at_once_stays_together_however_slowly_it_comes():
+    queue = RunQueue()
+    for run_id, arrived in enumerate([0.0, 1.0, 2.0]):
+        queue.add(item(run_id, arrived, run_id, together=7))
+    taken, _ = queue.take(3.0)
+    assert taken is not None
+    assert [one.place for one in queue.fail(taken.batch)] == [1, 2]
+    assert not queue.add(item(3, 9.0, 3, together=7))
+    assert queue.add(item(4, 9.0, 4, together=8))
+
+
+def test_what_the_page_asked_for_runs_in_the_order_of_its_requests():
+    queue = RunQueue()
+    for run_id, place in enumerate([4, 0, 2]):
+        queue.add(item(run_id, run_id / 1000, place, together=7))
+    assert drain(queue, 0.01) == [4, 0, 2]
 
 
 def test_two_people_do_not_make_one_batch():

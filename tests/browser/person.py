@@ -1,0 +1,142 @@
+"""Someone at a browser: pages, the notebook in its frame, screenshots and an accessibility check on every page."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, FrameLocator, Locator, Page, expect
+
+PASSWORD = "correct horse battery staple"
+WIDE = {"width": 1280, "height": 800}
+PHONE = {"width": 390, "height": 844}
+LOOKS = [
+    ("wide-light-en", WIDE, "light", "en"),
+    ("wide-dark-fr", WIDE, "dark", "fr"),
+    ("phone-light-fr", PHONE, "light", "fr"),
+    ("phone-dark-en", PHONE, "dark", "en"),
+]
+# WCAG 2.2 A and AA, as docs/accessibility.md promises.
+RULES = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}}
+
+
+class Person:
+    """One person in a browser context of their own. `seen` has every address that they looked at."""
+
+    def __init__(self, browser: Browser, url: str, shots: Path) -> None:
+        self.url = url
+        self.shots = shots
+        self.context = browser.new_context(viewport=WIDE, locale="en-GB")
+        self.page: Page = self.context.new_page()
+        self.troubles: list[str] = []
+        self.page.on("pageerror", lambda error: self.troubles.append(str(error)))
+        self.page.on("console", self._heard)
+
+    def _heard(self, message: Any) -> None:
+        # The notebook's own frame is not ours to judge: its console has upstream's noise (docs/accessibility.md).
+        if message.type == "error" and self.url in (message.location or {}).get("url", ""):
+            self.troubles.append(message.text)
+
+    def sign_in(self, username: str) -> None:
+        self.page.goto(f"{self.url}/accounts/login/")
+        self.page.fill("[name=login]", username)
+        self.page.fill("[name=password]", PASSWORD)
+        self.page.press("[name=password]", "Enter")
+        expect(self.page.locator("h1")).to_be_visible()
+
+    def visit(self, path: str) -> None:
+        self.page.goto(path if path.startswith("http") else self.url + path)
+
+    def press(self, name: str, **options: Any) -> None:
+        """Press the button or follow the link of that name."""
+        button = self.page.get_by_role("button", name=name, **options)
+        (button if button.count() else self.page.get_by_role("link", name=name, **options)).first.click()
+
+    def reads(self, text: str, seconds: float = 60) -> None:
+        """Waits until the page says so."""
+        expect(self.page.get_by_text(text).filter(visible=True).first).to_be_visible(timeout=seconds * 1000)
+
+    # --- the notebook in its frame
+
+    @property
+    def notebook(self) -> FrameLocator:
+        return self.page.frame_locator("#frame")
+
+    def waits_for_notebook(self) -> None:
+        """Until the document is shown and a kernel is there."""
+        expect(self.notebook.locator(".jp-Notebook .jp-Cell").first).to_be_visible(timeout=90_000)
+        expect(self.notebook.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]")).to_be_attached(
+            timeout=90_000
+        )
+        expect(self.page.locator("#saved-word")).to_contain_text("Saved", timeout=60_000)
+
+    def cell(self, words: str) -> Locator:
+        return self.notebook.locator(".jp-Cell").filter(has_text=words).first
+
+    def types(self, cell: Locator, source: str) -> None:
+        """Replaces the cell's source at the keyboard."""
+        editor = cell.locator(".cm-content").first
+        editor.scroll_into_view_if_needed()
+        editor.click()
+        self.page.keyboard.press("Control+a")
+        self.page.keyboard.insert_text(source)
+
+    def menu(self, *names: str) -> None:
+        """Chooses from the notebook's own menu bar."""
+        self.notebook.locator(".lm-MenuBar-itemLabel", has_text=names[0]).first.click()
+        self.notebook.locator(".lm-Menu-itemLabel", has_text=names[1]).first.click()
+
+    # --- looking
+
+    def looks(self, name: str, frames: bool = False) -> None:
+        """Screenshots in every look, no page wider than the phone, and axe finds nothing."""
+        self.checks_accessibility(name)
+        for look, size, scheme, language in LOOKS:
+            with self._look(size, scheme, language):
+                if size is PHONE:
+                    self._fits(name, frames)
+                self.page.screenshot(path=self.shots / f"{name}-{look}.png", full_page=not frames)
+
+    @contextmanager
+    def _look(self, size: Any, scheme: Any, language: str) -> Iterator[None]:
+        cookies = [{"name": "django_language", "value": language, "url": self.url}]
+        self.context.add_cookies(cookies)  # type: ignore[arg-type]
+        self.page.emulate_media(color_scheme=scheme)
+        self.page.set_viewport_size(size)
+        if language != "en":
+            self.page.reload()
+        try:
+            self.page.wait_for_load_state("networkidle" if not self.page.locator("#frame").count() else "load")
+            yield
+        finally:
+            self.context.clear_cookies(name="django_language")
+            self.page.emulate_media(color_scheme="light")
+            self.page.set_viewport_size(WIDE)  # type: ignore[arg-type]
+            if language != "en":
+                self.page.reload()
+
+    def _fits(self, name: str, frames: bool) -> None:
+        if frames or name.startswith("gradebook"):
+            return
+        wide = self.page.evaluate("document.documentElement.scrollWidth")
+        assert wide <= PHONE["width"], f"{name} scrolls sideways on a phone: {wide} px"
+
+    def checks_accessibility(self, name: str) -> None:
+        """WCAG 2.2 AA by axe, our own page only: the frame's content is Notebook 7's."""
+        results = Axe().run(self.page, context={"exclude": [["iframe"]]}, options=RULES)
+        found = [
+            f"{one['id']}: {one['help']} ({', '.join(str(node['target']) for node in one['nodes'][:3])})"
+            for one in results.response["violations"]
+        ]
+        assert not found, f"{name}: " + "; ".join(found)
+
+
+def shots_folder(default: Path) -> Path:
+    """Where screenshots go: PUPITRE_SHOTS, else the test's own folder."""
+    folder = Path(os.environ.get("PUPITRE_SHOTS") or default)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
