@@ -86,20 +86,21 @@ def due(moment: datetime | None) -> str | SafeString:
 
 @register.filter
 def points(value: Decimal | float | None) -> str:
-    """Points without needless zeros: 8.5, 10; a dash where there are none."""
+    """Points to two places, without needless zeros: 8.5, 10; a dash where there are none."""
     if value is None:
         return "–"
-    exact = Decimal(str(value)).normalize()
-    places = max(0, -int(exact.as_tuple().exponent))
-    return number_format(exact, decimal_pos=min(places, 2), use_l10n=True)
+    # number_format cuts off where people round.
+    rounded = round(Decimal(str(value)), 2).normalize()
+    return number_format(rounded, decimal_pos=max(0, -int(rounded.as_tuple().exponent)), use_l10n=True)
 
 
 @register.filter
 def size(count: int) -> str:
     """Bytes as people say them, in powers of 1024: 512 B, 3.4 MB."""
-    amount = float(count)
-    for unit in (gettext("B"), gettext("KB"), gettext("MB"), gettext("GB")):
-        if amount < 1024 or unit == gettext("GB"):
-            return f"{number_format(amount, decimal_pos=0 if amount >= 100 or unit == gettext('B') else 1)} {unit}"
+    amount = Decimal(count)
+    units = [gettext("B"), gettext("KB"), gettext("MB"), gettext("GB")]
+    while amount >= 1024 and len(units) > 1:
         amount /= 1024
-    raise AssertionError("the last unit always returns")
+        units.pop(0)
+    places = 1 if amount < 100 and count >= 1024 else 0
+    return f"{number_format(round(amount, places), decimal_pos=places)} {units[0]}"
