@@ -12,6 +12,8 @@ from runtimes import storage
 
 #: Files of the course that nbgrader needs to make the student's version. Students never get them.
 COURSE_FOLDER = ".course/"
+# Few names, so that few fork servers serve many assignments.
+_LARGE = frozenset({"matplotlib", "numpy", "pandas", "scipy", "sklearn"})
 _HEADER, _FOOTER, _AUTOTESTS = (COURSE_FOLDER + name for name in ("header.ipynb", "footer.ipynb", "autotests.yml"))
 
 
@@ -73,13 +75,13 @@ def store_notebooks(release: Release, notebooks: Iterable[NotebookSpec]) -> None
 
 
 def imports_of(spec: Spec) -> tuple[str, ...]:
-    """Modules that the released cells import: worth loading before a sandbox is forked. A hint, nothing more."""
+    """Large libraries that the released cells import: worth loading before a sandbox is forked. A hint, nothing more."""
     found: set[str] = set()
     for notebook in spec.notebooks.values():
         for source in notebook.cells.get("source", {}).values():
             if source.get("cell_type") == "code":
                 found.update(_imports(source.get("source", "")))
-    return tuple(sorted(found))
+    return tuple(sorted(found & _LARGE))
 
 
 def _imports(source: str) -> set[str]:

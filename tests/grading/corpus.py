@@ -48,10 +48,13 @@ def answered(release: Files, answers: dict[str, str]) -> Files:
 
 
 def edited(release: Files, answers: dict[str, str], edit: Callable[[NotebookNode], object]) -> Files:
-    made = answered(release, answers)
-    notebook = parse(made["problem1.ipynb"])
+    return edited_path(answered(release, answers), "problem1.ipynb", edit)
+
+
+def edited_path(files: Files, path: str, edit: Callable[[NotebookNode], object]) -> Files:
+    notebook = parse(files[path])
     edit(notebook)
-    return {**made, "problem1.ipynb": dump(notebook)}
+    return {**files, path: dump(nbformat.from_dict(notebook))}
 
 
 def _tamper(notebook: NotebookNode) -> None:

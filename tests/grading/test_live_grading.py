@@ -7,67 +7,27 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
-from django.test import override_settings
 from django.utils import timezone
 
 from bench.nbgrader_course import CELL_SECONDS, Rows
-from classroom.people.models import User
-from grading import collect, release, states
-from grading.models import Autograding, CellScore, LineItem, Release, ReleaseCheck, Submission
-from runtimes import storage
-from runtimes.models import Profile, Runtime
+from grading import states
+from grading.models import Autograding, CellScore, ReleaseCheck, Submission
+from runtimes.models import Runtime
 from tests.grading import corpus
-from tests.grading.conftest import Verdicts, blobs_in
+from tests.grading.conftest import Verdicts
+from tests.grading.live_steps import LONG_AGO, hand_in, line_item, published, rows_and_files, until_graded
 from tests.live import LiveSite
 
 pytestmark = [pytest.mark.live, pytest.mark.sandbox, pytest.mark.timeout(1800)]
 
-LONG_AGO = timedelta(hours=1)
+
+SECONDS = timedelta(seconds=CELL_SECONDS)
 
 
 @pytest.fixture
 def site(live: LiveSite) -> Iterator[LiveSite]:
-    """The running site's rows and files are those that this test's own verbs read and write."""
-    with override_settings(STORAGES=blobs_in(live.folder / "work")), live.orm():
+    with rows_and_files(live):
         yield live
-
-
-def line_item(label: str, **fields: object) -> LineItem:
-    profile = Profile.objects.get_or_create(slug="grading-test", defaults={"name": "Grading"})[0]
-    seconds = timedelta(seconds=CELL_SECONDS)
-    return LineItem.objects.create(label=label, profile=profile, **{"cell_timeout": seconds, **fields})
-
-
-def published(site: LiveSite, item: LineItem, files: dict[str, bytes], header: bytes | None = None) -> Release:
-    made = release.draft(item, files, None, course_files={"header.ipynb": header} if header else None)
-    assert made.state == Release.State.DRAFT, made.problems
-    check = ReleaseCheck.objects.filter(release=made)
-    over = [ReleaseCheck.State.PASSED, ReleaseCheck.State.FAILED, ReleaseCheck.State.ERROR]
-    site.until(lambda: check.filter(state__in=over).exists(), "the solution was run", 300)
-    made.refresh_from_db()
-    release.publish(made, anyway=True)
-    return made
-
-
-def hand_in(made: Release, student: str, files: dict[str, bytes]) -> Submission:
-    author = User.objects.get_or_create(username=student, defaults={"email": f"{student}@example.org"})[0]
-    submission = collect.collect(
-        line_item=made.line_item,
-        release=made,
-        snapshot=storage.snapshot_of(files),
-        authors=[author],
-        received_at=timezone.now(),
-        due_at=None,
-        request_key=student,
-    )
-    # No page was clicked, so no message was sent: the sweep finds what waits for long.
-    Autograding.objects.filter(submission=submission).update(queued_at=timezone.now() - LONG_AGO)
-    return submission
-
-
-def until_graded(site: LiveSite, submissions: list[Submission], seconds: float = 900) -> None:
-    still = Autograding.objects.filter(submission__in=submissions, state__in=states.OPEN)
-    site.until(lambda: not still.exists(), "everything is graded", seconds)
 
 
 def stored(submission: Submission) -> Rows:
@@ -111,7 +71,12 @@ def differences(submission: Submission, theirs: Rows) -> dict[object, object]:
 def test_rows_of_the_whole_site_equal_nbgraders_gradebook(site: LiveSite, verdicts: Verdicts) -> None:
     header = verdicts.course.folder.joinpath("source", "header.ipynb").read_bytes()
     releases = {
-        name: published(site, line_item(name), verdicts.course.files("source", name), header)
+        name: published(
+            site,
+            line_item(name, cell_timeout=SECONDS),
+            verdicts.course.files("source", name),
+            {"header.ipynb": header},
+        )
         for name in ("ps1", "ps2", "ps3")
     }
     assert ReleaseCheck.objects.get(release=releases["ps1"]).state == ReleaseCheck.State.PASSED
@@ -134,7 +99,7 @@ def test_rows_of_the_whole_site_equal_nbgraders_gradebook(site: LiveSite, verdic
 
 def test_a_killed_worker_grades_nothing_twice_and_loses_nothing(site: LiveSite, verdicts: Verdicts) -> None:
     files = verdicts.course.files("source", "ps1")
-    made = published(site, line_item("kill"), files)
+    made = published(site, line_item("kill", cell_timeout=SECONDS), files)
     waits = {"problem1.ipynb": corpus.slow(verdicts.course.files("release", "ps1")["problem1.ipynb"])}
     submission = hand_in(made, "killed", waits)
     running = Autograding.objects.filter(submission=submission, state=Autograding.State.RUNNING)

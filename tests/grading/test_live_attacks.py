@@ -1,0 +1,237 @@
+"""Submissions that attack the grader, through the site's own worker and sandboxes. Each loses alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from nbformat.v4 import new_code_cell, new_notebook
+
+from grading import feedback
+from grading.models import CellScore, Submission
+from runtimes import storage
+from runtimes.models import MIB, Runtime
+from tests.grading.corpus import answered, cell, dump, edited_path, parse
+from tests.grading.course_of_one import CELLS, PYTHON
+from tests.grading.live_steps import hand_in, line_item, published, rows_and_files, until_graded
+from tests.live import LiveSite
+
+pytestmark = [pytest.mark.live, pytest.mark.sandbox, pytest.mark.timeout(1800)]
+
+MARK = "sleep 98765"
+RIGHT = "answer = 42\n"
+FOUND = "print('FOUND:' + repr(found))"
+WALK = """
+import os
+found, paths = [], []
+for top in ('..', '/'):
+    for folder, folders, names in os.walk(top):
+        folders[:] = [f for f in folders if f not in ('proc', 'sys', 'usr', 'opt', 'lib', 'lib64', 'bin', 'sbin', 'dev')]
+        paths += [os.path.join(folder, name) for name in names]
+"""
+# The needle is put together, or the attack would find its own source.
+HIDDEN = """
+needle = b'hidden ' + b'reason'
+for path in paths:
+    try:
+        if needle in open(path, 'rb').read(10_000_000):
+            found.append(path)
+    except OSError:
+        pass
+"""
+#: student → what stands in their answer cell.
+ATTACKS = {
+    "honest": RIGHT,
+    "reads_files": RIGHT + WALK + HIDDEN + FOUND,
+    "reads_environment": RIGHT + "import os\nfound = sorted(os.environ)\n" + FOUND,
+    "reads_database": RIGHT + WALK + "found = [p for p in paths if p.endswith(('sqlite3', '.db', '.key'))]\n" + FOUND,
+    "reads_parent": RIGHT
+    + "found = []\ntry:\n    found = open('/proc/1/environ').read()\nexcept OSError:\n    pass\n"
+    + FOUND,
+    "network": RIGHT
+    + "import socket\nfound = []\nfor port in (PORT, 22, 80):\n    try:\n        "
+    + "socket.create_connection(('127.0.0.1', port), 1)\n        found.append(port)\n"
+    + "    except OSError:\n        pass\n"
+    + FOUND,
+    "daemon": RIGHT + f"import subprocess\nsubprocess.Popen({MARK.split()!r}, start_new_session=True)\n",
+    "exit": "import os\nos._exit(0)",
+    "segfault": "import ctypes\nctypes.string_at(0)",
+    "long_line": RIGHT + "print('x' * 5_000_000)",
+    "longer_line_than_a_message": RIGHT + "print('x' * 70_000_000)",
+    "print_for_ever": RIGHT + "while True: print('x' * 10_000)",
+    "memory": RIGHT + "hog = [bytearray(50_000_000) for _ in range(60)]",
+    "forks": RIGHT + "import os\ntry:\n    for _ in range(2000):\n        if os.fork() == 0:\n            "
+    "import time; time.sleep(60)\nexcept OSError:\n    pass",
+    "ignores_interrupts": RIGHT + "import signal, time\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nwhile True: pass",
+    "slow": RIGHT,
+    "skip_tag": "answer = 0",
+    "prints_tests": RIGHT.replace("42", "41"),
+    "hijack": RIGHT,
+    "link": RIGHT + "import os\nos.symlink('/etc/hostname', 'stolen')\nos.link('/etc/hostname', 'stolen2')",
+    "fills_disk": RIGHT + "with open('big', 'wb') as f:\n    for _ in range(200): f.write(bytes(10_000_000))",
+}
+
+
+def _skip(notebook) -> None:
+    cell(notebook, "tests").metadata["tags"] = ["skip-execution"]
+
+
+def _sleep_often(notebook) -> None:
+    notebook.cells[1:1] = [new_code_cell("import time\ntime.sleep(2)") for _ in range(30)]
+
+
+def _print_tests(notebook) -> None:
+    notebook.cells.append(new_code_cell("print(In)"))
+
+
+EDITS = {"skip_tag": _skip, "slow": _sleep_often, "prints_tests": _print_tests}
+
+
+@pytest.fixture(scope="module")
+def site(live: LiveSite) -> Iterator[LiveSite]:
+    with rows_and_files(live):
+        yield live
+
+
+@pytest.fixture(scope="module")
+def attacks(site: LiveSite) -> dict[str, Submission]:
+    """Everything handed in at once and graded, two at a time."""
+    second = [new_code_cell("import os\nfound = sorted(os.listdir('.'))\n" + FOUND)]
+    files = {"p.ipynb": dump(new_notebook(cells=CELLS, metadata=PYTHON)), "given.txt": b"given",
+             "q.ipynb": dump(new_notebook(cells=second, metadata=PYTHON))}  # fmt: skip
+    small = {"memory_bytes": 500 * MIB, "home_bytes": 64 * MIB, "processes": 64}
+    item = line_item(
+        "attacks",
+        profile=small,
+        cell_timeout=timedelta(seconds=5),
+        wall_timeout=timedelta(seconds=20),
+        output_bytes=MIB,
+    )
+    made = published(site, item, files)
+    released = storage.read_snapshot(made.student)
+    submissions = {}
+    for student, source in ATTACKS.items():
+        work = answered(released, {"answer": source.replace("PORT", str(site.port))})
+        if student in EDITS:
+            work = edited_path(work, "p.ipynb", EDITS[student])
+        if student == "hijack":
+            evil = b"import os; os._exit(3)"
+            work |= {"ipykernel_launcher.py": evil, "ipykernel/__init__.py": evil, "sitecustomize.py": evil}
+        submissions[student] = hand_in(made, f"attack-{student}", work)
+    until_graded(site, list(submissions.values()))
+    return submissions
+
+
+def score(submission: Submission) -> object:
+    row = CellScore.objects.get(autograding__submission=submission, autograding__current=True, cell__grade_id="tests")
+    return row.auto_score
+
+
+def failures(submission: Submission) -> dict[str, str]:
+    return {f["notebook"]: f["code"] for f in submission.autogradings.get(current=True).failures}
+
+
+def found(submission: Submission, path: str = "p.ipynb") -> str:
+    """What an attack printed after FOUND:."""
+    notebook = parse(storage.read_snapshot(submission.autogradings.get(current=True).result)[path])
+    text = "".join(o.get("text", "") for c in notebook.cells for o in c.get("outputs", []))
+    return text.split("FOUND:", 1)[1].strip()
+
+
+def test_honest_work_beside_all_of_them_has_full_marks(attacks) -> None:
+    assert score(attacks["honest"]) == 3
+    assert failures(attacks["honest"]) == {}
+
+
+@pytest.mark.parametrize("student", ["reads_files", "reads_database", "network"])
+def test_nothing_of_others_and_no_hidden_test_is_found(student: str, attacks) -> None:
+    assert found(attacks[student]) == "[]"
+    assert score(attacks[student]) == 3
+
+
+def test_the_environment_holds_nothing_of_the_site(attacks, site: LiveSite) -> None:
+    names = found(attacks["reads_environment"])
+    for bad in ("SECRET", "DATA_DIR", "DATABASE", "DJANGO", "REDIS", "GOOGLE", "MASTER"):
+        assert bad not in names
+    assert "NBGRADER_EXECUTION" in names
+    assert str(site.folder) not in found(attacks["reads_parent"])
+
+
+def test_nothing_outlives_its_grading(attacks, site: LiveSite) -> None:
+    assert score(attacks["daemon"]) == 3
+    site.until(lambda: not Runtime.objects.filter(state__in=Runtime.LIVE).exists(), "no sandbox is left")
+    assert not [line for line in _command_lines() if MARK in line]
+
+
+def _command_lines() -> Iterator[str]:
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            yield path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue
+
+
+@pytest.mark.parametrize(
+    ("student", "codes"),
+    [
+        ("exit", {"kernel_exited"}),
+        ("segfault", {"kernel_killed", "kernel_exited"}),
+        ("long_line", {"too_much_output"}),
+        ("longer_line_than_a_message", {"output_lost", "kernel_out_of_memory"}),
+        # The kernel collects what it cannot send fast enough; which limit it meets first is a race.
+        ("print_for_ever", {"too_much_output", "output_lost", "kernel_out_of_memory"}),
+        ("ignores_interrupts", {"unresponsive"}),
+        ("slow", {"too_long"}),
+    ],
+)
+def test_a_notebook_that_breaks_out_of_its_limits_fails_alone_with_a_reason(student: str, codes, attacks) -> None:
+    submission = attacks[student]
+    assert set(failures(submission)) == {"p"}
+    assert failures(submission)["p"] in codes
+    assert score(submission) is None
+    assert submission.state == Submission.State.FAILED
+    # What ran is kept, and the other notebook was graded.
+    kept = storage.read_snapshot(submission.autogradings.get(current=True).result)
+    assert json.loads(kept["p.ipynb"])["cells"]
+    assert "given.txt" in found(submission, "q.ipynb")
+
+
+def test_memory_is_limited_from_outside(attacks) -> None:
+    assert failures(attacks["memory"]).get("p") == "kernel_out_of_memory" or "MemoryError" in _text(attacks["memory"])
+
+
+def test_forks_and_a_full_disk_harm_nobody_else(attacks) -> None:
+    for student in ("forks", "fills_disk"):
+        assert attacks[student].state in {Submission.State.FAILED, Submission.State.TO_REVIEW, Submission.State.GRADED}
+    assert "q" not in failures(attacks["forks"])
+
+
+def _text(submission: Submission) -> str:
+    kept = storage.read_snapshot(submission.autogradings.get(current=True).result)
+    return kept["p.ipynb"].decode()
+
+
+def test_a_tag_does_not_keep_a_test_from_running(attacks) -> None:
+    assert score(attacks["skip_tag"]) == 0
+    notes = attacks["skip_tag"].autogradings.get(current=True).notes
+    assert notes == [{"code": "skip_tag_removed", "cell": 2, "notebook": "p"}]
+
+
+def test_files_named_like_the_kernels_own_change_nothing(attacks) -> None:
+    assert score(attacks["hijack"]) == 3
+    assert failures(attacks["hijack"]) == {}
+
+
+def test_a_link_is_not_carried_to_the_next_notebook(attacks) -> None:
+    assert "stolen" not in found(attacks["link"], "q.ipynb").replace("stolen2", "")
+    assert "given.txt" in found(attacks["link"], "q.ipynb")
+
+
+def test_a_student_who_prints_the_hidden_test_does_not_read_it_in_the_feedback(attacks) -> None:
+    shown = feedback.cells(attacks["prints_tests"])
+    everything = "".join(c.rendered.source + "".join(o.document for o in c.rendered.outputs) for c in shown)
+    assert "hidden reason" not in everything
+    assert "hidden reason" in _text(attacks["prints_tests"])
