@@ -26,8 +26,8 @@ from typing import Any
 
 import nbformat
 
-from bench.nbgrader_course import ASSIGNMENT, Course, Rows
-from bench.report import last_line, table
+from bench._nbgrader_course import ASSIGNMENT, Course, Rows
+from bench._report import last_line, table
 
 ROOT = Path(__file__).resolve().parent.parent
 SQUARES = 'def squares(n):\n    if n < 1:\n        raise ValueError("n")\n    return [i ** 2 for i in range(1, n + 1)]'
@@ -102,7 +102,7 @@ def work(autograding: int) -> int:
 def run_ours(course: Course, students: int, workers: int) -> tuple[float, dict[str, Rows]]:
     """Seconds that the site's own path takes, and what it stored."""
     # Models can only be imported once Django is set up.
-    from bench.grading_rows import hand_in, publish_course, stored_rows
+    from bench._grading_rows import hand_in, publish_course, stored_rows
 
     release, files = publish_course(course), course.files("release")
     names = [f"s{number:03}" for number in range(students)]
@@ -154,7 +154,7 @@ def compare(folder: Path, students: int, workers: int) -> int:
     os.environ.setdefault("LOG_LEVEL", "ERROR")
     django.setup()
     call_command("migrate", verbosity=0)
-    from bench.grading_rows import kernel_python
+    from bench._grading_rows import kernel_python
 
     course = Course(folder / "course", kernel_python())
     course.create()

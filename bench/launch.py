@@ -28,7 +28,7 @@ from jupyter_client.asynchronous.client import AsyncKernelClient
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 
-from bench.report import last_line, table
+from bench._report import last_line, table
 
 if TYPE_CHECKING:
     from runtimes.models import Workspace

@@ -75,7 +75,7 @@ def store_notebooks(release: Release, notebooks: Iterable[NotebookSpec]) -> None
 
 
 def imports_of(spec: Spec) -> tuple[str, ...]:
-    """Large libraries that the released cells import: worth loading before a sandbox is forked. A hint, nothing more."""
+    """Large libraries that the released cells import, worth loading before a sandbox is forked: a hint."""
     found: set[str] = set()
     for notebook in spec.notebooks.values():
         for source in notebook.cells.get("source", {}).values():

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from django.conf import settings
 
-from bench.nbgrader_course import CELL_SECONDS, Course, Rows
+from bench._nbgrader_course import CELL_SECONDS, Course, Rows
 from grading import engine
 from grading.engine import Limits, Settings, Spec
 from runtimes.sandboxes import environment

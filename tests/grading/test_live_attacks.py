@@ -29,7 +29,7 @@ import os
 found, paths = [], []
 for top in ('..', '/'):
     for folder, folders, names in os.walk(top):
-        folders[:] = [f for f in folders if f not in ('proc', 'sys', 'usr', 'opt', 'lib', 'lib64', 'bin', 'sbin', 'dev')]
+        folders[:] = [f for f in folders if f not in 'proc sys usr opt lib lib64 bin sbin dev'.split()]
         paths += [os.path.join(folder, name) for name in names]
 """
 # The needle is put together, or the attack would find its own source.

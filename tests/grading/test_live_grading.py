@@ -9,7 +9,7 @@ from decimal import Decimal
 import pytest
 from django.utils import timezone
 
-from bench.nbgrader_course import CELL_SECONDS, Rows
+from bench._nbgrader_course import CELL_SECONDS, Rows
 from grading import states
 from grading.models import Autograding, CellScore, ReleaseCheck, Submission
 from runtimes.models import Runtime

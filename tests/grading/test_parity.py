@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from bench.nbgrader_course import Course, Rows
+from bench._nbgrader_course import Course, Rows
 from grading import engine
 from grading.engine import Graded
 from tests.grading import corpus

@@ -9,7 +9,7 @@ from pathlib import Path
 from django.conf import settings
 from django.utils import timezone
 
-from bench.nbgrader_course import ASSIGNMENT, CELL_SECONDS, Course, Rows
+from bench._nbgrader_course import ASSIGNMENT, CELL_SECONDS, Course, Rows
 from classroom.people.models import User
 from grading import check, collect
 from grading import release as releases
