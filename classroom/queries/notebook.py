@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from django.utils import timezone
@@ -43,6 +43,7 @@ _MACHINE = {
     Runtime.State.FAILED: Machine.FAILED,
 }
 
+A_MOMENT = timedelta(seconds=4)
 _ON_ITS_WAY = (Runtime.State.QUEUED, Runtime.State.STARTING, Runtime.State.STOPPING)
 
 
@@ -90,6 +91,13 @@ class BarState:
     def busy(self) -> bool:
         """Whether any kernel runs something."""
         return any(line.kernel.execution_state == "busy" for line in self.kernels)
+
+    @property
+    def waits_long(self) -> bool:
+        """Whether somebody looks at a page without a machine long enough to wonder why."""
+        if self.runtime is None or self.machine not in (Machine.WAITING, Machine.STARTING):
+            return False
+        return self.runtime.requested_at < timezone.now() - A_MOMENT
 
     @property
     def moving(self) -> bool:

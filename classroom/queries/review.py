@@ -10,7 +10,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from classroom.enter import Member
-from classroom.models import Assignment, Enrollment, ReviewVisit, Section
+from classroom.models import Assignment, Enrollment, ReviewVisit, Section, Work
 from classroom.people.models import User
 from classroom.queries import strictly
 from classroom.queries.scores import Score, scores_of
@@ -165,6 +165,7 @@ class Sheet:
     notes: Sequence[str]
     editable: bool
     attempts: Sequence[Submission]
+    workspace: str
 
 
 def sheet(submission: Submission, *, nonce: str) -> Sheet:
@@ -186,7 +187,16 @@ def sheet(submission: Submission, *, nonce: str) -> Sheet:
             .exclude(pk=submission.pk)
             .order_by("attempt")
         ),
+        workspace=_workspace(submission),
     )
+
+
+def _workspace(submission: Submission) -> str:
+    """The slug of the work that was handed in, as it is now; "" where there is none any more."""
+    works = Work.objects.filter(
+        assignment__line_item=submission.line_item_id, preview=False, members__user__authorships__submission=submission
+    )
+    return works.values_list("workspace__slug", flat=True).first() or ""
 
 
 def visit(submission: Submission, user: User) -> list[User]:

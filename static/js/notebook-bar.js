@@ -22,7 +22,8 @@ function entering() {
 async function enterAgain(path) {
   entering();
   const response = await fetch(words.ticketUrl, { method: "POST", headers: { "X-CSRFToken": csrf } });
-  if (!response.ok) return;
+  // Signed out meanwhile, or no longer in the course: the page itself says so.
+  if (!response.ok || response.redirected) { location.reload(); return; }
   enterForm.elements.ticket.value = (await response.json()).ticket;
   if (path) enterForm.elements.next.value = path;
   enterForm.submit();
@@ -140,6 +141,9 @@ document.body.addEventListener("click", (event) => {
 });
 document.body.addEventListener("htmx:afterRequest", (event) => {
   if (event.detail.elt !== bar) again();
+});
+document.body.addEventListener("htmx:responseError", (event) => {
+  if (event.detail.xhr.status === 404 && event.detail.elt === bar) location.reload();
 });
 
 // --- the way in and out for keyboards

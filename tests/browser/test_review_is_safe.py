@@ -21,7 +21,8 @@ from classroom.people.models import User
 from runtimes import storage
 from tests.classroom.work import PS1, graded, handed_in, published, source, work_of
 from grading import feedback
-people = {{name: User.objects.create_user(name, name + "@example.org", "{PASSWORD}") for name in ("gina", "tina", "ada")}}
+names = ("gina", "tina", "ada")
+people = {{name: User.objects.create_user(name, name + "@example.org", "{PASSWORD}") for name in names}}
 course = courses.create(slug="safe", title="Safe", term="", time_zone="UTC", by=people["gina"])
 Enrollment.objects.create(course=course, user=people["tina"], role="ta")
 Enrollment.objects.create(course=course, user=people["ada"], role="student")

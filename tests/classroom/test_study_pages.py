@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from classroom.models import Assignment, Enrollment, Extension
 from grading import feedback
-from runtimes.models import Runtime, Ticket
+from runtimes.models import Kernel, Runtime, Session, Ticket
 from tests.classroom.work import DATA, PS1, graded, handed_in, published, work_of
 
 
@@ -226,3 +226,28 @@ def test_the_course_page_costs_the_same_however_many_assignments(
         client.get("/c/data/")
     with django_assert_max_num_queries(16):
         client.get("/")
+
+
+def test_a_machine_that_is_long_in_coming_is_explained_on_the_page(ps1, ada, as_user):
+    slug = work_of(ps1, ada).workspace.slug
+    client = as_user(ada)
+    client.get(f"/w/{slug}/")
+    assert "cells run when the machine is there" not in words(client.get(f"/w/{slug}/state/"))
+    Runtime.objects.update(requested_at=timezone.now() - timedelta(minutes=1))
+    assert "cells run when the machine is there" in words(client.get(f"/w/{slug}/state/"))
+
+
+def test_a_dead_kernel_is_told_with_what_to_do(ps1, ada, as_user):
+    work = work_of(ps1, ada)
+    client = as_user(ada)
+    client.get(f"/w/{work.workspace.slug}/")
+    runtime = Runtime.objects.get()
+    Runtime.objects.update(state=Runtime.State.READY)
+    kernel = Kernel.objects.create(
+        workspace=work.workspace, runtime=runtime, index=0, state=Kernel.State.DEAD, reason="KernelCrash"
+    )
+    Session.objects.create(workspace=work.workspace, kernel=kernel, path=PS1)
+    page = words(client.get(f"/w/{work.workspace.slug}/state/"))
+    assert "kernel died" in page
+    assert "The kernel crashed. Your files are kept" in page
+    assert str(kernel.pk) in page
