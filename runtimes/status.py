@@ -99,7 +99,7 @@ ISOLATION_WORDS: Mapping[str, Promise] = {
     "memory-cgroup": _("memory limited for the whole sandbox"),
     "memory-rlimit": _("memory limited for each process only"),
     "processes-cgroup": _("number of processes limited for the whole sandbox"),
-    "processes-rlimit": _("number of processes limited for all sandboxes together"),
+    "processes-rlimit": _("number of processes limited by rlimit"),
     "cpu-cgroup": _("processor time limited"),
     "cpu-none": _("processor time not limited on this machine"),
     "network-none": _("no network"),
