@@ -21,6 +21,9 @@ from classroom.models import Course, Enrollment
 from classroom.outbox import NothingToDo, handles, post
 from classroom.people.models import Invitation, User
 
+_LETTERS = "23456789ABCDEFGHJKMNPQRSTVWXYZ"
+_TYPED = 16
+
 
 class InvitationGone(ClassroomError):
     """The link was used, is too old, or never was."""
@@ -39,14 +42,15 @@ def awaits(user: User) -> bool:
     return user.is_active and user.last_login is None and not user.has_usable_password() and not user.is_staff
 
 
-def issue(user: User, by: User | None) -> str:
-    """The address of a new link for `user`. Raises InvitationGone where no link may let them in any more.
+def issue(user: User, by: User | None, *, on_paper: bool = False) -> str:
+    """The address of a new link for `user`; `on_paper` makes one that can be typed. Raises InvitationGone where no link
+    may let them in any more.
 
     Only the SHA-256 of its secret is kept, so the address is made where it is sent or printed and nowhere else.
     """
     if not awaits(user):
         raise InvitationGone(f"user {user.pk} is in")
-    secret = secrets.token_urlsafe(32)
+    secret = _typable() if on_paper else secrets.token_urlsafe(32)
     Invitation.objects.create(
         user=user,
         secret_sha256=_sha256(secret),
@@ -60,7 +64,7 @@ def find(secret: str) -> Invitation:
     """The open invitation of `secret`. Raises InvitationGone."""
     found = (
         Invitation.objects.select_related("user")
-        .filter(secret_sha256=_sha256(secret), used_at=None, expires_at__gt=timezone.now())
+        .filter(secret_sha256=_sha256(_as_issued(secret)), used_at=None, expires_at__gt=timezone.now())
         .first()
     )
     if found is None or not awaits(found.user):
@@ -106,6 +110,20 @@ def send(payload: Mapping[str, Any]) -> None:
         context = {"user": user, "course": course, "by": by, "address": issue(user, by), "days": _days()}
         subject = _("Your place in %(course)s") % {"course": course.title}
         send_mail(" ".join(subject.split()), render_to_string("teach/invitation.txt", context), None, [user.email])
+
+
+def _typable() -> str:
+    """Like 7KQ2-M9TX-4RWD-HJ3P: 78 bits, and nothing in it that is read for something else."""
+    letters = "".join(secrets.choice(_LETTERS) for _ in range(_TYPED))
+    return "-".join(letters[start : start + 4] for start in range(0, _TYPED, 4))
+
+
+def _as_issued(secret: str) -> str:
+    """What was typed, as it was printed, whatever its case and hyphens; a mailed secret is left as it is."""
+    letters = secret.replace("-", "").replace(" ", "").upper()
+    if len(letters) == _TYPED and set(letters) <= set(_LETTERS):
+        return "-".join(letters[start : start + 4] for start in range(0, _TYPED, 4))
+    return secret
 
 
 def _days() -> int:

@@ -117,7 +117,7 @@ def invitations(request: HttpRequest, me: Member) -> HttpResponse:
     """A link for everyone who waits for one: mailed, or on a sheet to print. `who` limits it to one enrollment."""
     waiting = [one for one in queries.people(me.course).waiting if request.POST.get("who", str(one.pk)) == str(one.pk)]
     if request.POST.get("how") == "print" and waiting:
-        slips = [(one, invite.issue(one.user, me.user)) for one in waiting]
+        slips = [(one, invite.issue(one.user, me.user, on_paper=True)) for one in waiting]
         return render(request, "teach/invitations.html", {"me": me, "course": me.course, "slips": slips})
     count = roster.invite(me.course, [one.user for one in waiting], me.user)
     messages.success(

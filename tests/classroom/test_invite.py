@@ -51,6 +51,13 @@ def test_the_address_does_not_stay_in_the_address_bar(fran: User, grace: User, c
     assert "no-store" in response["Cache-Control"]
 
 
+def test_a_link_on_paper_can_be_typed_whatever_the_case(fran: User, grace: User, client: Client):
+    path = path_of(invite.issue(fran, grace, on_paper=True))
+    assert len(path) < 30
+    page = client.get(path.lower().replace("-", ""), follow=True)
+    assert "fran@example.org" in page.content.decode()
+
+
 def test_looking_at_a_link_does_not_spend_it(fran: User, grace: User, client: Client):
     path = path_of(invite.issue(fran, grace))
     client.get(path, follow=True)
