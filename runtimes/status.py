@@ -104,5 +104,5 @@ ISOLATION_WORDS: Mapping[str, Promise] = {
     "cpu-none": _("processor time not limited on this machine"),
     "network-none": _("no network"),
     "network-internet": _("internet without local, private and metadata addresses"),
-    "no-network-program": _("internet not available: slirp4netns is not installed"),
+    "no-network-program": _("internet not available on this machine"),
 }

@@ -21,6 +21,7 @@ from runtimes.agent import routes
 from runtimes.provider import ProviderError
 
 PROGRAM = "slirp4netns"
+TUNNEL = "/dev/net/tun"
 START_SECONDS = 10
 # Special-purpose addresses (RFC 6890 and the IANA registry), with the clouds' metadata services. The userspace
 # network's own 10.0.2.0/24 is more specific than 10.0.0.0/8 and stays reachable; behind it is only its name server.
@@ -49,9 +50,13 @@ class NetworkFailed(ProviderError):
     retryable = True
 
 
-def offered() -> bool:
-    """The program for it is installed."""
-    return shutil.which(PROGRAM) is not None
+def missing() -> str:
+    """What this host lacks for it and what to do, for operators; "" if it has everything."""
+    if shutil.which(PROGRAM) is None:
+        return f"internet needs {PROGRAM}: install it (apt-get install {PROGRAM})"
+    if not os.access(TUNNEL, os.R_OK | os.W_OK):
+        return f"internet needs {TUNNEL}: load its module and let this user open it (chmod 666 {TUNNEL})"
+    return ""
 
 
 def command(network_fd: int, owner_fd: int, *, ready_fd: int, exit_fd: int) -> list[str]:

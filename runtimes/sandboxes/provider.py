@@ -191,8 +191,8 @@ class LocalProvider(Provider):
         request.validate()
         if request.gpu:
             raise NotOffered("local sandboxes have no GPU")
-        if request.network is Network.INTERNET and not network.offered():
-            raise NotOffered(f"internet needs {network.PROGRAM}: install it (apt-get install {network.PROGRAM})")
+        if request.network is Network.INTERNET and (lack := network.missing()):
+            raise NotOffered(lack)
 
     def _environment(self, digest: str) -> KernelEnvironment:
         found = self._config.kernel_environments()

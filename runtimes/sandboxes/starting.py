@@ -55,7 +55,7 @@ class Starter:
         self._features = features
         self._cgroups = cgroups
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="sandbox")
-        self._internet = network.offered()
+        self._internet = not network.missing()
         self._unwanted: set[asyncio.Task[None]] = set()
         self.servers = ForkServers(config)
 

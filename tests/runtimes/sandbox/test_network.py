@@ -17,7 +17,7 @@ from tests.runtimes.sandbox.notebook import Notebook, descendants, start_noteboo
 
 pytestmark = pytest.mark.sandbox
 in_sandbox = pytest.mark.asyncio(loop_scope="module")
-needs_program = pytest.mark.skipif(not network.offered(), reason=f"{network.PROGRAM} IS NOT INSTALLED")
+needs_program = pytest.mark.skipif(bool(network.missing()), reason=f"NO INTERNET HERE: {network.missing()}")
 # Connecting a datagram socket only asks the routing table: no packet leaves.
 ROUTE = """
 import socket
@@ -136,9 +136,19 @@ async def test_the_network_ends_with_the_sandbox(provider: LocalProvider, kind: 
 async def test_without_the_program_internet_is_refused_with_what_to_do(
     provider: LocalProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(network, "offered", lambda: False)
-    with pytest.raises(NotOffered, match="slirp4netns"):
+    monkeypatch.setattr(network.shutil, "which", lambda _name: None)
+    with pytest.raises(NotOffered, match="apt-get install slirp4netns"):
         await provider.acquire(Request("no-program", network=Network.INTERNET))
+
+
+@in_sandbox
+async def test_without_the_tunnel_device_internet_is_refused_with_what_to_do(
+    provider: LocalProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(network, "TUNNEL", "/dev/net/none")
+    monkeypatch.setattr(network.shutil, "which", lambda name: name)
+    with pytest.raises(NotOffered, match="/dev/net/none"):
+        await provider.acquire(Request("no-tunnel", network=Network.INTERNET))
 
 
 def test_every_special_purpose_network_is_refused() -> None:
