@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 from zoneinfo import available_timezones
 
-from django.contrib.auth.models import AbstractUser, UserManager
+from django.contrib.auth.models import AbstractUser
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models.functions import Lower
@@ -34,9 +34,7 @@ class User(AbstractUser):
     theme = models.CharField(_("theme"), max_length=5, choices=Theme, default=Theme.AUTO)
     erased_at = models.DateTimeField(null=True, blank=True, editable=False)
 
-    objects: ClassVar[UserManager[User]] = UserManager()
-
-    class Meta(AbstractUser.Meta):  # type: ignore[name-defined,misc]
+    class Meta(AbstractUser.Meta):
         constraints: ClassVar = [
             models.UniqueConstraint(Lower("email"), name="one_user_an_email"),
         ]

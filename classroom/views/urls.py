@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, URLResolver, path
 
-from classroom.views import home, people_urls, teach_urls, review_urls, study_urls
+from classroom.views import home, people_urls, review_urls, study_urls, teach_urls
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", home.home, name="home"),
