@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from decimal import Decimal
 
@@ -217,14 +218,14 @@ class Stealing:
     def __init__(self, plain, pk: int) -> None:
         self._plain, self._pk = plain, pk
 
-    def __call__(self, *, files):
-        Autograding.objects.filter(pk=self._pk).update(lease_owner="somebody else")
-        return self._plain(files=files)
+    @asynccontextmanager
+    async def __call__(self, *, files):
+        await Autograding.objects.filter(pk=self._pk).aupdate(lease_owner="somebody else")
+        async with self._plain(files=files) as sandbox:
+            yield sandbox
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_a_worker_that_lost_its_lease_stores_nothing(plain, ada, monkeypatch) -> None:
-    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")  # the thief is synchronous
+def test_a_worker_that_lost_its_lease_stores_nothing(plain, ada) -> None:
     row = handed_in(published(plain), ada, answers=RIGHT).autogradings.get()
     assert not autograde.autograde(row.pk, lend=lending(Stealing(plain, row.pk)))
     assert not CellScore.objects.exists()
