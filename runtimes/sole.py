@@ -42,7 +42,7 @@ async def sole(lost: Callable[[], None]) -> AsyncIterator[None]:
     """Holds while the body runs. `lost` is called if another process has taken over: then end at once.
 
     On SQLite raises AlreadyRunning where another process holds it; else waits until that one is gone."""
-    if connection.vendor == "sqlite":
+    if _one_machine():
         with _lock_file():
             yield
         return
@@ -56,6 +56,10 @@ async def sole(lost: Callable[[], None]) -> AsyncIterator[None]:
         await asyncio.gather(renewal, return_exceptions=True)
         with suppress(DatabaseError):
             await _give_back(holder)
+
+
+def _one_machine() -> bool:
+    return connection.vendor == "sqlite"
 
 
 class _lock_file:  # noqa: N801 - used as a function
