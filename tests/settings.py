@@ -13,8 +13,11 @@ os.environ.setdefault("LOG_LEVEL", "WARNING")
 from classroom.settings import *  # noqa: F403
 from classroom.settings import STORAGES
 
-# A slow hash is for passwords that are kept.
-PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+# A slow hash is for passwords that are kept; it is known here for those that a running site has made.
+PASSWORD_HASHERS = [
+    "django.contrib.auth.hashers.MD5PasswordHasher",
+    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+]
 # Without the manifest, which needs a run of collectstatic.
 STORAGES = {**STORAGES, "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}}
 # whitenoise warns where there is none.
