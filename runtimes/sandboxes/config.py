@@ -10,11 +10,12 @@ from typing import Self
 from django.conf import settings
 
 from runtimes import keyring
-from runtimes.provider import Isolation, SandboxUnavailable
+from runtimes.provider import MIB, Isolation, SandboxUnavailable
 from runtimes.sandboxes import environment
 from runtimes.sandboxes.environment import EnvironmentFailed, KernelEnvironment
 
 # unix(7): sun_path holds 108 bytes with its NUL; the longest name below the folder is "/s/k12345678/k15-5".
+TYPICAL_BYTES = 256 * MIB
 MAX_RUN_DIR_BYTES = 107 - len("/s/k12345678/k15-5")
 
 
@@ -45,9 +46,15 @@ class SandboxConfig:
             key_version=version,
             uid=settings.SANDBOX_UID if os.geteuid() == 0 else os.geteuid(),
             environment=settings.KERNEL_ENVIRONMENT,
-            isolation=Isolation(getattr(settings, "SANDBOX_ISOLATION", Isolation.FORKED)),
             most=settings.RUNTIMES_MOST,
         )
+
+    @property
+    def capacity(self) -> int:
+        """How many runtimes at once: `most`, or one for each 256 MiB of this host's memory, which is about what a
+        kernel with the usual libraries and some data takes; limits are higher and rarely reached together."""
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        return self.most or max(4, memory // TYPICAL_BYTES)
 
     @property
     def slots(self) -> Path:

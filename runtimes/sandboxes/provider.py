@@ -211,7 +211,7 @@ class LocalProvider(Provider):
 
     def _full(self) -> bool:
         live = sum(1 for place in self._places.values() if place.live)
-        return bool(self._config.most) and live >= self._config.most
+        return live >= self._config.capacity
 
     def _changed(self, place: Place) -> None:
         self._news.tell(place.request.name, place.status)

@@ -34,6 +34,7 @@ from runtimes.provider import (
 )
 from runtimes.sandboxes import bubblewrap, cgroups, environment, host, seccomp
 from runtimes.sandboxes.cgroups import Group
+from runtimes.sandboxes.config import SandboxConfig
 from runtimes.sandboxes.environment import EnvironmentFailed
 from runtimes.sandboxes.sandbox import isolation_codes, rlimits
 
@@ -306,6 +307,12 @@ def test_a_pod_reads_its_own_group(tmp_path: Path) -> None:
     gauges = Gauges.of_own_group(str(tmp_path))
     assert (gauges.memory_bytes(), gauges.oom_kills(), gauges.limit_bytes) == (7, 1, 100)
     assert Gauges.of_own_group(str(tmp_path / "none")).memory_bytes() is None
+
+
+def test_room_is_what_was_set_or_follows_from_the_hosts_memory(tmp_path: Path) -> None:
+    chosen = SandboxConfig(tmp_path, tmp_path, MASTER, most=7)
+    assert chosen.capacity == 7
+    assert SandboxConfig(tmp_path, tmp_path, MASTER).capacity >= 4
 
 
 # --- the host
