@@ -8,6 +8,7 @@ import hashlib
 import mimetypes
 import os
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,7 +51,8 @@ class Assets:
 
     def __init__(self) -> None:
         self._kept: dict[tuple[str, str], Asset] = {}
-        self._cache_dir = Path(settings.DATA_DIR) / "front-end"
+        # Named by content: beside the environments, for every clone and every test of this machine.
+        self._cache_dir = Path(settings.ENVIRONMENTS_DIR) / "front-end"
         self._compressing = threading.Lock()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -110,11 +112,13 @@ class Assets:
             if kept.exists():
                 return kept.read_bytes()
             packed = brotli.compress(body, quality=9) if encoding == "br" else gzip.compress(body, 9, mtime=0)
+        # Where it cannot be kept (an image's files are read-only), each process compresses for itself.
+        with suppress(OSError):
             self._cache_dir.mkdir(parents=True, exist_ok=True)
             aside = kept.with_suffix(f".{os.getpid()}-{threading.get_ident()}")
             aside.write_bytes(packed)
             aside.replace(kept)
-            return bytes(packed)
+        return bytes(packed)
 
 
 def _resolve(name: str) -> Path | None:

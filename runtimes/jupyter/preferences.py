@@ -24,6 +24,7 @@ from runtimes.models import FrontEndSetting
 
 _LANGUAGE_PLUGIN = "@jupyterlab/translation-extension:plugin"
 _THEME_PLUGIN = "@jupyterlab/apputils-extension:themes"
+_COMPLETER_PLUGIN = "@jupyterlab/completer-extension:manager"
 _TRACKER_PLUGIN = "@jupyterlab/notebook-extension:tracker"
 _THEMES: dict[str, dict[str, Any]] = {
     "light": {"theme": "JupyterLab Light"},
@@ -54,6 +55,8 @@ def _defaults(entry: Entry) -> dict[str, dict[str, Any]]:
         _THEME_PLUGIN: _THEMES.get(entry.theme, _THEMES["auto"]),
         # A notebook that names no kernel, or one from another machine, must not begin with a question.
         _TRACKER_PLUGIN: {"autoStartDefaultKernel": True},
+        # The first completion of a kernel reads libraries, which takes a small machine longer than a second.
+        _COMPLETER_PLUGIN: {"providerTimeout": 5000},
     }
     if locale := LOCALES.get(entry.language.split("-")[0]):
         chosen[_LANGUAGE_PLUGIN] = {"locale": locale}

@@ -7,6 +7,7 @@
 (() => {
   const ROOM = "/api/collaboration/room/json:notebook:";
   const SYNC = 0, RAW = 2, STEP1 = 0;
+  const ACCESS_CHANGED = 4401;
   const PAUSE_MS = 400, AGAIN_MS = 2000;
   const FIRST_NUMBER = 1 << 24; // the front end numbers its own saves from 1
 
@@ -96,7 +97,9 @@
       if (dirty) later(PAUSE_MS);
     });
     opened.addEventListener("message", (event) => answered(event.data));
-    opened.addEventListener("close", () => {
+    opened.addEventListener("close", ({ code }) => {
+      // Access ended or changed: what this person now may see here, or why nothing, is another page.
+      if (code === ACCESS_CHANGED) location.reload();
       if (socket !== opened) return;
       socket = null;
       for (const question of asked.values()) question.reject(new Error("offline"));

@@ -86,7 +86,8 @@ class Desk(LiveSite):
         }
 
         def there() -> T:
-            with self.orm(), override_settings(STORAGES={**settings.STORAGES, "work": files}):
+            ours = {"STORAGES": {**settings.STORAGES, "work": files}, "RUN_DIR": self.folder / "run"}
+            with self.orm(), override_settings(**ours):
                 return work()
 
         return await asyncio.to_thread(there)
@@ -170,7 +171,8 @@ async def type_in(page: Page, frame: Frame, index: int, text: str) -> None:
     """Types at the end of a cell."""
     await frame.locator(".jp-CodeCell .cm-content").nth(index).click()
     await page.keyboard.press("Control+End")
-    await page.keyboard.type(text)
+    # As a person does: the front end settles between keys.
+    await page.keyboard.type(text, delay=40)
 
 
 async def tell(page: Page, kind: str, **fields: Any) -> None:

@@ -1,0 +1,187 @@
+"""Files of a workspace over the contents interface."""
+
+from __future__ import annotations
+
+import base64
+import json
+
+import httpx
+import nbformat
+import pytest
+from asgiref.sync import sync_to_async
+
+from runtimes import storage
+from runtimes.jupyter import document
+from runtimes.models import Workspace, WorkspaceFile
+from tests.runtimes.jupyter.conftest import NOTEBOOK
+
+FILE = "/api/contents/"
+
+
+async def test_a_notebook_is_read_with_content_and_hash(ada_browser: httpx.AsyncClient, work: Workspace) -> None:
+    model = (await ada_browser.get(FILE + NOTEBOOK, params={"content": 1, "hash": 1, "type": "notebook"})).json()
+    assert model["type"] == "notebook"
+    assert model["format"] == "json"
+    assert model["writable"] is True
+    assert [cell["source"] for cell in model["content"]["cells"]] == ["x = 1", "x"]
+    assert model["hash"] == (await WorkspaceFile.objects.aget(path=NOTEBOOK)).blob_id
+    bare = (await ada_browser.get(FILE + NOTEBOOK, params={"content": 0})).json()
+    assert bare["content"] is None
+
+
+async def test_an_open_notebook_is_read_from_its_document(ada_browser: httpx.AsyncClient, work: Workspace) -> None:
+    await sync_to_async(document.opened)(work.pk, NOTEBOOK, "json", "notebook")
+    content = (await ada_browser.get(FILE + NOTEBOOK)).json()["content"]
+    content["cells"][0]["source"] = "x = 2"
+    await document.post_edit(work, NOTEBOOK, content)
+    again = (await ada_browser.get(FILE + NOTEBOOK)).json()["content"]
+    assert again["cells"][0]["source"] == "x = 2"
+
+
+async def test_saving_an_open_notebook_is_an_edit_of_its_document(
+    ada_browser: httpx.AsyncClient, work: Workspace
+) -> None:
+    await sync_to_async(document.opened)(work.pk, NOTEBOOK, "json", "notebook")
+    model = (await ada_browser.get(FILE + NOTEBOOK)).json()
+    model["content"]["cells"][0]["source"] = "x = 3"
+    assert (await ada_browser.put(FILE + NOTEBOOK, json=model)).status_code == 200
+    current = nbformat.reads((await document.current(work, NOTEBOOK)).decode(), as_version=4)
+    assert current.cells[0].source == "x = 3"
+
+
+async def test_folders_are_what_paths_have_in_common(ada_browser: httpx.AsyncClient, work: Workspace) -> None:
+    top = (await ada_browser.get("/api/contents")).json()
+    assert [(entry["name"], entry["type"]) for entry in top["content"]] == [("ps1", "directory")]
+    inside = (await ada_browser.get(FILE + "ps1")).json()
+    assert {(entry["name"], entry["type"]) for entry in inside["content"]} == {
+        ("problem1.ipynb", "notebook"),
+        ("data.csv", "file"),
+    }
+    assert (await ada_browser.get(FILE + "ps2")).status_code == 404
+
+
+async def test_hidden_files_cannot_be_seen_or_written(ada_browser: httpx.AsyncClient, work: Workspace) -> None:
+    for path in (".secret", "ps1/.ipynb_checkpoints/problem1.ipynb", "__pycache__/x.pyc"):
+        await storage.awrite(work, path, b"{}")
+        assert (await ada_browser.get(FILE + path)).status_code == 404
+        assert (await ada_browser.get("/files/" + path)).status_code == 404
+        assert (await ada_browser.put(FILE + path, json={"type": "file", "format": "text", "content": ""})).is_error
+    listed = (await ada_browser.get("/api/contents")).text + (await ada_browser.get(FILE + "ps1")).text
+    assert "secret" not in listed
+    assert "checkpoints" not in listed
+    assert "pycache" not in listed
+
+
+@pytest.mark.parametrize("path", ["../x", "ps1/../../x", "ps1/%2e%2e/x", "a//b", "ps1/\x07", "x" * 600])
+async def test_paths_outside_are_not_there(ada_browser: httpx.AsyncClient, path: str) -> None:
+    body = {"type": "file", "format": "text", "content": "x"}
+    assert (await ada_browser.put(FILE + path.replace("\x07", "%07"), json=body)).status_code in {400, 404}
+
+
+async def test_text_and_binary_come_back_as_they_went(ada_browser: httpx.AsyncClient, work: Workspace) -> None:
+    body = {"type": "file", "format": "text", "content": "été\n"}
+    assert (await ada_browser.put(FILE + "notes.txt", json=body)).status_code == 201
+    assert (await ada_browser.get(FILE + "notes.txt")).json()["content"] == "été\n"
+    raw = bytes(range(256))
+    body = {"type": "file", "format": "base64", "content": base64.b64encode(raw).decode()}
+    assert (await ada_browser.put(FILE + "x.bin", json=body)).status_code == 201
+    model = (await ada_browser.get(FILE + "x.bin")).json()
+    assert (model["format"], base64.b64decode(model["content"])) == ("base64", raw)
+    assert (await ada_browser.get(FILE + "x.bin", params={"format": "text"})).status_code == 400
+
+
+async def test_what_is_no_notebook_is_not_saved_as_one(ada_browser: httpx.AsyncClient, work: Workspace) -> None:
+    for content in ("text", {"cells": 3}, {}):
+        body = {"type": "notebook", "format": "json", "content": content}
+        answer = await ada_browser.put(FILE + "bad.ipynb", json=body)
+        assert answer.status_code == 400
+        assert answer.json()["message"]
+
+
+async def test_too_large_a_file_is_refused_with_a_sentence(ada_browser: httpx.AsyncClient, work: Workspace) -> None:
+    await Workspace.objects.filter(pk=work.pk).aupdate(quota_bytes=1000)
+    body = {"type": "file", "format": "text", "content": "x" * 2000}
+    full = await ada_browser.put(FILE + "big.txt", json=body)
+    assert full.status_code == 413
+    assert "no room left" in full.json()["message"]
+    huge = await ada_browser.put(FILE + "big.txt", content=b"{}", headers={"content-length": str(1 << 40)})
+    assert huge.status_code == 413
+
+
+@pytest.mark.parametrize("data", [b"[]", b"{", b"\xff", b"[" * 100_000, b'{"type": 3}'])
+async def test_what_is_not_understood_is_refused(ada_browser: httpx.AsyncClient, data: bytes) -> None:
+    answer = await ada_browser.put(FILE + "x.txt", content=data)
+    assert answer.status_code == 400
+    assert answer.json()["message"]
+
+
+async def test_new_files_get_the_first_free_name(ada_browser: httpx.AsyncClient, work: Workspace) -> None:
+    names = [(await ada_browser.post(FILE + "ps1", json={"type": "notebook"})).json()["path"] for _ in range(2)]
+    assert names == ["ps1/Untitled.ipynb", "ps1/Untitled1.ipynb"]
+    folder = (await ada_browser.post("/api/contents", json={"type": "directory"})).json()
+    assert (folder["path"], folder["type"]) == ("Untitled Folder", "directory")
+    assert (await ada_browser.get(FILE + "Untitled Folder")).json()["content"] == []
+    copied = (await ada_browser.post(FILE + "ps1", json={"copy_from": "ps1/data.csv"})).json()
+    assert copied["path"] == "ps1/data-Copy.csv"
+
+
+async def test_rename_moves_the_document_too(ada_browser: httpx.AsyncClient, work: Workspace) -> None:
+    opened, _new = await sync_to_async(document.opened)(work.pk, NOTEBOOK, "json", "notebook")
+    answer = await ada_browser.patch(FILE + NOTEBOOK, json={"path": "ps1/mine.ipynb"})
+    assert answer.json()["path"] == "ps1/mine.ipynb"
+    again, new = await sync_to_async(document.opened)(work.pk, "ps1/mine.ipynb", "json", "notebook")
+    assert (again.pk, new) == (opened.pk, False)
+    taken = await ada_browser.patch(FILE + "ps1/mine.ipynb", json={"path": "ps1/data.csv"})
+    assert taken.status_code == 409
+
+
+async def test_a_removed_notebook_is_gone_and_so_is_its_document(
+    ada_browser: httpx.AsyncClient, work: Workspace
+) -> None:
+    await sync_to_async(document.opened)(work.pk, NOTEBOOK, "json", "notebook")
+    assert (await ada_browser.delete(FILE + NOTEBOOK)).status_code == 204
+    assert (await ada_browser.get(FILE + NOTEBOOK)).status_code == 404
+    assert not await work.documents.aexists()
+    assert (await ada_browser.delete(FILE)).is_error
+
+
+async def test_a_checkpoint_is_kept_restored_and_forgotten(ada_browser: httpx.AsyncClient, work: Workspace) -> None:
+    kept = (await ada_browser.post(FILE + NOTEBOOK + "/checkpoints")).json()
+    model = (await ada_browser.get(FILE + NOTEBOOK)).json()
+    model["content"]["cells"][0]["source"] = "spoiled"
+    await ada_browser.put(FILE + NOTEBOOK, json=model)
+    assert [one["id"] for one in (await ada_browser.get(FILE + NOTEBOOK + "/checkpoints")).json()] == [kept["id"]]
+    assert (await ada_browser.post(f"{FILE}{NOTEBOOK}/checkpoints/{kept['id']}")).status_code == 204
+    restored = (await ada_browser.get(FILE + NOTEBOOK)).json()["content"]
+    assert restored["cells"][0]["source"] == "x = 1"
+    assert (await ada_browser.delete(f"{FILE}{NOTEBOOK}/checkpoints/{kept['id']}")).status_code == 204
+    assert (await ada_browser.get(FILE + NOTEBOOK + "/checkpoints")).json() == []
+    assert (await ada_browser.post(f"{FILE}ps1/data.csv/checkpoints/{kept['id']}")).status_code == 404
+
+
+async def test_a_file_is_downloaded_as_it_is(ada_browser: httpx.AsyncClient, work: Workspace) -> None:
+    answer = await ada_browser.get("/files/ps1/data.csv", params={"download": 1})
+    assert answer.content == b"a,b\n1,2\n"
+    assert answer.headers["content-security-policy"].startswith("sandbox")
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["content-disposition"] == "attachment; filename*=UTF-8''data.csv"
+    unchanged = await ada_browser.get("/files/ps1/data.csv", headers={"if-none-match": answer.headers["etag"]})
+    assert unchanged.status_code == 304
+
+
+async def test_an_open_notebook_is_downloaded_with_what_was_typed(
+    ada_browser: httpx.AsyncClient, work: Workspace
+) -> None:
+    await sync_to_async(document.opened)(work.pk, NOTEBOOK, "json", "notebook")
+    content = (await ada_browser.get(FILE + NOTEBOOK)).json()["content"]
+    content["cells"][0]["source"] = "typed a moment ago"
+    await document.post_edit(work, NOTEBOOK, content)
+    text = (await ada_browser.get("/files/" + NOTEBOOK)).text
+    assert "".join(json.loads(text)["cells"][0]["source"]) == "typed a moment ago"
+
+
+async def test_a_reader_is_told_that_nothing_is_writable(tim_browser: httpx.AsyncClient, work: Workspace) -> None:
+    assert (await tim_browser.get(FILE + NOTEBOOK)).json()["writable"] is False
+    answer = await tim_browser.put(FILE + NOTEBOOK, json={})
+    assert answer.status_code == 403
+    assert "may read" in answer.json()["message"]
