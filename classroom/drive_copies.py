@@ -46,9 +46,7 @@ def copy(backend: drive.DriveBackend, work: Work, user: User, path: str, data: b
     """One file to one person's Drive, and the row that says where it is. Raises DriveError after noting it."""
     row, _made = DriveCopy.objects.get_or_create(work=work, user=user, path=path)
     try:
-        placed = backend.place(
-            folders=_folders(work, user), name=path, data=data, target=row.target, sha256=row.sha256
-        )
+        placed = backend.place(folders=_folders(work, user), name=path, data=data, target=row.target, sha256=row.sha256)
     except DriveError as error:
         row.state, row.message = DriveCopy.State.FAILED, str(error)
         row.save(update_fields=["state", "message"])

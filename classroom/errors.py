@@ -1,17 +1,17 @@
 """What can go wrong in the classroom, each with what to do next.
 
-    ClassroomError
-    ├── WorkError
-    │   ├── NotOpenYet          the assignment is not published
-    │   ├── Closed              nothing can be changed or handed in any more
-    │   ├── NotASubmission      tutorials are not handed in
-    │   ├── NoAttemptsLeft      as often handed in as allowed
-    │   ├── NotSaved            the open document could not be written; nothing was handed in
-    │   ├── NothingToPreview    there is no student version yet
-    │   └── BadUpload           the file is no notebook, or unsafe
-    ├── SomeoneElseMarked       another person's newer mark would be overruled unseen
-    └── DriveError              a copy could not be written
-        └── DriveUnavailable    … now; later it may
+ClassroomError
+├── WorkError
+│   ├── NotOpenYet          the assignment is not published
+│   ├── Closed              nothing can be changed or handed in any more
+│   ├── NotASubmission      tutorials are not handed in
+│   ├── NoAttemptsLeft      as often handed in as allowed
+│   ├── NotSaved            the open document could not be written; nothing was handed in
+│   ├── NothingToPreview    there is no student version yet
+│   └── BadUpload           the file is no notebook, or unsafe
+├── SomeoneElseMarked       another person's newer mark would be overruled unseen
+└── DriveError              a copy could not be written
+    └── DriveUnavailable    … now; later it may
 """
 
 from __future__ import annotations

@@ -29,6 +29,7 @@ ATTRIBUTES: Mapping[str, set[str]] = {
 # Longer than any formula that a person reads; the converter works recursively.
 _MOST_CHARACTERS = 2000
 
+
 def formula(source: str, options: Mapping[str, Any]) -> str:
     """MathML of a formula in LaTeX (a renderer of markdown-it's dollarmath); what is no LaTeX stays as it was typed."""
     display = bool(options.get("display_mode"))

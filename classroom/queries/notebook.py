@@ -119,11 +119,7 @@ def notebooks(work: Work) -> list[str]:
 def bar_state(work: Work, user: User) -> BarState:
     """The state now, in seven queries at most."""
     runtime = (
-        strictly(Runtime.objects)
-        .select_related("profile")
-        .filter(workspace=work.workspace)
-        .order_by("-pk")
-        .first()
+        strictly(Runtime.objects).select_related("profile").filter(workspace=work.workspace).order_by("-pk").first()
     )
     extension = Extension.objects.filter(assignment=work.assignment_id, user=user).first()
     submissions = _submissions(work, user)

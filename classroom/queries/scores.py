@@ -65,4 +65,3 @@ def _cells(releases: set[int]) -> dict[int, list[GradeCell]]:
     for cell in query.exclude(kind=GradeCell.Kind.ANSWER):
         found.setdefault(cell.notebook.release_id, []).append(cell)
     return found
-

@@ -87,6 +87,17 @@ class HomeCourse:
         return self.enrollment.role in (Enrollment.Role.TEACHER, Enrollment.Role.TA)
 
 
+@dataclass(frozen=True)
+class _Known:
+    """What was fetched of one person, by assignment, line item or submission."""
+
+    extensions: dict[int, Extension]
+    opened: set[int]
+    handed_in: dict[int, list[Submission]]
+    scores: dict[int, Score]
+    comments: dict[int, int]
+
+
 def rows(user: User, courses: Iterable[Course]) -> list[Row]:
     """The published tutorials and assignments of these courses, in the teacher's order. Eight queries, however many."""
     assignments = list(
@@ -95,39 +106,41 @@ def rows(user: User, courses: Iterable[Course]) -> list[Row]:
         .filter(course__in=list(courses), state__in=[Assignment.State.OPEN, Assignment.State.CLOSED])
         .order_by("course", "position", "id")
     )
-    extensions = {
-        extension.assignment_id: extension
-        for extension in Extension.objects.filter(user=user, assignment__in=assignments)
-    }
-    opened = set(
-        WorkMember.objects.filter(user=user, preview=False, assignment__in=assignments).values_list(
-            "assignment_id", flat=True
-        )
-    )
-    handed_in = _submissions(user, [assignment.line_item for assignment in assignments])
-    scores = scores_of([one for tries in handed_in.values() for one in tries])
-    comments = _comments([tries[-1] for tries in handed_in.values()])
+    known = _known(user, assignments)
     now = timezone.now()
-    found = []
-    for assignment in assignments:
-        extension = extensions.get(assignment.pk)
-        tries = handed_in.get(assignment.line_item_id, [])
-        latest = tries[-1] if tries else None
-        counting = counting_submission(assignment.line_item, tries, scores)
-        is_open = deadlines.is_open(assignment, extension, now)
-        found.append(
-            Row(
-                assignment=assignment,
-                stage=stage(assignment, latest, is_open=is_open, opened=assignment.pk in opened),
-                due_at=deadlines.due_at(assignment, extension),
-                is_open=is_open,
-                opened=assignment.pk in opened,
-                submission=latest,
-                score=visible_score(assignment, counting, scores),
-                comments=comments.get(latest.pk, 0) if latest and released(latest) else 0,
-            )
-        )
-    return found
+    return [_row(assignment, known, now) for assignment in assignments]
+
+
+def _known(user: User, assignments: list[Assignment]) -> _Known:
+    extensions = Extension.objects.filter(user=user, assignment__in=assignments)
+    opened = WorkMember.objects.filter(user=user, preview=False, assignment__in=assignments)
+    handed_in = _submissions(user, [assignment.line_item for assignment in assignments])
+    return _Known(
+        extensions={extension.assignment_id: extension for extension in extensions},
+        opened=set(opened.values_list("assignment_id", flat=True)),
+        handed_in=handed_in,
+        scores=scores_of([one for tries in handed_in.values() for one in tries]),
+        comments=_comments([tries[-1] for tries in handed_in.values()]),
+    )
+
+
+def _row(assignment: Assignment, known: _Known, now: datetime) -> Row:
+    extension = known.extensions.get(assignment.pk)
+    tries = known.handed_in.get(assignment.line_item_id, [])
+    latest = tries[-1] if tries else None
+    counting = counting_submission(assignment.line_item, tries, known.scores)
+    is_open = deadlines.is_open(assignment, extension, now)
+    opened = assignment.pk in known.opened
+    return Row(
+        assignment=assignment,
+        stage=stage(assignment, latest, is_open=is_open, opened=opened),
+        due_at=deadlines.due_at(assignment, extension),
+        is_open=is_open,
+        opened=opened,
+        submission=latest,
+        score=visible_score(assignment, counting, known.scores),
+        comments=known.comments.get(latest.pk, 0) if latest and released(latest) else 0,
+    )
 
 
 def course_units(user: User, course: Course) -> list[Unit]:

@@ -55,7 +55,8 @@ def test_the_bar_in_a_working_day(live: LiveSite, person: Callable[[], Person], 
     stops_and_restarts_the_machine(ada)
     submits_and_follows(ada)
     assert not [url for url in asked if "ticket=" in url]
-    assert ada.troubles == []
+    # The one that Notebook 7 itself prints on any server.
+    assert [trouble for trouble in ada.troubles if "reading 'schema'" not in trouble] == []
 
 
 def says_saved_after_typing(ada: Person) -> None:
