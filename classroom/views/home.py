@@ -10,7 +10,7 @@ from django.shortcuts import render
 
 from classroom.models import Enrollment
 from classroom.people.models import User
-from classroom.queries import study
+from classroom.queries import study, teach
 
 _NEVER = datetime.max.replace(tzinfo=UTC)
 
@@ -28,6 +28,7 @@ def home(request: HttpRequest) -> HttpResponse:
         "studies": bool(studied),
         "due": due,
         "news": [row for row in rows if row.has_news],
+        "archived": teach.archived(request.user),
         "may_create": request.user.has_perm("classroom.add_course"),
     }
     return render(request, "home.html", context)

@@ -12,9 +12,11 @@ from classroom import enter, forms_time
 from classroom import publish as verbs
 from classroom.access import Act
 from classroom.adjust import adjust
+from classroom.discard import discard, discardable
 from classroom.enter import Member, course_page
 from classroom.errors import ClassroomError
 from classroom.forms_assignments import PublishForm, SettingsForm
+from classroom.forms_courses import ConfirmNameForm
 from classroom.models import Assignment
 from classroom.queries import assignment as queries
 from classroom.templatetags.say import said
@@ -66,8 +68,10 @@ def _publish(request: HttpRequest, found: Assignment, report: queries.Report, fo
 @require_POST
 @course_page(Act.AUTHOR)
 def move(request: HttpRequest, me: Member, assignment: str) -> HttpResponse:
-    """close, reopen or unschedule; what cannot be done is said."""
+    """close, reopen, unschedule or discard; what cannot be done is said."""
     found = enter.assignment(me, assignment)
+    if request.POST.get("act") == "discard":
+        return _discard(request, me, found)
     acts = {
         "close": (verbs.close, _("It is closed. Everyone keeps reading their own work.")),
         "reopen": (verbs.reopen, _("It is open again.")),
@@ -83,6 +87,20 @@ def move(request: HttpRequest, me: Member, assignment: str) -> HttpResponse:
     return redirect("teach_assignment", me.course.slug, found.slug)
 
 
+def _discard(request: HttpRequest, me: Member, found: Assignment) -> HttpResponse:
+    confirm = ConfirmNameForm(request.POST, wanted=found.slug)
+    if not confirm.is_valid():
+        messages.error(request, _("That is not the name. Nothing was changed."))
+        return redirect("assignment_settings", me.course.slug, found.slug)
+    try:
+        discard(found)
+    except ClassroomError as error:
+        messages.error(request, str(error.user_message))
+        return redirect("teach_assignment", me.course.slug, found.slug)
+    messages.success(request, _("The draft “%(title)s” is discarded.") % {"title": found.title})
+    return redirect("teach_course", me.course.slug)
+
+
 @require_http_methods(["GET", "HEAD", "POST"])
 @course_page(Act.AUTHOR)
 def settings(request: HttpRequest, me: Member, assignment: str) -> HttpResponse:
@@ -95,5 +113,11 @@ def settings(request: HttpRequest, me: Member, assignment: str) -> HttpResponse:
             messages.info(request, note)
         messages.success(request, _("Saved."))
         return redirect("assignment_settings", me.course.slug, found.slug)
-    context = {"me": me, "course": me.course, "assignment": found, "form": form}
+    context = {
+        "me": me,
+        "course": me.course,
+        "assignment": found,
+        "form": form,
+        "confirm": ConfirmNameForm(wanted=found.slug) if discardable(found) else None,
+    }
     return render(request, "teach/assignment_settings.html", context, status=422 if form.errors else 200)

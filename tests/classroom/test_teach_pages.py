@@ -12,7 +12,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.utils import timezone
 
 from classroom import publish
-from classroom.models import Assignment, Course, Enrollment
+from classroom.models import Assignment, Course, Enrollment, Work
 from classroom.people.models import User
 from grading import feedback
 from grading.models import LineItem, Release, ReleaseCheck, Submission
@@ -333,6 +333,39 @@ def test_settings_are_kept(course: Course, ps1: Assignment, grace: User, as_user
     assert (ps1.hide_scores, ps1.due_at) == (True, datetime(2099, 6, 1, 10, 0, tzinfo=UTC))
     assert (item.late_policy, item.attempt_limit, item.keep) == ("per_day", 3, "best")
     assert (item.grace, item.cell_timeout) == (timedelta(minutes=15), timedelta(seconds=20))
+
+
+class TestDiscarding:
+    def test_a_draft_goes_with_everything_of_it(self, course: Course, grace: User, as_user):
+        client = as_user(grace)
+        made(client)
+        checked()
+        client.post("/c/data/a/ps2/preview/")
+        page = client.post(f"{TEACH}move/", {"act": "discard", "name": "ps2"}, follow=True)
+        assert "is discarded" in page.content.decode()
+        for model in (Assignment, LineItem, Release, ReleaseCheck, Work):
+            assert not model.objects.exists()
+
+    def test_it_wants_the_name(self, course: Course, grace: User, as_user):
+        client = as_user(grace)
+        made(client)
+        page = client.post(f"{TEACH}move/", {"act": "discard", "name": "ps"}, follow=True)
+        assert "That is not the name" in page.content.decode()
+        assert Assignment.objects.exists()
+
+    def test_what_students_have_seen_stays(self, ps1: Assignment, grace: User, as_user):
+        page = as_user(grace).post("/c/data/a/ps1/teach/move/", {"act": "discard", "name": "ps1"}, follow=True)
+        assert "Only a draft" in page.content.decode()
+        assert Assignment.objects.exists()
+        assert "Discard the draft" not in as_user(grace).get("/c/data/a/ps1/teach/settings/").content.decode()
+
+
+def test_an_archived_course_is_found_again(course: Course, grace: User, ada: User, as_user):
+    as_user(grace).post("/c/data/settings/archive/", {"name": "data"})
+    for person in (grace, ada):
+        words = as_user(person).get("/").content.decode()
+        assert "1 archived course" in words
+    assert as_user(ada).get("/c/data/").status_code == 200
 
 
 class TestTheGradebook:
