@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
 
 from django.utils import timezone
 
-from runtimes import bus, profiles, rows, steer, transfer
+from runtimes import profiles, rows, steer, transfer
 from runtimes.agent_client import AgentClient
 from runtimes.agent_replies import AgentError, AgentStatus, AgentUnreachable
 from runtimes.describe import source_text
@@ -41,19 +40,20 @@ class Keeper:
     def __init__(self, provider: Provider, row: Runtime) -> None:
         self._provider = provider
         self.row = row
-        self._kernels: Sequence[Kernel] = ()
+        # Kernels may have been asked for while it started.
+        self._kernels_ask = True
         self._status: Status | None = None
         self._wake = asyncio.Event()
         self._leaving = False
         self._ask_idle_at = timezone.now()
 
-    def see(self, row: Runtime, kernels: Sequence[Kernel] = ()) -> None:
-        """What its row, and the kernels that want something, looked like a moment ago."""
+    def see(self, row: Runtime, *, kernels_ask: bool = False) -> None:
+        """What its row looked like a moment ago, and whether kernels of it want something."""
         if _RANK[row.state] < _RANK[self.row.state]:
             return  # read before this keeper moved it
-        if row.state != self.row.state or row.lease_until != self.row.lease_until or kernels:
+        if row.state != self.row.state or row.lease_until != self.row.lease_until or kernels_ask:
             self._wake.set()
-        self.row, self._kernels = row, kernels
+        self.row, self._kernels_ask = row, self._kernels_ask or kernels_ask
 
     def told(self, status: Status) -> None:
         """What its provider says now."""
@@ -134,7 +134,6 @@ class Keeper:
         if not await rows.mark_ready(row, status, endpoint, wanted if wanted in digests else digests[0]):
             row = await rows.reload(row)
         self.row = row
-        await bus.publish(f"runtime:{row.name}")
         return True
 
     # --- keep
@@ -144,8 +143,6 @@ class Keeper:
         async with AgentClient.of(self.row) as agent, asyncio.TaskGroup() as group:
             watching = group.create_task(self._watch(agent))
             try:
-                # Kernels may have been asked for while it started.
-                self._kernels = (await rows.unsettled_kernels()).get(self.row.pk, ())
                 while self.row.state == State.READY and not self._leaving and not self._over():
                     await self._obey_kernels(agent)
                     await self._check_limits(agent)
@@ -157,9 +154,9 @@ class Keeper:
         return self._status is not None and self._status.phase.final
 
     async def _obey_kernels(self, agent: AgentClient) -> None:
-        asked, self._kernels = self._kernels, ()
+        asked, self._kernels_ask = self._kernels_ask, False
         # Afresh: whoever asked has mostly told the agent already, and one that has died since must not come back.
-        for kernel in await rows.still_unsettled(asked) if asked else ():
+        for kernel in await rows.unsettled_kernels(self.row) if asked else ():
             kernel.runtime = self.row
             with suppress(AgentUnreachable, KernelRefused):
                 if kernel.state == Kernel.State.STOPPING:

@@ -79,12 +79,12 @@ class Reconciler:
 
     async def _look(self) -> None:
         """One pass: every live row to its keeper, and new keepers first come first served, as far as there is room."""
-        kernels = await rows.unsettled_kernels()
+        asking = await rows.with_unsettled_kernels()
         found = await rows.live()
         for row in found:
             keeper = self._keepers.get(row.name)
             if keeper is not None:
-                keeper.see(row, kernels.get(row.pk, ()))
+                keeper.see(row, kernels_ask=row.pk in asking)
             elif row.state != State.QUEUED:
                 # A predecessor began it: acquiring again and releasing again are safe.
                 await self._take_over(row)

@@ -5,12 +5,12 @@ All in one thread of the process, on one database connection; `@in_thread` makes
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection
 from functools import wraps
 
 from asgiref.sync import sync_to_async
 from django.db import connection
-from django.db.models import QuerySet
+from django.db.models import Case, F, Q, QuerySet, Value, When
 from django.utils import timezone
 
 from runtimes import bus, usage
@@ -49,18 +49,15 @@ def _unsettled() -> QuerySet[Kernel]:
 
 
 @in_thread
-def unsettled_kernels() -> dict[int, list[Kernel]]:
-    """Kernels of ready runtimes whose rows ask for something, by runtime."""
-    found: dict[int, list[Kernel]] = {}
-    for kernel in _unsettled():
-        found.setdefault(kernel.runtime_id, []).append(kernel)
-    return found
+def with_unsettled_kernels() -> set[int]:
+    """Keys of ready runtimes with kernels whose rows ask for something."""
+    return set(_unsettled().order_by().values_list("runtime_id", flat=True))
 
 
 @in_thread
-def still_unsettled(kernels: Sequence[Kernel]) -> list[Kernel]:
-    """Those of `kernels` whose rows still ask for something."""
-    return list(_unsettled().filter(pk__in=[kernel.pk for kernel in kernels]))
+def unsettled_kernels(runtime: Runtime) -> list[Kernel]:
+    """Those kernels of one runtime."""
+    return list(_unsettled().filter(runtime=runtime))
 
 
 @in_thread
@@ -130,6 +127,10 @@ def mark_ready(runtime: Runtime, status: Status, endpoint: Endpoint, environment
     if moved:
         for name, value in changes.items():
             setattr(runtime, name, value)
+        # Kernel 0 has started with its runtime, in the home folder.
+        first = Kernel.objects.filter(runtime=runtime, index=0, cwd="", state=Kernel.State.REQUESTED)
+        first.update(state=Kernel.State.RUNNING, execution_state="idle", started_at=now, last_activity=now)
+        bus.publish_sync(f"runtime:{runtime.name}")
     return moved
 
 
@@ -167,11 +168,12 @@ def kernel_seen(runtime: Runtime, seen: KernelState) -> None:
     if seen.exit_reason is not None or seen.state == "dead":
         changed = _mark_dead(runtime, seen)
     else:
+        begun = Q(state__in=[Kernel.State.RESTARTING, Kernel.State.STARTING])
+        runs = When(begun, then=Value(Kernel.State.RUNNING)) if seen.state in ("idle", "busy") else None
+        state = Case(runs, default=F("state")) if runs else F("state")
         rows = Kernel.objects.filter(runtime=runtime, index=seen.index).exclude(state=Kernel.State.DEAD)
-        begun = [Kernel.State.RESTARTING, Kernel.State.STARTING]
-        settled = seen.state in ("idle", "busy") and rows.filter(state__in=begun).update(state=Kernel.State.RUNNING)
-        other = rows.exclude(execution_state=seen.state)
-        changed = bool(other.update(execution_state=seen.state, last_activity=now) or settled)
+        other = rows.filter(~Q(execution_state=seen.state) | begun)
+        changed = bool(other.update(state=state, execution_state=seen.state, last_activity=now))
     if changed:
         bus.publish_sync(f"runtime:{runtime.name}")
 
