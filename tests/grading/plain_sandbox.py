@@ -67,13 +67,21 @@ class PlainSandboxes:
             argv = [self._python, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
             manager._kernel_spec = KernelSpec(argv=argv, language="python", interrupt_mode="signal")
             environment = {"PATH": "/usr/bin:/bin", "HOME": str(home), "NBGRADER_EXECUTION": "autograde"}
-            await manager.start_kernel(cwd=str(folder), env=environment)
             client = manager.client()
-            client.start_channels()
             try:
+                await manager.start_kernel(cwd=str(folder), env=environment)
+                client.load_connection_info(manager.get_connection_info())
+                client.start_channels()
                 await client.wait_for_ready(timeout=60)
                 yield PlainSandbox(folder, manager, client)
             finally:
                 client.stop_channels()
-                await manager.shutdown_kernel(now=True)
-                manager.context.destroy(linger=0) if manager.context is not None else None
+                await _end(manager)
+
+
+async def _end(manager: AsyncKernelManager) -> None:
+    """Also where starting it was cancelled half-way."""
+    if manager.provisioner is not None and manager.provisioner.has_process:
+        await manager.shutdown_kernel(now=True)
+    if manager.context is not None:
+        manager.context.destroy(linger=0)
