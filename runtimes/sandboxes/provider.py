@@ -32,6 +32,8 @@ from runtimes.sandboxes.pool import Pool
 from runtimes.sandboxes.starting import Starter
 
 log = logging.getLogger(__name__)
+# How a request asks for the environment that set-up made last.
+CURRENT = ("", "default")
 
 
 class LocalProvider(Provider):
@@ -43,6 +45,7 @@ class LocalProvider(Provider):
         self._config = config
         self._places: dict[str, Place] = {}
         self._waiting: list[str] = []
+        self._current = ""
         self._news = News()
         self._lock: IO[str] | None = None
         self._starter: Starter | None = None
@@ -75,6 +78,7 @@ class LocalProvider(Provider):
             return known.status
         self._check(request)
         environment = self._environment(request.environment)
+        self._drain_former(request, environment)
         place = Place(request, environment, self._changed)
         full = self._full()
         self._places[request.name] = place
@@ -151,6 +155,7 @@ class LocalProvider(Provider):
             await asyncio.gather(*(place.end(starter, Reason.OWNER_GONE, timedelta(0)) for place in places))
             self._places.clear()
             await starter.close()
+            await asyncio.to_thread(slots.remove_folder, config=self._config)
         self._news.close()
         self._unlock()
 
@@ -170,10 +175,11 @@ class LocalProvider(Provider):
             raise ProviderUnavailable(
                 f"{config.run_dir} is too long a path for sockets: set PUPITRE_RUN to a shorter one"
             )
-        for folder, mode in ((config.run_dir, 0o711), (config.slots, 0o711), (config.records, 0o700)):
+        for folder, mode in ((config.run_dir, 0o711), (config.records, 0o700)):
             folder.mkdir(parents=True, exist_ok=True)
             folder.chmod(mode)
         self._lock = _lock(config)
+        slots.make_folder(config)
         left = slots.sweep(config)
         if left:
             log.warning("removed %d sandboxes that a killed predecessor left", left)
@@ -196,12 +202,19 @@ class LocalProvider(Provider):
 
     def _environment(self, digest: str) -> KernelEnvironment:
         found = self._config.kernel_environments()
-        if digest in ("", "default"):
+        if digest in CURRENT:
             return found[0]
         for environment in found:
             if environment.digest == digest:
                 return environment
         raise NotOffered(f"there is no kernel environment {digest}")
+
+    def _drain_former(self, request: Request, environment: KernelEnvironment) -> None:
+        """When set-up made a new environment, fork servers of the former one end with their last sandbox."""
+        if request.environment in CURRENT and environment.digest != self._current and self._starter is not None:
+            if self._current:
+                self._starter.servers.drain(keep={environment.digest})
+            self._current = environment.digest
 
     def _place(self, name: str) -> Place:
         try:

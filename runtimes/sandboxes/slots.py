@@ -6,11 +6,13 @@ import json
 import os
 import secrets
 import shutil
+import stat
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from runtimes.provider import SandboxUnavailable
 from runtimes.sandboxes import cgroups
 from runtimes.sandboxes.config import SandboxConfig
 
@@ -47,6 +49,21 @@ def create(config: SandboxConfig, name: str) -> Slot:
     if os.geteuid() == 0:
         os.chown(slot.folder, config.uid, config.uid)
     return slot
+
+
+def make_folder(config: SandboxConfig) -> None:
+    """The folder of slots. Raises SandboxUnavailable if someone else made it."""
+    config.slots.mkdir(parents=True, exist_ok=True, mode=0o711)
+    seen = config.slots.lstat()
+    if not stat.S_ISDIR(seen.st_mode) or seen.st_uid != os.geteuid():
+        raise SandboxUnavailable(f"{config.slots} belongs to someone else: remove it.")
+    config.slots.chmod(0o711)
+
+
+def remove_folder(config: SandboxConfig) -> None:
+    """At the end of a provider; a slot that is still there keeps it."""
+    with suppress(OSError):
+        config.slots.rmdir()
 
 
 def found(config: SandboxConfig) -> list[Slot]:

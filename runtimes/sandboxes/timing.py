@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass
+from typing import Any
 
-from jupyter_client.asynchronous import AsyncKernelClient
+from jupyter_client.asynchronous.client import AsyncKernelClient
 
 from runtimes.keys import connection_keys
 from runtimes.provider import Phase, Provider, ProviderUnavailable, Request
@@ -32,7 +33,8 @@ async def first_reply(provider: Provider, request: Request, master_key: bytes, *
             endpoint = await provider.endpoint(request.name)
             keys = connection_keys(master_key, endpoint.key_version, endpoint.identity)
             client = AsyncKernelClient()
-            client.load_connection_info(endpoint.kernel_info(0, keys))
+            info: Any = endpoint.kernel_info(0, keys)
+            client.load_connection_info(info)
             client.start_channels(iopub=False, stdin=False, hb=False, control=False)
             try:
                 client.kernel_info()
