@@ -52,10 +52,7 @@ def submit(work: Work, user: User, *, request_key: str, clicked_at: datetime | N
     if (earlier := _earlier(work, user, request_key)) is not None:
         return HandedIn(earlier, again=True)
     check_open(work, user, clicked)
-    try:
-        document.flush_sync(work.workspace)
-    except StorageError as error:
-        raise NotSaved(str(error), why=error.user_message) from error
+    _flush(work)
     lacking = not async_to_sync(_pull)(runtimes.live_runtime(work.workspace))
     with transaction.atomic():
         submission = _take(work, user, storage.snapshot(work.workspace), request_key, clicked)
@@ -65,13 +62,13 @@ def submit(work: Work, user: User, *, request_key: str, clicked_at: datetime | N
 def submit_files(
     work: Work, user: User, files: Mapping[str, bytes], *, request_key: str, clicked_at: datetime | None = None
 ) -> HandedIn:
-    """Hands in these files, with the rest of the work as it was released. The work itself is left as it is.
+    """Hands in these files, with the rest of the work as it is on the server. The work itself is left as it is.
 
     Raises as `submit` does, and UnsafePath.
     """
     clicked = clicked_at or timezone.now()
-    rest = storage.read_snapshot(work.release.student) if work.release.student else {}
-    snapshot = storage.snapshot_of({**rest, **files})
+    _flush(work)
+    snapshot = storage.snapshot_of({**storage.read_snapshot(storage.snapshot(work.workspace)), **files})
     # A page that a browser kept may send its key again with other files: those are another request.
     request_key = hashlib.sha256(f"{request_key} {snapshot.digest}".encode()).hexdigest()
     if (earlier := _earlier(work, user, request_key)) is not None:
@@ -93,6 +90,13 @@ def check_open(work: Work, user: User, now: datetime) -> None:
 def files_of(snapshot: Snapshot) -> list[SnapshotFile]:
     """What is in a receipt: path, digest and size of each file."""
     return list(SnapshotFile.objects.select_related("blob").filter(snapshot=snapshot).order_by("path"))
+
+
+def _flush(work: Work) -> None:
+    try:
+        document.flush_sync(work.workspace)
+    except StorageError as error:
+        raise NotSaved(str(error), why=error.user_message) from error
 
 
 def _earlier(work: Work, user: User, request_key: str) -> Submission | None:

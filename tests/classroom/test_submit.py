@@ -239,6 +239,13 @@ def test_a_file_is_handed_in_without_the_frame_and_the_work_stays(ps1, ada, as_u
     assert list(storage.files(work.workspace).values_list("path", "blob")) == before
 
 
+def test_what_is_not_brought_is_handed_in_as_it_is_on_the_site(ps1, ada, as_user):
+    work = work_of(ps1, ada)
+    storage.write(work.workspace, DATA, b"mine")
+    hand_in(as_user(ada), work.workspace.slug, (PS1, notebook()))
+    assert storage.read_snapshot(Submission.objects.get().snapshot) == {PS1: notebook(), DATA: b"mine"}
+
+
 def test_a_zip_is_handed_in(ps1, ada, as_user):
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
