@@ -17,7 +17,9 @@ from typing import Any, Self
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
+from django.conf import settings
 from django.db import connections
+from django.test import override_settings
 from psycopg import sql
 
 from classroom.places import CHECKOUT
@@ -150,10 +152,12 @@ class LiveSite:
 
     @contextmanager
     def orm(self) -> Iterator[None]:
-        """Inside, models read and write this site's database (without a transaction around the test)."""
+        """Inside, models and blobs are this site's (without a transaction around the test)."""
         connection = connections["default"]
         before = connection.settings_dict["NAME"]
-        with self._blocker.unblock():
+        work = {**settings.STORAGES["work"], "OPTIONS": {"location": self.folder / "work"}}
+        storages = {**settings.STORAGES, "work": work}
+        with self._blocker.unblock(), override_settings(STORAGES=storages, RUN_DIR=self.folder / "run"):
             connection.close()
             connection.settings_dict["NAME"] = self._database_name()
             try:
