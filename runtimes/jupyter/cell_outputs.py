@@ -47,6 +47,7 @@ class CellOutputs:
         self.replica = replica
         self.cell_id = cell_id
         self._clear_first = False
+        self._count: float | None = None
         # A carriage return ended the stream so far: what comes next writes over its last line.
         self._returned = False
         self._text_bytes = 0
@@ -74,8 +75,14 @@ class CellOutputs:
     def mark(self, state: str) -> None:
         """`running` shows as [*], `idle` as the count."""
         cell = self.cell()
-        if cell is not None and cell.get("execution_state") != state:
-            cell["execution_state"] = state
+        if cell is None:
+            return
+        with self.replica.doc.transaction():
+            # Not before: the front end takes a cell that gets its count for done (`CodeCell.onStateChanged`).
+            if state == "idle" and self._count is not None:
+                cell["execution_count"], self._count = self._count, None
+            if cell.get("execution_state") != state:
+                cell["execution_state"] = state
 
     def write(self, messages: Iterable[Message]) -> None:
         """Puts iopub messages into the document, as one change of it. Those that are no output change nothing."""
@@ -103,7 +110,7 @@ class CellOutputs:
             if not self._clear_first:
                 self._clear(outputs)
         elif kind == "execute_input":
-            cell["execution_count"] = float(content["execution_count"])
+            self._count = float(content["execution_count"])
         else:
             if self._clear_first:
                 self._clear_first = False

@@ -12,12 +12,12 @@ from runtimes.jupyter.cell_outputs import CellOutputs
 _STRAGGLER_SECONDS = 10.0
 #: Where the front end finds an input() that waits: a key of the document's `state`.
 INPUT_KEY = "pupitre_input"
-_PREFIX = "run-"
+PREFIX = "run-"
 
 
 def message_id(run_id: int) -> str:
     """The id of a run's execute_request: the same in any process, so that another one can take the run over."""
-    return f"{_PREFIX}{run_id}"
+    return f"{PREFIX}{run_id}"
 
 
 @dataclass

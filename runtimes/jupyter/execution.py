@@ -168,9 +168,7 @@ def _number(word: str) -> int:
     return int(word) if word.isascii() and word.isdigit() and len(word) <= 15 else 0
 
 
-def _queue(
-    entry: Entry, kernel_id: UUID, document_id: UUID, cell_id: str, after_seq: int, together: int
-) -> Run:
+def _queue(entry: Entry, kernel_id: UUID, document_id: UUID, cell_id: str, after_seq: int, together: int) -> Run:
     # Also a kernel that is dead: the cell then says why, and what to do.
     kernel = Kernel.objects.select_related("runtime").filter(pk=kernel_id, workspace_id=entry.workspace_id).first()
     if kernel is None:

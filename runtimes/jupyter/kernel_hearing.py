@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from itertools import groupby
 from typing import Any
 
 from runtimes.jupyter.cell_outputs import CellOutputs, update_display
-from runtimes.jupyter.current_run import CurrentRun, message_id
+from runtimes.jupyter.current_run import PREFIX, CurrentRun, message_id
+from runtimes.jupyter.output_widgets import OutputWidgets
 from runtimes.jupyter.replica import Replica
 
 # Cells whose later output (of a thread, say) still finds its way.
@@ -22,10 +23,14 @@ def after(msg_id: str) -> str:
 
 
 class KernelHearing:
-    """Of one kernel. `current` is the run that it is busy with."""
+    """Of one kernel. `current` is the run that it is busy with; `tell` sends it something on shell."""
 
-    def __init__(self, replicas: Callable[[], Iterable[Replica]]) -> None:
+    def __init__(
+        self, replicas: Callable[[], Iterable[Replica]], tell: Callable[[str, dict[str, Any]], Awaitable[None]]
+    ) -> None:
+        self.tell = tell
         self.current: CurrentRun | None = None
+        self._widgets = OutputWidgets(PREFIX)
         self._replicas = replicas
         self._outputs: dict[str, CellOutputs] = {}
 
@@ -40,7 +45,9 @@ class KernelHearing:
     async def handle(self, channel: str, messages: list[Message]) -> None:
         """Takes what came on one channel."""
         if channel == "iopub":
-            self._iopub(messages)
+            self._iopub([message for message in messages if not self._widgets.hear(message)])
+            for content in self._widgets.changed():
+                await self.tell("comm_msg", content)
         elif self.current:
             for message in messages:
                 self._answer(self.current, message)

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from contextlib import AsyncExitStack
+from typing import Any
 from uuid import UUID, uuid4
 
 from django.utils.translation import gettext_lazy as _
@@ -45,10 +46,11 @@ class KernelRunner:
         self.kernel_id = kernel_id
         self.queue = RunQueue()
         self._adopted: list[Run] = []
+        self._taken = 0  # out of the queue, but its row may still say that it is in
         self._news = asyncio.Event()
         self._documents = AsyncExitStack()
         self._replicas: dict[UUID, Replica] = {}
-        self._hearing = KernelHearing(self._replicas.values)
+        self._hearing = KernelHearing(self._replicas.values, self._tell)
         self._kernel: Kernel | None = None
         self._link: KernelLink | None = None
         self._puller = Puller()
@@ -57,7 +59,7 @@ class KernelRunner:
 
     def has(self, run_id: int) -> bool:
         """True if the run is queued or running here."""
-        return run_id in self.queue or run_id in self.running
+        return run_id in self.queue or run_id in self.running or run_id == self._taken
 
     @property
     def running(self) -> set[int]:
@@ -70,9 +72,8 @@ class KernelRunner:
         replica = await self._replica(run.document_id)
         await _reach(replica, run.after_seq)
         outputs = CellOutputs(replica, run.cell_id)
-        place = _place(replica, run.cell_id)
-        arrived = run.queued_at.timestamp()
-        item = Item(run.pk, run.document_id, run.cell_id, run.subject, arrived, run.after_seq, place, outputs)
+        place, arrived = _place(replica, run.cell_id), run.queued_at.timestamp()
+        item = Item(run.pk, run.document_id, run.cell_id, run.subject, arrived, place, outputs, together=run.batch)
         if outputs.cell() is None or not self.queue.add(item):
             await off_loop(runs.cancel, [run.pk])
             return
@@ -130,6 +131,7 @@ class KernelRunner:
         await self._documents.aclose()
 
     async def _run_item(self, item: Item) -> None:
+        self._taken = item.run_id
         try:
             end = await self._get_ready(item)
             if end:
@@ -174,6 +176,10 @@ class KernelRunner:
             await link.close()
             raise
         self._link, self._kernel = link, kernel
+
+    async def _tell(self, kind: str, content: dict[str, Any]) -> None:
+        if self._link:
+            await self._link.send("shell", kind, content, msg_id=uuid4().hex)
 
     async def _refuse(self, item: Item, end: End) -> None:
         """The kernel cannot be had: says so in the first cell, and runs none of the others."""

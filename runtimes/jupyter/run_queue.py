@@ -1,7 +1,7 @@
 """In which order queued cells run. Pure: time comes in as numbers of seconds.
 
 The front end sends one request a cell. Our page (browser/connection.js) sends them one after the other, and says which
-belong together (`Item.together`). From another client, *Run All* comes at once over several connections, so the requests
+belong together (`Item.together`). From another client, *Run All* comes at once over several connections, so requests
 arrive jumbled: what arrives together then runs in the document's order. What a person runs one after the other runs in
 that order.
 """
@@ -29,7 +29,6 @@ class Item:
     cell_id: str
     subject: str
     arrived: float
-    after_seq: int
     place: int
     outputs: CellOutputs = field(repr=False)
     batch: int = 0

@@ -16,9 +16,7 @@ LEASE = timedelta(seconds=30)
 _State = Run.State
 
 
-def queue(
-    kernel: Kernel, document: Document, cell_id: str, *, subject: str, after_seq: int, together: int = 0
-) -> Run:
+def queue(kernel: Kernel, document: Document, cell_id: str, *, subject: str, after_seq: int, together: int = 0) -> Run:
     """Queues a cell. The executor wakes, and shows it as waiting. after_seq: what of the document the person saw;
     together: the page's number of what was asked for at once (0: unknown)."""
     run = Run.objects.create(

@@ -15,7 +15,7 @@ _DOCUMENT = UUID(int=1)
 
 def item(run_id: int, arrived: float, place: int, subject: str = "ada", together: int = 0) -> Item:
     outputs: Any = None
-    return Item(run_id, _DOCUMENT, f"c{place}", subject, arrived, 0, place, outputs, together=together)
+    return Item(run_id, _DOCUMENT, f"c{place}", subject, arrived, place, outputs, together=together)
 
 
 def drain(queue: RunQueue, now: float) -> list[int]:

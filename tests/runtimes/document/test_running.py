@@ -7,6 +7,7 @@ import json
 import signal
 import sys
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ class Bench:
     def __init__(self, workspace: Workspace, folder: Path) -> None:
         self.workspace = workspace
         self._folder = folder
+        self._asked = 0
         self.kernel: Kernel
         self.document: Document
         self.page: Replica
@@ -75,11 +77,26 @@ class Bench:
         await asyncio.gather(self.executing, return_exceptions=True)
 
     async def run(self, *cells: str) -> list[Run]:
+        """As the page asks: one request after the other, all with one number."""
         seq = await self.page.settle()
+        self._asked += 1
         return [
-            await sync_to_async(runs.queue)(self.kernel, self.document, one, subject="ada", after_seq=seq)
+            await sync_to_async(runs.queue)(
+                self.kernel, self.document, one, subject="ada", after_seq=seq, together=self._asked
+            )
             for one in cells
         ]
+
+    async def arrive_at_once(self, *cells: str) -> list[Run]:
+        """Requests of a client that does not say what belongs together, a millisecond apart."""
+        now = timezone.now()
+        rows = [
+            Run(kernel=self.kernel, document=self.document, cell_id=one, queued_at=now + timedelta(milliseconds=at))
+            for at, one in enumerate(cells)
+        ]
+        made = await Run.objects.abulk_create(rows)
+        await bus.publish("runs")
+        return made
 
     def outputs(self, cell_id: str) -> list[dict[str, Any]]:
         return list(cell(self.page, cell_id)["outputs"].to_py() or [])
@@ -162,12 +179,8 @@ async def test_what_was_typed_just_before_is_what_runs(bench):
 
 async def test_run_all_runs_in_the_order_of_the_document_however_requests_arrive(bench):
     await bench.notebook("seen = []", *(f"seen.append({n})" for n in range(8)), "print(seen)")
-    seq = await bench.page.settle()
     jumbled = ["c3", "c0", "c1", "c5", "c2", "c4", "c9", "c7", "c6", "c8"]
-    rows = [
-        await sync_to_async(runs.queue)(bench.kernel, bench.document, one, subject="ada", after_seq=seq)
-        for one in jumbled
-    ]
+    rows = await bench.arrive_at_once(*jumbled)
     assert set(await bench.over(*rows)) == {"done"}
     assert bench.text("c9") == "[0, 1, 2, 3, 4, 5, 6, 7]\n"
 
