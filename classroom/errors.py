@@ -9,6 +9,11 @@ ClassroomError
 │   ├── NotSaved            the open document could not be written; nothing was handed in
 │   ├── NothingToPreview    there is no student version yet
 │   └── BadUpload           the file is no notebook, or unsafe
+├── in the verbs of teachers
+│   ├── publish.CannotPublish, NameTaken, CourseArchived; discard.NotADraft
+│   ├── uploads.UploadRefused   an archive or a file that cannot be taken
+│   ├── roster.RosterChanged (retryable), LastTeacher
+│   └── invite.InvitationGone   a link that was used, is old, or never was
 ├── SomeoneElseMarked       another person's newer mark would be overruled unseen
 └── DriveError              a copy could not be written
     └── DriveUnavailable    … now; later it may
