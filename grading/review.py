@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from django.db import transaction
 from django.db.models import Case, F, IntegerField, OuterRef, Q, QuerySet, Subquery, When
 from django.utils import timezone
+from django.utils.translation import gettext, gettext_noop
 
 from grading import states
 from grading.errors import NotReviewable, OutOfRange, Unfinished
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 #: A mark or a comment may be written while a submission is in one of these states.
 _EDITABLE = tuple(state for state in states.REVIEWABLE if state != Submission.State.REVIEWED)
 _COMMENT_CHARACTERS = 20_000
+# Translators: what nbgrader says of an answer that was left as it was given out.
+gettext_noop("No response.")
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,7 @@ def _marked(cell: GradeCell, score: CellScore | None, mark: Mark | None, comment
             extra_credit=mark.extra_credit if mark else None,
             needs_manual_grade=score.needs_manual_grade if score else cell.kind != GradeCell.Kind.ANSWER,
         ),
-        auto_comment=score.auto_comment if score else "",
+        auto_comment=gettext(score.auto_comment) if score and score.auto_comment else "",
         failed_tests=score.failed_tests if score else "",
         mark=mark,
         comment=comment if comment and comment.text else None,
