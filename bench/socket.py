@@ -108,14 +108,7 @@ async def our_peer(kernel: Kernel, pid: int, client: str) -> Peer:
     url = f"{hosts.origin(slug).replace('http', 'ws', 1)}/api/kernels/{kernel.pk}/channels?"
     for _attempt in range(480):
         try:
-            connection = await connect(
-                url,
-                client,
-                host="127.0.0.1",
-                port=port,
-                origin=hosts.origin(slug),
-                additional_headers={"cookie": cookie},
-            )
+            connection = await connect(url, client, additional_headers={"cookie": cookie}, **where)
         except OSError:
             await asyncio.sleep(0.25)
         else:
