@@ -184,7 +184,7 @@ class LocalProvider(Provider):
         if left:
             log.warning("removed %d sandboxes that a killed predecessor left", left)
         bubblewrap.write_system_files(config.system, seccomp.program())
-        for folder in (config.slots, config.environments_dir):
+        for folder in (config.system, config.slots, config.environments_dir):
             host.check_reachable(folder, config.uid)
         return features
 
