@@ -24,14 +24,14 @@ SCHEME = "folder"
 class Channel(filesystem.Channel):
     """Messages are files `<time>_<id>.<queue>.msg`, taken oldest first by whoever renames one first."""
 
-    def _put(self, queue: str, payload: Any, **_kwargs: Any) -> None:
+    def _put(self, queue: str, payload: Any, **_options: Any) -> None:  # type: ignore[override] # as kombu's own
         name = f"{time.time_ns():020}_{uuid.uuid4().hex}.{queue}.msg"
         folder = Path(self.data_folder_out)
         aside = folder / f"{name}.part"
         aside.write_bytes(dumps(payload).encode())
         aside.replace(folder / name)
 
-    def _get(self, queue: str) -> Any:
+    def _get(self, queue: str, timeout: float | None = None) -> Any:
         folder = Path(self.data_folder_in)
         for name in sorted(path.name for path in folder.iterdir()):
             if name.partition(".")[2] != f"{queue}.msg":

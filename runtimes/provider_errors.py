@@ -33,6 +33,8 @@ class InvalidRequest(ProviderError):
 
 
 class NotOffered(InvalidRequest):
+    """The provider lacks what the profile asks for (a GPU, an environment); `user_message` may say what."""
+
     user_message: str | Promise = _("This site does not have what the assignment asks for. Tell your teacher.")
 
     def __init__(self, detail: str, user_message: str | Promise | None = None) -> None:
