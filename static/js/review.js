@@ -84,32 +84,45 @@ document.addEventListener("focusin", (event) => {
 
 // Saved as you type: a pause saves, and so does leaving the field.
 const pauses = new WeakMap();
+const typed = new WeakMap(); // form → how often it was typed in
+const sent = new WeakMap(); // form → how much of that is in the request that is on its way
 const unsaved = new Set();
+let finishing = null; // the form that finishes once everything is saved, and its button
 document.addEventListener("input", (event) => {
   const form = event.target.closest("form[data-marks]");
   if (!form) return;
   unsaved.add(form);
+  typed.set(form, (typed.get(form) || 0) + 1);
   clearTimeout(pauses.get(form));
   pauses.set(form, setTimeout(() => htmx.trigger(form, "keep"), SLOW));
 });
 document.addEventListener("change", (event) => clearTimeout(pauses.get(event.target.closest("form[data-marks]"))));
+document.body.addEventListener("htmx:beforeRequest", (event) => {
+  const form = event.detail.elt;
+  if (form.matches?.("form[data-marks]")) sent.set(form, typed.get(form));
+});
 document.body.addEventListener("htmx:afterRequest", (event) => {
   const form = event.detail.elt;
   if (!form.matches?.("form[data-marks]")) return;
-  if (event.detail.successful) unsaved.delete(form);
-  else form.querySelector("[id^=kept-]").textContent = document.querySelector(".review").dataset.unsaved;
+  if (!event.detail.successful) {
+    finishing = null;
+    form.querySelector("[id^=kept-]").textContent = document.querySelector(".review").dataset.unsaved;
+    return;
+  }
+  if (sent.get(form) === typed.get(form)) unsaved.delete(form);
+  if (!finishing || unsaved.size) return;
+  const { target, button } = finishing;
+  finishing = null;
+  delete target.dataset.sent;
+  target.requestSubmit(button);
 });
 addEventListener("beforeunload", (event) => { if (unsaved.size) event.preventDefault(); });
 // Finishing waits for what was typed last.
 document.addEventListener("submit", (event) => {
   if (!event.target.matches("form[data-finish]") || !unsaved.size) return;
   event.preventDefault();
-  const submitter = event.submitter;
+  finishing = { target: event.target, button: event.submitter };
   for (const form of unsaved) htmx.trigger(form, "keep");
-  document.body.addEventListener("htmx:afterRequest", () => {
-    delete event.target.dataset.sent;
-    if (!unsaved.size) event.target.requestSubmit(submitter);
-  }, { once: true });
 }, true);
 
 for (const area of document.querySelectorAll("textarea[data-comment]")) {
