@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -13,6 +14,8 @@ import nbformat
 import pytest
 from django.conf import settings
 from django.utils import timezone
+from jupyter_client.kernelspec import KernelSpecManager
+from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 
@@ -178,6 +181,27 @@ async def test_stock_nbclient_runs_a_notebook_in_a_runtime(process, profile):
     assert third["ename"] == "NameError"
     runtime = await Runtime.objects.aget()
     assert (await until(state_is(runtime, State.STOPPED))).account == "course-1"
+
+
+def test_stock_nbclient_runs_in_code_without_an_event_loop(process, profile):
+    notebook = notebook_of("print(6 * 7)")
+    client_of(notebook, profile, timeout=60).execute()
+    assert notebook.cells[0].outputs[0]["text"] == "42\n"
+
+
+async def test_a_plain_kernelspec_with_our_provisioner_is_enough(process, profile, tmp_path):
+    spec = provisioner.kernel_spec(profile, account="course-1").to_dict()
+    (tmp_path / "kernels" / "ours").mkdir(parents=True)
+    (tmp_path / "kernels" / "ours" / "kernel.json").write_text(json.dumps(spec))
+    provisioner.register()
+    specs = KernelSpecManager(kernel_dirs=[str(tmp_path / "kernels")])
+    manager = AsyncKernelManager(kernel_name="ours", kernel_spec_manager=specs)
+    notebook = notebook_of("print(6 * 7)")
+    client = NotebookClient(notebook, km=manager, timeout=60)
+    await client.async_execute()
+    client.kc.stop_channels()
+    await manager.shutdown_kernel(now=True)
+    assert notebook.cells[0].outputs[0]["text"] == "42\n"
 
 
 async def test_stock_nbclient_interrupts_a_cell_that_takes_too_long_and_goes_on(process, profile):
