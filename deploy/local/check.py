@@ -1,7 +1,6 @@
 """The tests, benches and checks, each in the development environment."""
 
 import os
-import signal
 import subprocess
 import tempfile
 from collections.abc import Sequence
@@ -62,12 +61,12 @@ def benches(arguments: list[str]) -> int:
 def run(command: Sequence[str | Path], variables: dict[str, str] | None = None) -> int:
     """The exit status of `command`, run in the clone; Ctrl-C waits for it to clean up."""
     process = subprocess.Popen(command, cwd=CHECKOUT, env=os.environ | (variables or {}))
-    while True:
-        try:
-            return process.wait()
-        except KeyboardInterrupt:
-            # The terminal has sent it to the command, too; a second one ends the wait.
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
+        # The terminal has sent it to the command, too: let it clean up, then stop what would come next.
+        process.wait()
+        raise
 
 
 def _prepared() -> Path:
