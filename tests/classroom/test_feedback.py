@@ -57,8 +57,11 @@ def test_feedback_is_for_its_authors(returned, ben, mallory, tim, as_user):
         assert as_user(person).get(f"/feedback/{returned.code}/").status_code == 404
 
 
-def test_hidden_tests_are_not_shown_to_students(returned, ada, as_user):
-    assert "BEGIN HIDDEN" not in as_user(ada).get(f"/feedback/{returned.code}/").content.decode()
+def test_hidden_tests_are_for_those_who_mark_and_not_for_students(returned, ada, tim, as_user):
+    for page, reader, shown in (("review", tim, True), ("feedback", ada, False)):
+        body = as_user(reader).get(f"/{page}/{returned.code}/").content.decode()
+        assert ("HIDDEN TESTS" in body) is shown
+        assert "squares" in body
 
 
 def test_the_late_penalty_is_explained(returned, ada, as_user):

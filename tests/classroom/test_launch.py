@@ -6,7 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
-from django.db import close_old_connections, connection
+from asgiref.sync import sync_to_async
+from django.db import close_old_connections, connection, connections
 from django.utils import timezone
 
 from classroom import launch, publish
@@ -176,6 +177,15 @@ def test_a_former_student_who_becomes_a_ta_keeps_the_work_to_read(ps1, ada, cour
     assert launch.preview(ps1, ada) != work
 
 
-async def test_an_unknown_subject_or_workspace_gives_nothing(transactional_db):
-    assert await launch.workspace_access("1", "wnothere") is None
-    assert await launch.workspace_access("x' or 1=1", "wnothere") is None
+async def test_the_notebook_host_asks_from_its_event_loop(transactional_db, ada_at_work):
+    ada, slug = ada_at_work
+    assert (await launch.workspace_access(ada.subject, slug)).mode == "write"
+    assert await launch.workspace_access(ada.subject, "wnothere") is None
+    assert await launch.workspace_access("x' or 1=1", slug) is None
+    # The loop's own thread has a connection of its own, which would keep the test database busy.
+    await sync_to_async(connections.close_all)()
+
+
+@pytest.fixture
+def ada_at_work(transactional_db, ps1, ada):
+    return ada, work_of(ps1, ada).workspace.slug

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from datetime import timedelta
 from decimal import Decimal
@@ -16,8 +17,11 @@ from classroom.models import Assignment, Course, Work
 from classroom.people.models import User
 from grading import states
 from grading.models import Autograding, CellScore, GradeCell, Release, Submission
+from runtimes import storage
+from runtimes.models import Snapshot
 
 PS1, DATA = "problem1.ipynb", "numbers.csv"
+TESTS = "assert squares(3) == [0, 1, 4]\n### BEGIN HIDDEN TESTS\nassert squares(4)[3] == 9\n### END HIDDEN TESTS"
 
 
 def _grader(grade_id: str, *, points: float | None, solution: bool, cell_type: str = "code") -> dict[str, Any]:
@@ -36,9 +40,7 @@ def source() -> bytes:
         cells=[
             new_markdown_cell("# Problem 1\n\nWrite *squares*.", id="title"),
             new_code_cell(answer, id="squares", metadata=_grader("squares", points=None, solution=True)),
-            new_code_cell(
-                "assert squares(3) == [0, 1, 4]", id="tests", metadata=_grader("tests", points=2, solution=False)
-            ),
+            new_code_cell(TESTS, id="tests", metadata=_grader("tests", points=2, solution=False)),
             new_markdown_cell(
                 "Because.", id="essay", metadata=_grader("essay", points=3, solution=True, cell_type="markdown")
             ),
@@ -88,7 +90,7 @@ def graded(submission: Submission, *, tests: Decimal | None = Decimal(2), failed
     Autograding.objects.filter(submission=submission).delete()
     run = Autograding.objects.create(
         submission=submission, release=submission.release, state=Autograding.State.FINISHED, current=True,
-        finished_at=timezone.now(), result=submission.snapshot, engine_version="nbgrader", log="ran",
+        finished_at=timezone.now(), result=_executed(submission, failed_tests), engine_version="nbgrader", log="ran",
     )  # fmt: skip
     flags = []
     for cell in GradeCell.objects.filter(notebook__release=submission.release).exclude(kind=GradeCell.Kind.ANSWER):
@@ -101,6 +103,25 @@ def graded(submission: Submission, *, tests: Decimal | None = Decimal(2), failed
     submission.state = states.after_grading(failed=False, flags=flags)
     submission.save(update_fields=["state"])
     return submission
+
+
+def _executed(submission: Submission, failed_tests: str) -> Snapshot:
+    """What was handed in as the engine runs it: with the hidden tests, and the error that a failed one leaves."""
+    files = storage.read_snapshot(submission.snapshot)
+    content = json.loads(files[PS1])
+    tests = next(cell for cell in content["cells"] if cell["id"] == "tests")
+    tests["source"] = TESTS
+    if failed_tests:
+        name, _colon, value = failed_tests.partition(": ")
+        error = {
+            "output_type": "error",
+            "ename": name,
+            "evalue": value,
+            "traceback": ["Cell In[2], line 1", failed_tests],
+        }
+        tests["outputs"] = [error]
+    files[PS1] = json.dumps(content).encode()
+    return storage.snapshot_of(files)
 
 
 def cell_of(submission: Submission, grade_id: str) -> GradeCell:
