@@ -239,7 +239,9 @@ async def test_widgets_interact_and_files_that_code_writes(desk, chromium):
     await ada.run(1)
     await ada.shows(1, "n is 4")
     number = ada.frame.locator(".jp-CodeCell").nth(1).locator(".widget-readout")
-    await number.fill("5")
+    await number.click()
+    await ada.page.keyboard.press("Control+a")
+    await ada.page.keyboard.type("5")
     await ada.page.keyboard.press("Enter")
     await ada.shows(1, "n is 5")
     assert "n is" not in await ada.output(1), "it belongs to the widget, not to the cell"
