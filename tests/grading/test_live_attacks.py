@@ -180,7 +180,8 @@ def _command_lines() -> Iterator[str]:
         ("exit", {"kernel_exited"}),
         ("segfault", {"kernel_killed", "kernel_exited"}),
         ("long_line", {"too_much_output"}),
-        ("longer_line_than_a_message", {"output_lost", "kernel_out_of_memory"}),
+        # The message is dropped on its way; a slow machine meets the cell's time limit before that.
+        ("longer_line_than_a_message", {"output_lost", "unresponsive", "kernel_out_of_memory"}),
         # The kernel collects what it cannot send fast enough; which limit it meets first is a race.
         ("print_for_ever", {"too_much_output", "output_lost", "kernel_out_of_memory"}),
         ("ignores_interrupts", {"unresponsive"}),
