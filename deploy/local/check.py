@@ -55,6 +55,7 @@ def benches(arguments: list[str]) -> int:
         if not path.stem.startswith("_") or path.stem == "__main__"
     )
     with _scratch() as variables:
+        variables |= {"KERNEL_ENVIRONMENT": str(environment.kernels())}
         return max([run([python, "-m", f"bench.{name}"], variables) for name in names], default=0)
 
 
