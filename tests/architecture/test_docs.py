@@ -48,3 +48,26 @@ def test_every_direct_dependency_has_its_reason():
             name = re.match(r"[\w-]+", line)
             if name and not line.startswith(("-", "#")):
                 assert re.search(rf"^\| `{name[0]}` \| \S+", text, re.MULTILINE), f"{name[0]} ({source.name})"
+
+
+def test_every_link_of_the_documentation_leads_somewhere():
+    link = re.compile(r"\]\((?!\w+:)([^)#]+)(?:#[^)]*)?\)")
+    dead = [
+        f"{page.relative_to(CHECKOUT)}: {target}"
+        for page in (CHECKOUT / "README.md", CHECKOUT / "CHANGELOG.md", *(CHECKOUT / "docs").rglob("*.md"))
+        for target in link.findall(page.read_text())
+        if not (page.parent / target).exists()
+    ]
+    assert not dead
+
+
+def test_every_command_that_is_written_down_exists():
+    pages = [CHECKOUT / "README.md", *(CHECKOUT / "docs").rglob("*.md")]
+    written = {
+        name
+        for page in pages
+        for name in re.findall(r"(?:^|`|\$\()(?:\w+=\S+ )?make ([a-z-]+)", page.read_text(), re.MULTILINE)
+    }
+    makefile = (CHECKOUT / "Makefile").read_text()
+    offered = {name for line in re.findall(r"^([a-z -]+):(?!=)", makefile, re.MULTILINE) for name in line.split()}
+    assert {"demo", "test"} <= written <= offered
