@@ -56,7 +56,7 @@ def _defaults(entry: Entry) -> dict[str, dict[str, Any]]:
         # A notebook that names no kernel, or one from another machine, must not begin with a question.
         _TRACKER_PLUGIN: {"autoStartDefaultKernel": True},
         # The first completion of a kernel reads libraries, which takes a small machine longer than a second.
-        _COMPLETER_PLUGIN: {"providerTimeout": 5000},
+        _COMPLETER_PLUGIN: {"providerTimeout": 20_000},
     }
     if locale := LOCALES.get(entry.language.split("-")[0]):
         chosen[_LANGUAGE_PLUGIN] = {"locale": locale}
