@@ -248,7 +248,7 @@ class Outbox(models.Model):
         indexes: ClassVar = [
             models.Index(fields=["not_before"], condition=Q(state="waiting"), name="outbox_waiting"),
         ]
-        verbose_name_plural = "outbox"
+        verbose_name_plural = _("outbox")
 
     def __str__(self) -> str:
         return f"{self.kind} {self.key} ({self.state})"
