@@ -47,6 +47,13 @@ def export(request: HttpRequest, me: Member) -> HttpResponse:
     return csv_out.download(f"{me.course.slug}-people", header, rows)
 
 
+#: A class list. The words of its columns and roles are not translated: they are what a file must say.
+EXAMPLE = """email,name,role,section
+ada@example.org,Ada Lovelace,student,A
+ben@example.org,"Baker, Ben",student,B
+tim@example.org,Tim Tutor,ta,A"""
+
+
 @require_http_methods(["GET", "HEAD", "POST"])
 @course_page(Act.PEOPLE)
 def add(request: HttpRequest, me: Member) -> HttpResponse:
@@ -54,7 +61,7 @@ def add(request: HttpRequest, me: Member) -> HttpResponse:
     form = ClassListForm(request.POST or None, request.FILES or None)
     if request.method == "POST" and form.is_valid():
         return _preview(request, me, form.cleaned_data["text"], note=form.note)
-    context = {"me": me, "course": me.course, "form": form}
+    context = {"me": me, "course": me.course, "form": form, "example": EXAMPLE}
     return render(request, "teach/people_add.html", context, status=422 if form.errors else 200)
 
 

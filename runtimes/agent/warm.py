@@ -46,7 +46,7 @@ _CELLS = (
     "x = [i for i in range(3)]\nprint(x)",
     "def f(a):\n    assert a == 2, 'no'\nf(1)",
     "try:\n    f(1)\nexcept AssertionError: pass\nelse: raise AssertionError('x')",
-    "raise NotImplementedError()",
+    "raise LookupError()",
 )
 _TRACES = ("last_type", "last_value", "last_traceback", "last_exc")
 

@@ -81,9 +81,7 @@ def add_people(grace: Person) -> dict[str, str]:
         grace.press("A sheet to print")
     slips = grace.page.locator(".slip")
     expect(slips).to_have_count(3)
-    return {
-        slip.locator("h2").inner_text().split(" · ")[0]: slip.locator("code").inner_text() for slip in slips.all()
-    }
+    return {slip.locator("h2").inner_text().split(" · ")[0]: slip.locator("code").inner_text() for slip in slips.all()}
 
 
 def join(someone: Person, link: str) -> Person:
@@ -174,9 +172,7 @@ def submit(student: Person) -> None:
     code = student.page.locator("#receipt code, #receipt .code").first.inner_text()
     assert code
     student.page.screenshot(path=student.shots / "receipt-dialog.png")
-    expect(student.page.locator("#receipt")).to_contain_text(
-        re.compile("The tests have run|graded"), timeout=120_000
-    )
+    expect(student.page.locator("#receipt")).to_contain_text(re.compile("The tests have run|graded"), timeout=120_000)
     student.page.locator("#receipt").get_by_role("link", name="Receipt", exact=True).click()
     student.looks("receipt")
 
