@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -52,7 +53,7 @@ class Person:
         self.page.fill("[name=login]", username)
         self.page.fill("[name=password]", PASSWORD)
         self.page.press("[name=password]", "Enter")
-        expect(self.page.locator("h1")).to_be_visible()
+        expect(self.page).not_to_have_url(re.compile("/accounts/login/"))
 
     def visit(self, path: str) -> None:
         self.page.goto(path if path.startswith("http") else self.url + path)
