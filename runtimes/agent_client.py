@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import suppress
 from typing import Any, Protocol, Self
 
@@ -48,6 +48,8 @@ __all__ = [
 
 TIMEOUT = 10.0
 TRANSFER_TIMEOUT = 120.0
+# Of at most 500 characters each, escaped: together far below wire.MAX_HEADER_BYTES.
+PATHS_AT_ONCE = 500
 WATCH_RENEWAL = 20.0
 
 
@@ -135,6 +137,15 @@ class AgentClient:
         except ArchiveRefused as error:
             raise TransferRefused(str(error)) from error
         await self._ask("push", payload=payload, timeout=timeout)
+
+    async def remove(self, paths: Iterable[str], *, only_known: bool = False, timeout: float = TIMEOUT) -> None:
+        """Takes files, and folders with all in them, away below the home folder; what is not there is fine. `pull`
+        tells of none as deleted. only_known: what code made or changed since the last acknowledged pull stays.
+
+        timeout: seconds for each 500 paths. Raises AgentUnreachable, AgentRefused (`unsafe-path`, nothing is removed;
+        `error`, the rest is)."""
+        for some in itertools.batched(paths, PATHS_AT_ONCE):
+            await self._ask("remove", timeout=timeout, paths=list(some), only_known=only_known)
 
     async def pull(
         self,

@@ -21,10 +21,11 @@ from runtimes.agent_client import AgentClient
 from runtimes.agent_replies import Pulled
 from runtimes.errors import StorageError, UnsafePath, WorkspaceReadOnly
 from runtimes.models import Blob, Document, FileVersion, Runtime, Workspace, WorkspaceFile
-from runtimes.paths import is_system, safe_path
+from runtimes.paths import is_system, parents, safe_path
 
 BATCH_BYTES = 32 << 20
 NAMES_TOLD = 5
+REMOVAL_SECONDS = 5.0
 
 
 class Changed(list[str]):
@@ -47,6 +48,31 @@ async def push(runtime: Runtime, paths: Collection[str] | None = None, *, agent:
     async with _connected(runtime, agent) as connected:
         for batch in _batches(rows):
             await connected.push(await asyncio.to_thread(_read, batch))
+
+
+async def discard(
+    runtime: Runtime, paths: Collection[str], *, only_known: bool = False, agent: AgentClient | None = None
+) -> None:
+    """Takes away from the runtime's disk those of `paths` (files, or folders with all in them) that storage has no
+    longer. only_known: what code made or changed there since the last pull stays, and is pulled.
+
+    Raises AgentUnreachable, after a few seconds, or AgentRefused."""
+    if runtime.workspace_id is None:
+        return
+    gone = await _gone(runtime.workspace_id, paths)
+    if not gone:
+        return
+    async with _connected(runtime, agent) as connected:
+        await connected.remove(gone, only_known=only_known, timeout=REMOVAL_SECONDS)
+
+
+@sync_to_async
+def _gone(workspace_id: int, paths: Collection[str]) -> list[str]:
+    """Those of `paths` that are neither a file nor a folder: somebody may have made one again meanwhile."""
+    there: set[str] = set()
+    for path in WorkspaceFile.objects.filter(workspace_id=workspace_id).values_list("path", flat=True):
+        there.update((path, *parents(path)))
+    return [path for path in paths if path not in there]
 
 
 @sync_to_async
@@ -200,4 +226,4 @@ def _left_out_message(left_out: dict[str, str]) -> str:
     return _("Not kept: %(names)s. %(why)s") % {"names": names, "why": why}
 
 
-__all__ = ["Changed", "UnsafePath", "pull", "push"]
+__all__ = ["Changed", "UnsafePath", "discard", "pull", "push"]

@@ -6,7 +6,7 @@ import errno
 import os
 import secrets
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -30,6 +30,7 @@ SKIPPED_FOLDERS = frozenset(
 )
 TEMPORARY = ".pupitre-"
 MAX_FOLDERS = 20_000
+_NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 Mark = tuple[int, int, int, int]
 
 
@@ -73,6 +74,51 @@ class Home:
                 self._known[path] = _replace(folder, name, data)
             finally:
                 os.close(folder)
+
+    def remove(self, paths: Iterable[str], *, only_known: bool) -> None:
+        """Takes away files, links, and folders with all in them; what is not there is fine. `changes` forgets them.
+
+        only_known: what the other side has not got as it is here stays. Raises ArchiveRefused for an unsafe path,
+        OSError, at the end, for what could not be removed."""
+        wanted = [check_path(path) for path in paths]
+        failed: OSError | None = None
+        for path in wanted:
+            try:
+                self._remove(path, only_known=only_known)
+            except OSError as error:
+                failed = error if error.errno not in _NOT_THERE else failed
+            self._forget(path)
+        if failed is not None:
+            raise failed
+
+    def _remove(self, path: str, *, only_known: bool) -> None:
+        *folders, name = path.split("/")
+        parent = self._enter(folders, make=False)
+        try:
+            if not stat.S_ISDIR(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):
+                self._unlink(name, parent, path, only_known=only_known)
+                return
+            above = path[: -len(name)]
+            for folder, below, names, here in os.fwalk(name, topdown=False, dir_fd=parent):
+                for one in (*below, *names):
+                    self._unlink(one, here, f"{above}{folder}/{one}", only_known=only_known)
+            _remove_folder(name, parent, only_known=only_known)
+        finally:
+            os.close(parent)
+
+    def _unlink(self, name: str, folder: int, path: str, *, only_known: bool) -> None:
+        """Removes one entry; a folder is empty by now, unless something in it stays."""
+        seen = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        if stat.S_ISDIR(seen.st_mode):
+            _remove_folder(name, folder, only_known=only_known)
+        elif not only_known or self._known.get(path) == _mark(seen):
+            os.unlink(name, dir_fd=folder)
+
+    def _forget(self, path: str) -> None:
+        """Nothing that was known or offered below `path` counts: not as gone, nor once it is acknowledged."""
+        for marks in (self._known, *(marks for marks, _deleted in self._offered.values())):
+            for one in [one for one in marks if one == path or one.startswith(path + "/")]:
+                del marks[one]
 
     def changes(self, bounds: Bounds) -> Changes:
         """New, changed and deleted files since what was acknowledged last."""
@@ -178,12 +224,20 @@ def _open_folder(name: str, parent: int, flags: int, *, make: bool) -> int:
     try:
         return os.open(name, flags, dir_fd=parent)
     except OSError as error:
-        if not make or error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+        if not make or error.errno not in _NOT_THERE:
             raise
         if error.errno != errno.ENOENT:
             os.unlink(name, dir_fd=parent)
     os.mkdir(name, 0o755, dir_fd=parent)
     return os.open(name, flags, dir_fd=parent)
+
+
+def _remove_folder(name: str, parent: int, *, only_known: bool) -> None:
+    try:
+        os.rmdir(name, dir_fd=parent)
+    except OSError as error:
+        if not (only_known and error.errno == errno.ENOTEMPTY):
+            raise
 
 
 def _replace(folder: int, name: str, data: bytes) -> Mark:

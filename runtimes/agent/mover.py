@@ -48,6 +48,16 @@ class Mover:
 
         self._start(asker, move)
 
+    def remove(self, asker: Asker, header: dict[str, Any], _payload: bytes) -> None:
+        """Takes files and folders away."""
+        paths, only_known = [str(path) for path in header["paths"]], bool(header["only_known"])
+
+        def move() -> Result:
+            self._home.remove(paths, only_known=only_known)
+            return {}, b""
+
+        self._start(asker, move)
+
     def pull(self, asker: Asker, header: dict[str, Any], _payload: bytes) -> None:
         """Answers with what changed."""
         bounds = Bounds(int(header["max_files"]), int(header["max_bytes"]), int(header["max_file_bytes"]))

@@ -55,6 +55,7 @@ class Supervisor:
             "stop_kernel": self._stop_kernel,
             "watch": self._watch,
             "push": self._mover.push,
+            "remove": self._mover.remove,
             "pull": self._mover.pull,
             "acknowledge": self._mover.acknowledge,
         }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from weakref import WeakValueDictionary
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -25,6 +26,7 @@ log = logging.getLogger(__name__)
 # The front end refuses to upload more than 15 MB at once; base64 makes a third more of it.
 MOST_BODY_BYTES = 24 << 20
 _copying: set[asyncio.Task[None]] = set()
+_turns: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
 
 
 async def workspace_of(request: Request) -> Workspace:
@@ -106,12 +108,19 @@ def follow(workspace: Workspace, change: Change) -> None:
 
 
 async def _copy(workspace_id: int, change: Change) -> None:
-    ready = Runtime.objects.filter(workspace_id=workspace_id, state=Runtime.State.READY)
-    runtime = await off_loop(ready.first)
-    if runtime is None or not change.written:
-        return  # the next one gets everything when it starts
-    try:
-        await storage.push(runtime, change.written)
-    except AgentError as error:
-        # Storage has it, and the runtime gets it with the next push; only code that runs now does not see it.
-        log.warning("runtime %s did not take a changed file: %s", runtime.name, error)
+    # In the order of the changes: a file that is removed and made again must end up there.
+    async with _turns.setdefault(workspace_id, asyncio.Lock()):
+        ready = Runtime.objects.filter(workspace_id=workspace_id, state=Runtime.State.READY)
+        runtime = await off_loop(ready.first)
+        if runtime is None:
+            return  # the next one gets everything when it starts
+        try:
+            await storage.discard(runtime, change.removed, only_known=change.moved)
+        except AgentError as error:
+            # Code that runs now still sees it, and it comes back if code changes it.
+            log.warning("runtime %s did not let go of a file: %s", runtime.name, error)
+        try:
+            await storage.push(runtime, change.written)
+        except AgentError as error:
+            # Storage has it, and the runtime gets it with the next push; only code that runs now does not see it.
+            log.warning("runtime %s did not take a changed file: %s", runtime.name, error)

@@ -92,6 +92,15 @@ class FakeAgent:
         self.known |= files
         return {}, b""
 
+    def on_remove(self, header: dict[str, Any], *_rest: Any) -> tuple[dict[str, Any], bytes]:
+        for path in header["paths"]:
+            for one in [one for one in self.files if one == path or one.startswith(path + "/")]:
+                if not header["only_known"] or self.known.get(one) == self.files[one]:
+                    del self.files[one]
+                self.known.pop(one, None)
+                self.told.pop(one, None)
+        return {}, b""
+
     def on_pull(self, *_question: Any) -> tuple[dict[str, Any], bytes]:
         changed = {path: data for path, data in self.files.items() if self.known.get(path) != data}
         deleted = [path for path in self.known if path not in self.files]

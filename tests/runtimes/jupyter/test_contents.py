@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
+from collections.abc import AsyncIterator
+from pathlib import Path
 
 import httpx
 import nbformat
@@ -11,11 +14,28 @@ import pytest
 from asgiref.sync import sync_to_async
 
 from runtimes import storage
-from runtimes.jupyter import document
+from runtimes.endpoint import Endpoint
+from runtimes.jupyter import contents, document
 from runtimes.models import Workspace, WorkspaceFile
-from tests.runtimes.jupyter.conftest import NOTEBOOK
+from tests.runtimes.fakes import FakeAgent
+from tests.runtimes.jupyter.conftest import NOTEBOOK, ready_runtime
 
 FILE = "/api/contents/"
+
+
+@pytest.fixture
+async def disk(work: Workspace, run_dir: Path) -> AsyncIterator[FakeAgent]:
+    """The agent of Ada's live runtime, which has her files."""
+    runtime = await sync_to_async(ready_runtime)(work, run_dir / "rt")
+    agent = FakeAgent(Endpoint.from_json(runtime.endpoint))
+    await storage.push(runtime)
+    yield agent
+    await agent.close()
+
+
+async def followed() -> None:
+    """Returns when the runtimes have what was changed."""
+    await asyncio.gather(*contents._copying)
 
 
 async def test_a_notebook_is_read_with_content_and_hash(ada_browser: httpx.AsyncClient, work: Workspace) -> None:
@@ -185,3 +205,49 @@ async def test_a_reader_is_told_that_nothing_is_writable(tim_browser: httpx.Asyn
     answer = await tim_browser.put(FILE + NOTEBOOK, json={})
     assert answer.status_code == 403
     assert "may read" in answer.json()["message"]
+
+
+async def test_a_removed_file_or_folder_leaves_the_live_runtimes_disk(
+    ada_browser: httpx.AsyncClient, work: Workspace, disk: FakeAgent
+) -> None:
+    disk.files["ps1/made-by-code.txt"] = b"not pulled yet"
+    assert (await ada_browser.delete(FILE + "ps1/data.csv")).status_code == 204
+    await followed()
+    assert set(disk.files) == {NOTEBOOK, "ps1/made-by-code.txt"}
+    assert (await ada_browser.delete(FILE + "ps1")).status_code == 204
+    await followed()
+    assert (disk.files, disk.known) == ({}, {})
+
+
+async def test_a_renamed_file_or_folder_moves_on_the_live_runtimes_disk(
+    ada_browser: httpx.AsyncClient, work: Workspace, disk: FakeAgent
+) -> None:
+    await ada_browser.patch(FILE + "ps1/data.csv", json={"path": "ps1/numbers.csv"})
+    await followed()
+    assert set(disk.files) == {NOTEBOOK, "ps1/numbers.csv"}
+    disk.files["ps1/made-by-code.txt"] = b"not pulled yet"
+    await ada_browser.patch(FILE + "ps1", json={"path": "week1"})
+    await followed()
+    assert set(disk.files) == {"week1/problem1.ipynb", "week1/numbers.csv", "ps1/made-by-code.txt"}
+    await storage.pull(await work.runtimes.aget())
+    files = {row.path for row in await storage.afiles(work)}
+    assert files == {"week1/problem1.ipynb", "week1/numbers.csv", "ps1/made-by-code.txt"}
+
+
+async def test_a_file_made_again_at_once_stays_on_the_live_runtimes_disk(
+    ada_browser: httpx.AsyncClient, work: Workspace, disk: FakeAgent
+) -> None:
+    await ada_browser.delete(FILE + "ps1")
+    await ada_browser.put(FILE + "ps1/data.csv", json={"type": "file", "format": "text", "content": "new"})
+    await followed()
+    assert disk.files == {"ps1/data.csv": b"new"}
+
+
+async def test_a_file_is_removed_though_the_runtime_does_not_answer(
+    ada_browser: httpx.AsyncClient, work: Workspace, disk: FakeAgent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runtimes.transfer.REMOVAL_SECONDS", 0.05)
+    await disk.close()
+    assert (await ada_browser.delete(FILE + "ps1/data.csv")).status_code == 204
+    await followed()
+    assert (await ada_browser.get(FILE + "ps1/data.csv")).status_code == 404

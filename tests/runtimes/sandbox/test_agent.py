@@ -125,6 +125,53 @@ async def test_a_push_does_not_follow_a_link_out_of_home(open_notebook: Opener) 
     ]
 
 
+async def test_what_is_removed_is_gone_and_never_told_as_changed(open_notebook: Opener, isolation: Isolation) -> None:
+    notebook = await open_notebook("removed", isolation=isolation)
+    await notebook.agent.push({"data/a.csv": b"1", "data/deep/b.csv": b"2", "kept.txt": b"k", "one.txt": b"o"})
+    await notebook.run("open('data/made.txt', 'w').write('by code'); open('one.txt', 'a').write('changed')")
+    offered = await notebook.agent.pull()
+    await notebook.agent.remove(["data", "one.txt", "never/was.txt", "kept.txt/no-folder"])
+    await notebook.agent.acknowledge(offered.token)
+    assert await notebook.value("import os; R = sorted(os.listdir())") == ["kept.txt"]
+    pulled = await notebook.agent.pull()
+    assert (pulled.files, pulled.deleted) == ({}, ())
+    await notebook.run("open('one.txt', 'w').write('new')")
+    assert (await notebook.agent.pull()).files == {"one.txt": b"new"}
+
+
+async def test_what_nobody_has_pulled_can_be_left(open_notebook: Opener) -> None:
+    notebook = await open_notebook("spared")
+    await notebook.agent.push({"data/a.csv": b"1", "data/b.csv": b"2", "data/deep/c.csv": b"3"})
+    await notebook.run("open('data/made.txt', 'w').write('by code'); open('data/b.csv', 'a').write('more')")
+    await notebook.agent.remove(["data"], only_known=True)
+    assert await notebook.value("import os; R = sorted(os.listdir('data'))") == ["b.csv", "made.txt"]
+    pulled = await notebook.agent.pull()
+    assert (pulled.files, pulled.deleted) == ({"data/b.csv": b"2more", "data/made.txt": b"by code"}, ())
+
+
+async def test_a_removal_follows_no_link(open_notebook: Opener) -> None:
+    notebook = await open_notebook("removed-links")
+    await notebook.run(
+        "import os\nos.makedirs('/tmp/elsewhere/below'); open('/tmp/elsewhere/file.txt', 'w').write('x')\n"
+        "os.symlink('/tmp/elsewhere', 'way'); os.symlink('/tmp/elsewhere', 'link'); os.mkdir('folder')\n"
+        "os.symlink('/tmp/elsewhere', 'folder/link'); os.symlink('/tmp/elsewhere/file.txt', 'folder/file')\n"
+    )
+    await notebook.agent.remove(["way/file.txt", "way/below", "link", "folder"])
+    found = await notebook.value("import os; R = [sorted(os.listdir()), sorted(os.listdir('/tmp/elsewhere'))]")
+    assert found == [["way"], ["below", "file.txt"]]
+
+
+@pytest.mark.parametrize("path", ["../up", "/etc/passwd", "a/../../b", "", "a//b", "nul\0", "."])
+async def test_unsafe_names_are_not_removed(open_notebook: Opener, path: str) -> None:
+    notebook = await open_notebook("unsafe-removal", kernels=0)
+    await notebook.agent.push({"kept.txt": b"k"})
+    with pytest.raises(AgentRefused) as refused:
+        await notebook.agent.remove(["kept.txt", path])
+    assert refused.value.code == "unsafe-path"
+    await notebook.agent.push({"b": b""})
+    assert (await notebook.agent.pull()).deleted == ()
+
+
 async def test_a_full_home_is_told_as_such(open_notebook: Opener) -> None:
     notebook = await open_notebook("full", kernels=0, limits=Limits(home_bytes=2 * MIB))
     with pytest.raises(AgentRefused) as refused:
