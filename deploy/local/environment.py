@@ -106,6 +106,7 @@ def _install(kind: str, lock: Path, folder: Path) -> None:
 
 def _run(command: list[str]) -> None:
     environment = {name: value for name, value in os.environ.items() if name not in {"PYTHONPATH", "PYTHONHOME"}}
+    environment["PIP_DISABLE_PIP_VERSION_CHECK"] = "1"
     if subprocess.run(command, stdin=subprocess.DEVNULL, check=False, env=environment).returncode:
         raise InstallFailed(
             "Installing Python packages failed (above): check the network and the free disk space, then run the same "
