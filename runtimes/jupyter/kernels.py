@@ -60,14 +60,15 @@ def find(workspace_id: int, kernel_id: UUID) -> Kernel:
     return kernel
 
 
-async def start(workspace_id: int, name: str | None) -> Kernel:
+async def start(workspace_id: int, name: str | None, *, beside: str = "") -> Kernel:
     """Asks for a new kernel, and for the workspace's runtime if there is none. Does not wait for a place to be free.
 
-    Raises BadRequest for another kernelspec than ours, and what `launch` raises if none can be had."""
+    beside: the notebook in whose folder it starts, where `open("data.csv")` looks. Raises BadRequest for another
+    kernelspec than ours, and what `launch` raises if none can be had."""
     if name not in {None, "", KERNEL_NAME}:
         raise BadRequest(f"no kernelspec {name!r}")
     runtime = await launch.alaunch(await Workspace.objects.select_related("profile").aget(pk=workspace_id))
-    return await launch.astart_kernel(runtime, name=KERNEL_NAME)
+    return await launch.astart_kernel(runtime, name=KERNEL_NAME, cwd=beside.rpartition("/")[0])
 
 
 async def kernelspecs(request: Request) -> Response:

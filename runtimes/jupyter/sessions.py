@@ -80,7 +80,7 @@ async def start(workspace_id: int, values: dict[str, Any]) -> Session:
     if kernel_id:
         kernel = await off_loop(kernels.find, workspace_id, kernel_id)
     else:
-        kernel = await kernels.start(workspace_id, kernel_name)
+        kernel = await kernels.start(workspace_id, kernel_name, beside=path)
     name, kind = text(values, "name", most=200) or "", text(values, "type", most=20) or "notebook"
     session = await off_loop(_create, workspace_id, path, kernel, name, kind)
     if session.kernel_id != kernel.pk and not kernel_id:
@@ -112,13 +112,14 @@ async def change(workspace_id: int, session_id: UUID, values: dict[str, Any]) ->
     """Renames a session or gives it another kernel. Raises NotFound or BadRequest.
 
     One that comes to a path where another page has a session gets that page's kernel: a notebook has one."""
-    former = (await off_loop(_find, workspace_id, session_id)).kernel
+    session = await off_loop(_find, workspace_id, session_id)
+    former = session.kernel
     changed = _changes(values)
     kernel_id, kernel_name = _kernel_wishes(values)
     if kernel_id and kernel_id != former.pk:
         changed["kernel"] = await off_loop(kernels.find, workspace_id, kernel_id)
     elif kernel_name:
-        changed["kernel"] = await kernels.start(workspace_id, kernel_name)
+        changed["kernel"] = await kernels.start(workspace_id, kernel_name, beside=changed.get("path", session.path))
     await off_loop(_apply, workspace_id, session_id, changed)
     session = await off_loop(_find, workspace_id, session_id)
     if session.kernel_id != former.pk:
