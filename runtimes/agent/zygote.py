@@ -81,6 +81,7 @@ def _warm_up(modules: list[str]) -> list[str]:
         _one_thread(module, [*skipped, module])
     warm.build_application()
     warm.remember_traceback_styles()
+    warm.complete()
     warm.run_cells()
     _one_thread("warming up", [])
     return skipped

@@ -188,6 +188,17 @@ async def test_ten_megabytes_travel_both_ways(open_notebook: Opener) -> None:
     assert (await notebook.agent.pull()).files == {"out.bin": content[::-1]}
 
 
+async def test_a_forked_kernel_need_not_read_the_builtins_to_complete(open_notebook: Opener) -> None:
+    notebook = await open_notebook("completing")
+    # What the completer reads itself, it keeps in a folder: there is none before it has met another module.
+    cached = "import jedi, os; R = os.path.exists(jedi.settings.cache_directory)"
+    for text, match, read in (("'a'.jo", "join", False), ("from tarfile import TarF", "TarFile", True)):
+        notebook.client.complete(text, len(text))
+        told = await notebook.client.shell_channel.get_msg(timeout=WAIT)
+        assert match in told["content"]["matches"]
+        assert await notebook.value(cached) is read
+
+
 async def test_a_second_kernel_sees_the_same_files(open_notebook: Opener, isolation: Isolation) -> None:
     notebook = await open_notebook("two", isolation=isolation)
     state = await notebook.agent.start_kernel(3)
