@@ -133,13 +133,34 @@
   let waiting = 0;
   let together = 0;
 
+  // Run before the page has found or started its kernel, the front end asks for the kernel `undefined`: those requests
+  // wait for the one that comes.
+  const NO_KERNEL = "/api/kernels/undefined/execute";
+  let kernelHere = null; // async () => its id, or null if there will be none
+  let attended = null;
+  const attending = new Promise((resolve) => { attended = resolve; });
+
+  async function addressed(request) {
+    const address = new URL(request.url);
+    if (address.pathname !== NO_KERNEL) return request;
+    await attending;
+    const kernel = await kernelHere();
+    if (!kernel) return null;
+    address.pathname = `/api/kernels/${kernel}/execute`;
+    const { method, headers, credentials } = request;
+    return new Request(address, { method, headers, credentials, body: await request.text() });
+  }
+
+  const sendNow = (request) => (request ? fetchNow.call(window, request) : new Response("", { status: 503 }));
+
   function inTurn(request) {
     if (waiting === 0) together = Math.max(Date.now(), together + 1);
     waiting += 1;
     request.headers.set("X-Run-Together", String(together));
-    const answer = turn.then(() => fetchNow.call(window, request));
-    const late = turn.then(() => new Promise((resolve) => setTimeout(resolve, TURN_MS)));
-    turn = Promise.race([answer.then(() => undefined, () => undefined), late]);
+    const ready = turn.then(() => addressed(request));
+    const answer = ready.then(sendNow);
+    const late = ready.then(() => new Promise((resolve) => setTimeout(resolve, TURN_MS)));
+    turn = Promise.race([answer, late]).then(() => undefined, () => undefined);
     const done = () => { waiting -= 1; };
     answer.then(done, done);
     return answer;
@@ -159,5 +180,9 @@
     // Edits that are made while there is no socket are known to the document only.
     noteOfflineEdit() { if (!socket) edited(); },
     flush: () => ask(),
+    runOn(find) {
+      kernelHere = find;
+      attended();
+    },
   };
 })();

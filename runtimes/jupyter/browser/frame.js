@@ -103,10 +103,43 @@
     if (!connection.isOnline()) tell({ type: "nb:offline" });
   }
 
+  // --- cells that are run before there is a kernel
+
+  // Stock, the first cell of Run All starts a kernel of its own beside the one that is on its way, and the others do not
+  // wait for either. While the page looks for its kernel there is one to wait for; later all cells wait for one start.
+  function startOnce(context) {
+    const start = context.startKernel;
+    let starting = null;
+    context.startKernel = () => {
+      starting ??= start.call(context).finally(() => { starting = null; });
+      return starting;
+    };
+    let looked = false; // `isReady` ends again with a shutdown
+    const sought = () => { looked ||= context.isReady; return !looked; };
+    const hasNoKernel = () => !sought() && !context.session?.kernel;
+    Object.defineProperty(context, "hasNoKernel", { get: hasNoKernel, configurable: true });
+    connection.runOn(() => kernelHere(context, sought));
+  }
+
+  function kernelHere(context, sought) {
+    return new Promise((resolve) => {
+      const look = () => {
+        const kernel = context.session?.kernel;
+        if (!kernel && sought() && !context.isDisposed) return;
+        context.kernelChanged.disconnect(look);
+        resolve(kernel?.id ?? null);
+      };
+      context.kernelChanged.connect(look);
+      context.disposed.connect(look);
+      look();
+    });
+  }
+
   async function follow(widget) {
     if (!widget?.sessionContext || !widget.context || widget === panel) return;
     panel = widget;
     const session = panel.sessionContext;
+    startOnce(session);
     for (const signal of [session.statusChanged, session.connectionStatusChanged, session.kernelChanged]) {
       signal.connect(tellKernel);
     }

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 import nbformat
 import pytest
-from playwright.async_api import Browser, Frame, Page
+from playwright.async_api import Browser, Frame, Page, Route
 
 from runtimes import storage
 from runtimes.models import Run, Workspace, WorkspaceFile
@@ -40,9 +40,13 @@ class Tab:
 
     @classmethod
     async def open(
-        cls, desk: Desk, browser: Browser, work: Workspace, subject: str = "ada", *, idle: bool = True
-    ) -> Tab:
+        cls, desk: Desk, browser: Browser, work: Workspace, subject: str = "ada", *, idle: bool = True,
+        slow: Callable[[Route], Awaitable[None]] | None = None,
+    ) -> Tab:  # fmt: skip
+        """idle: waits for the kernel; slow: what the page's requests for sessions go through."""
         page = await (await browser.new_context(viewport={"width": 1300, "height": 1000})).new_page()
+        if slow:
+            await page.route("**/api/sessions*", slow)
         tab = cls(page, await desk.open(page, work, subject))
         if idle:
             await said(page, "nb:kernel", status="idle")
@@ -181,6 +185,32 @@ async def test_run_all_of_thirty_sleeping_cells_then_interrupt(desk, chromium):
     assert await ada.output(30) == "[]"
     await ada.run(0)
     await ada.is_idle(0, 3)
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["the kernel is found", "the page asks for one"])
+async def test_run_all_before_there_is_a_kernel_runs_every_cell_in_order(desk, chromium, there):
+    work = await desk.make_work("seen = [0]", *[f"seen.append({at}); print('seen', seen)" for at in range(1, 6)])
+    pressed, asked = asyncio.Event(), []
+
+    async def slow(route: Route) -> None:
+        method = route.request.method
+        asked.append(method)
+        # The front end itself starts once it has heard which sessions there are.
+        if method == "POST" or (there and len(asked) > 1):
+            await pressed.wait()
+        if method == "POST" or there:
+            await route.continue_()
+        else:
+            await route.fulfill(json=[])
+
+    ada = await Tab.open(desk, chromium, work, idle=False, slow=slow)
+    await ada.run_all()
+    pressed.set()
+    await ada.is_idle(0, 1)
+    for at in range(1, 6):
+        await ada.sees_output(at, f"seen {list(range(at + 1))}")
+        await ada.is_idle(at, at + 1)
+    assert await desk.do(lambda: Run.objects.filter(kernel__workspace=work).count()) == 6
 
 
 async def test_input_is_typed_in_the_page_also_in_one_that_was_opened_later(desk, chromium):
