@@ -11,6 +11,23 @@ from deploy.local import environment, host, packages
 from deploy.local.services import services
 
 
+#: Tests that touch neither a database nor a broker: what they found on SQLite they would find again.
+ENGINE_FREE = (
+    "tests/architecture/test_code.py",
+    "tests/architecture/test_docs.py",
+    "tests/architecture/test_words.py",
+    "tests/grading/test_formulas.py",
+    "tests/grading/test_generate.py",
+    "tests/grading/test_parity.py",
+    "tests/grading/test_upstream.py",
+    "tests/runtimes/sandbox",
+    "tests/setup",
+)
+#: Tests of real processes, kernels and browsers wait patiently, but not for ever: on a crowded machine one may meet its
+#: limit. Continuous integration runs such a test once more; the summary names each (RERUN).
+AGAIN = ("--reruns=1", "-rfER")
+
+
 def everything(arguments: list[str]) -> int:
     """Every test on SQLite, then every test again on PostgreSQL and Redis."""
     return max(on_sqlite(arguments), on_postgres(arguments))
@@ -28,7 +45,7 @@ def on_postgres(arguments: list[str]) -> int:
     python = _prepared()
     with services() as variables:
         print("Tests on PostgreSQL and Redis", flush=True)
-        return _pytest(python, arguments, variables)
+        return _pytest(python, [*arguments, *(f"--ignore={path}" for path in ENGINE_FREE)], variables)
 
 
 def lint(arguments: list[str]) -> int:
@@ -78,8 +95,9 @@ def _prepared() -> Path:
 
 def _pytest(python: Path, arguments: list[str], variables: dict[str, str]) -> int:
     kernels = {"KERNEL_ENVIRONMENT": str(environment.kernels())}
+    again = AGAIN if os.environ.get("CI") else ()
     with _scratch() as scratch:
-        return run([python, "-m", "pytest", *arguments], scratch | kernels | variables)
+        return run([python, "-m", "pytest", *again, *arguments], scratch | kernels | variables)
 
 
 class _scratch(tempfile.TemporaryDirectory[str]):  # noqa: N801 - used as a context manager
