@@ -10,7 +10,6 @@ from classroom.places import CHECKOUT
 from deploy.local import environment, host, packages
 from deploy.local.services import services
 
-
 #: Tests that touch neither a database nor a broker: what they found on SQLite they would find again.
 ENGINE_FREE = (
     "tests/architecture/test_code.py",
@@ -21,7 +20,10 @@ ENGINE_FREE = (
     "tests/grading/test_parity.py",
     "tests/grading/test_upstream.py",
     "tests/runtimes/sandbox",
-    "tests/setup",
+    "tests/setup/test_broker.py",
+    "tests/setup/test_host.py",
+    "tests/setup/test_logs.py",
+    "tests/setup/test_supervise.py",
 )
 #: Tests of real processes, kernels and browsers wait patiently, but not for ever: on a crowded machine one may meet its
 #: limit. Continuous integration runs such a test once more; the summary names each (RERUN).
