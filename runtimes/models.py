@@ -276,7 +276,6 @@ class Kernel(models.Model):
     message = models.TextField(blank=True)
     execution_state = models.CharField(max_length=12, default="starting")
     restarts = models.PositiveIntegerField(default=0)
-    restart_wanted = models.PositiveIntegerField(default=0)
     started_at = models.DateTimeField(null=True)
     last_activity = models.DateTimeField(default=timezone.now)
 

@@ -157,7 +157,6 @@ class Migration(migrations.Migration):
                 ('message', models.TextField(blank=True)),
                 ('execution_state', models.CharField(default='starting', max_length=12)),
                 ('restarts', models.PositiveIntegerField(default=0)),
-                ('restart_wanted', models.PositiveIntegerField(default=0)),
                 ('started_at', models.DateTimeField(null=True)),
                 ('last_activity', models.DateTimeField(default=django.utils.timezone.now)),
                 ('runtime', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='kernels', to='runtimes.runtime')),
