@@ -1,10 +1,12 @@
 """From the click to the first output of a cell, against stock jupyter_client starting a plain kernel, in the same run.
 
-    python -m bench.launch [--rounds 10] [--together 20]
+    python -m bench.launch [--rounds 10] [--together 20] [--pause 2]
 
 Ours is the whole path of a site: the row is written, the `runtimes` process is woken, a sandbox starts, the files of
 the workspace are pushed, the kernel answers, the cell prints. The peer has no sandbox, no files and no rows: it starts
 `ipykernel` as a child process, connects and runs the same cell.
+
+The kinds take turns, with a pause before each start: what ends or is made after one is no part of the next.
 """
 
 from __future__ import annotations
@@ -36,6 +38,11 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 PATIENCE_SECONDS = 120.0
 PORT_TRIES = 5
+POOL = 2
+FORKED = "a sandbox forked on the click"
+STOCK = "stock jupyter_client"
+Start = Callable[[int], Awaitable[float]]
+POOL_LOOK_SECONDS = 0.2
 
 
 @contextmanager
@@ -69,7 +76,10 @@ async def workspaces(count: int, *, warm: int = 0) -> list[Workspace]:
     from runtimes import storage
     from runtimes.models import Profile, Workspace
 
-    profile = await Profile.objects.acreate(slug=f"bench-{time.monotonic_ns()}", name="Bench", warm=warm)
+    # Whoever asks for the same machine takes from the same pool: without one, a machine of one process less.
+    processes = 128 if warm else 127
+    slug = f"bench-{time.monotonic_ns()}"
+    profile = await Profile.objects.acreate(slug=slug, name="Bench", warm=warm, processes=processes)
     made = [await Workspace.objects.acreate(profile=profile, account="bench") for _ in range(count)]
     for workspace in made:
         for path, data in {"ps1.ipynb": b"{}" * 5000, "data/x.csv": b"1,2\n" * 5000}.items():
@@ -124,7 +134,7 @@ class PlainManager(AsyncKernelManager):
         return KernelSpec(argv=argv, display_name="Python 3", language="python")
 
 
-async def peer(_workspace: object = None) -> float:
+async def peer(_number: int) -> float:
     """Seconds from asking stock jupyter_client for a kernel to its first output."""
     for _attempt in range(PORT_TRIES):
         try:
@@ -150,25 +160,46 @@ async def _peer() -> float:
         await manager.shutdown_kernel(now=True)
 
 
-async def one_by_one(start: Callable[[Any], Awaitable[float]], places: list[Any]) -> list[float]:
-    """Each after the other."""
-    return [await start(place) for place in places]
+async def in_turn(kinds: dict[str, Start], rounds: int, pause: float) -> dict[str, list[float]]:
+    """Each kind once a round, so that whatever else the machine does meets all of them; a pause before each start."""
+    seconds: dict[str, list[float]] = {kind: [] for kind in kinds}
+    for number in range(rounds):
+        for kind, start in kinds.items():
+            await asyncio.sleep(pause)
+            seconds[kind].append(await start(number))
+    return seconds
 
 
-async def together(start: Callable[[Any], Awaitable[float]], places: list[Any]) -> list[float]:
+async def together(start: Start, count: int) -> list[float]:
     """All at once."""
-    return list(await asyncio.gather(*[start(place) for place in places]))
+    return list(await asyncio.gather(*[start(number) for number in range(count)]))
 
 
-async def measure(rounds: int, crowd: int) -> dict[str, list[float]]:
+async def pool_of(count: int) -> None:
+    """Returns when that many sandboxes without a name exist, which are those that wait to be taken."""
+    from runtimes.sandboxes import slots
+    from runtimes.sandboxes.config import SandboxConfig
+
+    config = SandboxConfig.from_settings()
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while sum(not slot.name for slot in slots.found(config)) < count:
+            await asyncio.sleep(POOL_LOOK_SECONDS)
+
+
+async def measure(rounds: int, crowd: int, pause: float) -> dict[str, list[float]]:
     """Seconds of every start, by kind."""
-    found = {"cold: the first of all": await one_by_one(ours, await workspaces(1))}
-    found["a sandbox forked on the click"] = await one_by_one(ours, await workspaces(rounds))
-    pooled = await workspaces(rounds, warm=2)
-    found["from a pool of two"] = await one_by_one(ours, pooled[2:] + pooled[:2])
-    found["stock jupyter_client"] = await one_by_one(peer, [None] * rounds)
-    found[f"{crowd} at once"] = await together(ours, await workspaces(crowd))
-    found[f"{crowd} at once, stock jupyter_client"] = await together(peer, [None] * crowd)
+    [first], forked = await workspaces(1), await workspaces(rounds)
+    pooled, many = await workspaces(rounds, warm=POOL), await workspaces(crowd)
+    found = {"cold: the first of all": [await ours(first)]}
+    await pool_of(POOL)
+    kinds: dict[str, Start] = {
+        FORKED: lambda number: ours(forked[number]),
+        f"from a pool of {POOL}": lambda number: ours(pooled[number]),
+        STOCK: peer,
+    }
+    found |= await in_turn(kinds, rounds, pause)
+    found[f"{crowd} at once"] = await together(lambda number: ours(many[number]), crowd)
+    found[f"{crowd} at once, {STOCK}"] = await together(peer, crowd)
     return found
 
 
@@ -176,14 +207,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--together", type=int, default=20)
+    parser.add_argument("--pause", type=float, default=2.0, help="seconds before each start")
     wanted = parser.parse_args()
     with site():
-        found = asyncio.run(measure(wanted.rounds, wanted.together))
+        found = asyncio.run(measure(wanted.rounds, wanted.together, wanted.pause))
     milliseconds = {kind: sorted(round(1000 * value) for value in values) for kind, values in found.items()}
     rows = [[kind, len(v), v[0], round(statistics.median(v)), v[-1]] for kind, v in milliseconds.items()]
     print(table(["click to first output, ms", "n", "fastest", "median", "slowest"], rows))
     medians = {kind: round(statistics.median(values)) for kind, values in milliseconds.items()}
-    ratio = medians["stock jupyter_client"] / medians["a sandbox forked on the click"]
+    ratio = medians[STOCK] / medians[FORKED]
     slowest = {f"{kind}, slowest": values[-1] for kind, values in milliseconds.items() if "at once" in kind}
     print(last_line("launch", ratio=ratio, figures=medians | slowest))
 

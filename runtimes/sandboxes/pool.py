@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from runtimes.provider import Isolation, ProviderError, Request
 from runtimes.sandboxes.environment import KernelEnvironment
@@ -15,25 +15,30 @@ from runtimes.sandboxes.starting import Starter
 log = logging.getLogger(__name__)
 ANY_NAME = "warm"
 RETRY_SECONDS = 5.0
+# Whoever took one is waiting for its first answer now, which a start beside it would hold up.
+QUIET_SECONDS = 0.5
 
 
-@dataclass
+@dataclass(eq=False)
 class Wish:
-    """So many of these. `making`: under way."""
+    """So many of these. A wish is itself only: two that ask for the same are two."""
 
     template: Request
     count: int
     environment: KernelEnvironment
-    ready: list[Sandbox]
-    making: int = 0
+    ready: list[Sandbox] = field(default_factory=list)
 
 
 class Pool:
-    """Filled in the background, one sandbox after the other, so that it never competes with what people wait for."""
+    """Filled in the background, one sandbox after the other and a moment after one was taken, so that it does not
+    compete with what people wait for. quiet: that moment, in seconds."""
 
-    def __init__(self, starter: Starter, environment: Callable[[str], KernelEnvironment]) -> None:
+    def __init__(
+        self, starter: Starter, environment: Callable[[str], KernelEnvironment], *, quiet: float = QUIET_SECONDS
+    ) -> None:
         self._starter = starter
         self._environment = environment
+        self._quiet = quiet
         self._wishes: list[Wish] = []
         self._work = asyncio.Event()
         self._filling: asyncio.Task[None] | None = None
@@ -41,18 +46,15 @@ class Pool:
     async def keep(self, templates: Sequence[tuple[Request, int]]) -> None:
         """Replaces the wishes; what no wish asks for any more is ended."""
         former, self._wishes = self._wishes, []
+        surplus: list[Sandbox] = []
         for request, count in templates:
-            template = _template(request)
-            environment = self._environment(request.environment)
-            kept = next(
-                (wish for wish in former if wish.template == template and wish.environment == environment), None
-            )
-            ready = kept.ready if kept else []
-            if kept:
-                former.remove(kept)
-            surplus, ready = ready[count:], ready[:count]
-            await self._end(surplus)
-            self._wishes.append(Wish(template, count, environment, ready))
+            template, environment = _template(request), self._environment(request.environment)
+            wish = _taken(former, template, environment) or Wish(template, count, environment)
+            alive = [sandbox for sandbox in wish.ready if sandbox.alive()]
+            surplus += [*alive[count:], *(sandbox for sandbox in wish.ready if not sandbox.alive())]
+            wish.count, wish.ready = count, alive[:count]
+            self._wishes.append(wish)
+        await self._end(surplus)
         await self._end([sandbox for wish in former for sandbox in wish.ready])
         self._work.set()
         if self._filling is None:
@@ -88,6 +90,7 @@ class Pool:
                 while wish in self._wishes and len(wish.ready) < wish.count:
                     await self._add(wish)
             await self._work.wait()
+            await asyncio.sleep(self._quiet)
 
     async def _warm_server(self, wish: Wish) -> None:
         """A fork server is worth having even for a template of which none shall be ready."""
@@ -104,7 +107,7 @@ class Pool:
             log.warning("a warm sandbox did not start: %s", error)
             await asyncio.sleep(RETRY_SECONDS)
             return
-        if wish in self._wishes:
+        if wish in self._wishes and len(wish.ready) < wish.count:
             wish.ready.append(sandbox)
         else:
             await self._end([sandbox])
@@ -112,6 +115,15 @@ class Pool:
     async def _end(self, sandboxes: Sequence[Sandbox]) -> None:
         for sandbox in sandboxes:
             await self._starter.run(sandbox.close)
+
+
+def _taken(wishes: list[Wish], template: Request, environment: KernelEnvironment) -> Wish | None:
+    """The wish for this, taken out of the list: one that is being filled must stay the same wish."""
+    for wish in wishes:
+        if wish.template == template and wish.environment == environment:
+            wishes.remove(wish)
+            return wish
+    return None
 
 
 def _template(request: Request) -> Request:
