@@ -36,7 +36,7 @@ def handed(user: User, code: str, act: Act) -> Handed:
     Raises Http404 for everyone else: nobody learns which codes exist.
     """
     submission = (
-        Submission.objects.select_related("line_item", "release", "snapshot", "feedback", "finished_by")
+        Submission.objects.select_related("line_item", "release", "correction", "snapshot", "feedback", "finished_by")
         .filter(code=code)
         .first()
     )

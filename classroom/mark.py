@@ -57,8 +57,8 @@ def mark(submission: Submission, cell: GradeCell, author: User, given: Given) ->
     """Appends what is new. Raises SomeoneElseMarked if another person's newer mark or comment was not seen, and
     grading's NotReviewable or OutOfRange; then nothing is changed."""
     with transaction.atomic():
-        last = submission.marks.filter(cell=cell).order_by("-pk").first()
-        said = submission.comments.filter(cell=cell).order_by("-pk").first()
+        last = submission.marks.about(cell).order_by("-pk").first()
+        said = submission.comments.about(cell).order_by("-pk").first()
         _check_seen(last, given.seen_mark, author)
         _check_seen(said, given.seen_comment, author)
         if cell.kind != GradeCell.Kind.ANSWER and _differs(last, given):

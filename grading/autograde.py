@@ -17,7 +17,7 @@ from grading.engine import Failure, Graded, Spec
 from grading.errors import GraderUnavailable
 from grading.lease import Lease, LeaseLost
 from grading.lend import Lend, Lender, lender
-from grading.models import Autograding, CellScore, GradeCell, Submission
+from grading.models import Autograding, CellScore, GradeCell, Regrade, Submission
 from grading.specify import imports_of, spec_of
 from runtimes import storage
 from runtimes.models import Snapshot
@@ -28,15 +28,22 @@ OnFinished = Callable[[Autograding], None]
 def enqueue(submission: Submission) -> Autograding:
     """The open autograding of a submission, made if there is none. Call it in the transaction that wants it."""
     for _race in range(2):
-        known = submission.autogradings.filter(state__in=states.OPEN).first()
+        known = submission.autogradings.filter(state__in=states.OPEN, regrade=None).first()
         if known is not None:
             return known
         try:
             with transaction.atomic():
-                return Autograding.objects.create(submission=submission, release=submission.release)
+                return Autograding.objects.create(submission=submission, release_id=submission.scored_by_id)
         except IntegrityError:
             continue  # somebody else queued it in between
-    return submission.autogradings.get(state__in=states.OPEN)
+    return submission.autogradings.get(state__in=states.OPEN, regrade=None)
+
+
+def waiting() -> Q:
+    """Rows that may be taken: queued, and stopped neither with their assignment nor with their regrade."""
+    stopped = Submission.objects.filter(line_item__grading_stopped_at__isnull=False)
+    over = Regrade.objects.exclude(state=Regrade.State.OPEN, stopped_at=None)
+    return Q(state=Autograding.State.QUEUED) & ~Q(submission__in=stopped) & ~Q(regrade__in=over)
 
 
 def autograde(autograding_pk: int, *, on_finished: OnFinished | None = None, lend: Lend = lender) -> bool:
@@ -46,12 +53,12 @@ def autograde(autograding_pk: int, *, on_finished: OnFinished | None = None, len
     then the row waits for its next turn.
     """
     lease = Lease(Autograding, autograding_pk, uuid.uuid4().hex, Autograding.State.RUNNING)
-    if not lease.take(Q(state=Autograding.State.QUEUED), started_at=timezone.now(), tries=F("tries") + 1):
+    if not lease.take(waiting(), started_at=timezone.now(), tries=F("tries") + 1):
         return False
     row = Autograding.objects.select_related(
         "submission__snapshot", "release__source", "release__line_item__profile"
     ).get(pk=autograding_pk)
-    Submission.objects.filter(pk=row.submission_id).update(state=Submission.State.GRADING)
+    _move(row, Submission.State.GRADING)
     spec = spec_of(row.release)
     profile = row.release.line_item.profile
     lent = lend(profile=profile, account=account_of(row.release), preload=imports_of(spec))
@@ -61,7 +68,7 @@ def autograde(autograding_pk: int, *, on_finished: OnFinished | None = None, len
     except LeaseLost:
         return False
     except (GraderUnavailable, engine.SandboxLost) as error:
-        _give_back(lease, row, on_finished)
+        _give_back(lease, row, on_finished, lent.environment_digest)
         raise GraderUnavailable(str(error)) from error
     return _finish(lease, row, _Outcome(graded, lent.environment_digest, _result(graded)), on_finished)
 
@@ -84,14 +91,16 @@ def _result(graded: Graded) -> Snapshot | None:
 
 
 def _finish(lease: Lease, row: Autograding, outcome: _Outcome, on_finished: OnFinished | None) -> bool:
-    """Stores everything, or nothing if the lease was lost meanwhile."""
+    """Stores everything, or nothing if the lease was lost meanwhile. A regrade's candidate counts nowhere yet."""
     graded = outcome.graded
+    counts = row.regrade_id is None
     try:
         with transaction.atomic():
-            Autograding.objects.filter(submission=row.submission_id, current=True).update(current=False)
+            if counts:
+                Autograding.objects.filter(submission=row.submission_id, current=True).update(current=False)
             lease.end(
                 Autograding.State.FAILED if graded.failures else Autograding.State.FINISHED,
-                current=True,
+                current=counts,
                 finished_at=timezone.now(),
                 environment_digest=outcome.environment_digest,
                 engine_version=engine.ENGINE_VERSION,
@@ -104,13 +113,19 @@ def _finish(lease: Lease, row: Autograding, outcome: _Outcome, on_finished: OnFi
             after = states.after_grading(
                 failed=bool(graded.failures), flags=(cell.needs_manual_grade for cell in graded.cells if cell.graded)
             )
-            Submission.objects.filter(pk=row.submission_id).update(state=after)
+            _move(row, after)
             row.refresh_from_db()
-            if on_finished is not None:
+            if on_finished is not None and counts:
                 on_finished(row)
     except LeaseLost:
         return False
     return True
+
+
+def _move(row: Autograding, state: Submission.State) -> None:
+    """The submission's state follows the run that is to count for it."""
+    if row.regrade_id is None:
+        Submission.objects.filter(pk=row.submission_id).update(state=state)
 
 
 def _store_scores(row: Autograding, graded: Graded) -> None:
@@ -132,14 +147,14 @@ def _store_scores(row: Autograding, graded: Graded) -> None:
     )
 
 
-def _give_back(lease: Lease, row: Autograding, on_finished: OnFinished | None) -> None:
+def _give_back(lease: Lease, row: Autograding, on_finished: OnFinished | None, digest: str = "") -> None:
     """Queues a run again whose sandbox was lost; after `MOST_TRIES` it fails with a reason."""
     try:
         if row.tries >= states.MOST_TRIES:
-            _finish(lease, row, _Outcome(_given_up(row), "", None), on_finished)
+            _finish(lease, row, _Outcome(_given_up(row), digest, None), on_finished)
         else:
             lease.end(Autograding.State.QUEUED, queued_at=timezone.now())
-            Submission.objects.filter(pk=row.submission_id).update(state=Submission.State.QUEUED)
+            _move(row, Submission.State.QUEUED)
     except LeaseLost:
         return
 
@@ -163,5 +178,5 @@ def sweep(*, on_finished: OnFinished | None = None) -> list[int]:
         lease = Lease(Autograding, row.pk, uuid.uuid4().hex, Autograding.State.RUNNING)
         if lease.take(Q(state=Autograding.State.RUNNING, lease_until__lt=now)):
             _give_back(lease, row, on_finished)
-    waiting = Autograding.objects.filter(state=Autograding.State.QUEUED, queued_at__lt=now - states.FORGOTTEN)
-    return list(waiting.order_by("queued_at").values_list("pk", flat=True))
+    forgotten = Autograding.objects.filter(waiting(), regrade=None, queued_at__lt=now - states.FORGOTTEN)
+    return list(forgotten.order_by("queued_at").values_list("pk", flat=True))

@@ -11,7 +11,7 @@ from django.db.models import Max
 
 from grading.autograde import enqueue
 from grading.errors import AttemptsUsedUp, NothingHandedIn
-from grading.models import LineItem, Release, Submission, SubmissionAuthor
+from grading.models import LineItem, Regrade, Release, Submission, SubmissionAuthor
 from grading.scoring import lateness
 from runtimes.models import Snapshot
 
@@ -49,6 +49,7 @@ def collect(
                 submission = Submission(
                     line_item=line_item,
                     release=release,
+                    correction=correction_of(release),
                     snapshot=snapshot,
                     attempt=_next_attempt(line_item, key),
                     authors_key=key,
@@ -75,6 +76,15 @@ def _insert(submission: Submission, people: list[Person]) -> None:
     )
     if submission.line_item.graded:
         enqueue(submission)
+
+
+def correction_of(release: Release) -> Release | None:
+    """The version that scores what is handed in from now on for an older one: of the regrade that said so last."""
+    holding = Regrade.objects.filter(
+        line_item=release.line_item_id, holds_from__isnull=False, release__number__gt=release.number
+    )
+    last = holding.select_related("release").order_by("-holds_from", "-pk").first()
+    return last.release if last is not None else None
 
 
 def _next_attempt(line_item: LineItem, authors_key: str) -> int:

@@ -79,7 +79,7 @@ def cells(submission: Submission, *, nonce: str = "", for_grader: bool = False) 
     handed_in = storage.read_snapshot(submission.snapshot)
     executed = _executed(submission)
     found: list[FeedbackCell] = []
-    for notebook in ReleaseNotebook.objects.filter(release=submission.release_id).order_by("position", "name"):
+    for notebook in ReleaseNotebook.objects.filter(release=submission.scored_by_id).order_by("position", "name"):
         content = executed.get(notebook.path) or handed_in.get(notebook.path, b"")
         if not for_grader:
             content = without_hidden_tests(submission, content)
@@ -99,7 +99,7 @@ def without_hidden_tests(submission: Submission, content: bytes) -> bytes:
     line_item = submission.line_item
     if line_item.show_hidden_tests or not content:
         return content
-    return engine.redact(content, settings_of(line_item, submission.release.engine_settings, {}))
+    return engine.redact(content, settings_of(line_item, submission.scored_by.engine_settings, {}))
 
 
 def _executed(submission: Submission) -> dict[str, bytes]:

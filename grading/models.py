@@ -18,6 +18,8 @@ from django.utils.translation import gettext_lazy as _
 
 from runtimes.models import Profile, Snapshot
 
+type CellKey = tuple[str, str]
+
 POINTS: dict[str, Any] = {"max_digits": 9, "decimal_places": 4}
 # No 0, 1, I, L, O or U: a receipt's code is read aloud and typed.
 _CODE_ALPHABET = "23456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -54,6 +56,8 @@ class LineItem(models.Model):
     output_bytes = models.BigIntegerField(default=20 * 1024 * 1024)
     strict_nbgrader = models.BooleanField(default=True)
     show_hidden_tests = models.BooleanField(default=False)
+    # While this is set, nothing that waits is taken; what runs goes on to its end.
+    grading_stopped_at = models.DateTimeField(null=True, blank=True)
 
     def __str__(self) -> str:
         return self.label
@@ -135,6 +139,11 @@ class GradeCell(models.Model):
     def __str__(self) -> str:
         return self.grade_id
 
+    @property
+    def key(self) -> CellKey:
+        """What makes it the same cell in another version. Its notebook must have been fetched."""
+        return self.notebook.name, self.grade_id
+
 
 class ReleaseCheck(models.Model):
     """The run of a release's own solution in the sandbox."""
@@ -175,6 +184,8 @@ class Submission(models.Model):
 
     line_item = models.ForeignKey(LineItem, on_delete=models.PROTECT, related_name="submissions")
     release = models.ForeignKey(Release, on_delete=models.PROTECT, related_name="submissions")
+    # The version whose tests and points count where they are not its own's: see `Regrade`.
+    correction = models.ForeignKey(Release, null=True, blank=True, on_delete=models.PROTECT, related_name="+")
     snapshot = models.ForeignKey(Snapshot, on_delete=models.PROTECT, related_name="+")
     authors = models.ManyToManyField(settings.AUTH_USER_MODEL, through="SubmissionAuthor", related_name="submissions")
     state = models.CharField(max_length=10, choices=State, default=State.QUEUED)
@@ -200,6 +211,16 @@ class Submission(models.Model):
     def __str__(self) -> str:
         return self.code
 
+    @property
+    def scored_by(self) -> Release:
+        """The version whose cells, tests and points count; `release` stays the one that the student worked on."""
+        return self.correction or self.release
+
+    @property
+    def scored_by_id(self) -> int:
+        """The key of `scored_by`."""
+        return self.correction_id or self.release_id
+
 
 class SubmissionAuthor(models.Model):
     """Who handed it in. A group's members are all authors."""
@@ -216,8 +237,40 @@ class SubmissionAuthor(models.Model):
         return f"{self.submission_id} {self.user_id}"
 
 
+class Regrade(models.Model):
+    """Other tests or points tried on work that has its scores: candidates first, then what a teacher takes of them.
+
+    Its autogradings count nowhere until they are approved one by one. `release` None: each by the version that counts
+    for it already, in today's environment. What is handed in after `holds_from` is scored by `release`, too.
+    """
+
+    class State(models.TextChoices):
+        OPEN = "open", _("waiting for a decision")
+        DONE = "done", _("decided")
+        REJECTED = "rejected", _("rejected")
+
+    line_item = models.ForeignKey(LineItem, on_delete=models.PROTECT, related_name="regrades")
+    release = models.ForeignKey(Release, null=True, on_delete=models.PROTECT, related_name="+")
+    by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    state = models.CharField(max_length=8, choices=State, default=State.OPEN)
+    reason = models.TextField()
+    created_at = models.DateTimeField(default=timezone.now)
+    stopped_at = models.DateTimeField(null=True)
+    decided_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+")
+    decided_at = models.DateTimeField(null=True)
+    holds_from = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["line_item"], condition=Q(state="open"), name="one_open_regrade"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.line_item} ({self.state})"
+
+
 class Autograding(models.Model):
-    """One run of the engine over a submission. The newest finished one is current."""
+    """One run of the engine over a submission. The newest finished one is current, but for those of a regrade."""
 
     class State(models.TextChoices):
         QUEUED = "queued", _("waiting")
@@ -227,6 +280,7 @@ class Autograding(models.Model):
 
     submission = models.ForeignKey(Submission, on_delete=models.PROTECT, related_name="autogradings")
     release = models.ForeignKey(Release, on_delete=models.PROTECT, related_name="+")
+    regrade = models.ForeignKey(Regrade, null=True, on_delete=models.PROTECT, related_name="candidates")
     state = models.CharField(max_length=8, choices=State, default=State.QUEUED)
     current = models.BooleanField(default=False)
     tries = models.PositiveIntegerField(default=0)
@@ -247,14 +301,31 @@ class Autograding(models.Model):
             models.UniqueConstraint(fields=["submission"], condition=Q(current=True), name="one_current_autograding"),
             models.UniqueConstraint(
                 fields=["submission"],
-                condition=Q(state__in=["queued", "running"]),
+                condition=Q(state__in=["queued", "running"], regrade=None),
                 name="one_open_autograding",
             ),
+            models.UniqueConstraint(fields=["regrade", "submission"], name="one_candidate_a_regrade"),
         ]
         indexes: ClassVar = [models.Index(fields=["state", "queued_at"])]
 
     def __str__(self) -> str:
         return f"{self.submission_id} ({self.state})"
+
+
+class RegradeChange(models.Model):
+    """A candidate that was approved: what it took the place of, and the totals that its authors had and have."""
+
+    autograding = models.OneToOneField(Autograding, on_delete=models.PROTECT, related_name="change")
+    replaced = models.ForeignKey(Autograding, on_delete=models.PROTECT, related_name="+")
+    submission = models.ForeignKey(Submission, on_delete=models.PROTECT, related_name="changes")
+    old_score = models.DecimalField(**POINTS)
+    new_score = models.DecimalField(**POINTS)
+    reason = models.TextField()
+    by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    at = models.DateTimeField(default=timezone.now)
+
+    def __str__(self) -> str:
+        return f"{self.submission_id}: {self.old_score} → {self.new_score}"
 
 
 class CellScore(models.Model):
@@ -276,6 +347,14 @@ class CellScore(models.Model):
         return f"{self.cell_id}: {self.auto_score}"
 
 
+class AboutCells[M: models.Model](models.QuerySet[M]):
+    """Marks and comments. A cell is the same cell in every version that has it: by notebook and grade_id."""
+
+    def about(self, cell: GradeCell) -> AboutCells[M]:
+        """Those about this cell, also where they were given when another version counted."""
+        return self.filter(cell__grade_id=cell.grade_id, cell__notebook__name=cell.notebook.name)
+
+
 class Mark(models.Model):
     """What a person gave a cell. Appended; the newest one counts. `manual_score` None takes an earlier one back."""
 
@@ -285,6 +364,7 @@ class Mark(models.Model):
     manual_score = models.DecimalField(**POINTS, null=True)
     extra_credit = models.DecimalField(**POINTS, null=True)
     created_at = models.DateTimeField(default=timezone.now)
+    objects = AboutCells["Mark"].as_manager()
 
     class Meta:
         indexes: ClassVar = [models.Index(fields=["submission", "cell", "-id"])]
@@ -301,6 +381,7 @@ class Comment(models.Model):
     author = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
     text = models.TextField(blank=True)
     created_at = models.DateTimeField(default=timezone.now)
+    objects = AboutCells["Comment"].as_manager()
 
     class Meta:
         indexes: ClassVar = [models.Index(fields=["submission", "cell", "-id"])]

@@ -62,16 +62,20 @@ def queue(line_item: LineItem, people: Any, *, every_attempt: bool = False) -> Q
 
 
 def marked_cells(submission: Submission) -> list[MarkedCell]:
-    """Every cell of the release, with the current automatic score and the newest mark and comment. Four queries."""
-    cells = GradeCell.objects.filter(notebook__release=submission.release_id).select_related("notebook")
+    """Every cell of the version that counts, with its automatic score and the newest mark and comment. Four queries.
+
+    Marks and comments given under another version stay with their cell, by notebook and grade_id.
+    """
+    cells = GradeCell.objects.filter(notebook__release=submission.scored_by_id).select_related("notebook")
     scores = {
         score.cell_id: score
         for score in CellScore.objects.filter(autograding__submission=submission, autograding__current=True)
     }
-    marks = {mark.cell_id: mark for mark in submission.marks.select_related("author").order_by("pk")}
-    comments = {comment.cell_id: comment for comment in submission.comments.select_related("author").order_by("pk")}
+    said = ("author", "cell__notebook")
+    marks = {mark.cell.key: mark for mark in submission.marks.select_related(*said).order_by("pk")}
+    comments = {one.cell.key: one for one in submission.comments.select_related(*said).order_by("pk")}
     return [
-        _marked(cell, scores.get(cell.pk), marks.get(cell.pk), comments.get(cell.pk))
+        _marked(cell, scores.get(cell.pk), marks.get(cell.key), comments.get(cell.key))
         for cell in cells.order_by("notebook__position", "position", "pk")
     ]
 
@@ -90,6 +94,14 @@ def _marked(cell: GradeCell, score: CellScore | None, mark: Mark | None, comment
         failed_tests=score.failed_tests if score else "",
         mark=mark,
         comment=comment if comment and comment.text else None,
+    )
+
+
+def shown_run(submission: Submission) -> Autograding | None:
+    """The grading that pages about it show: one that waits or runs, else the one that counts."""
+    open_now = Q(state__in=states.OPEN, regrade=None)
+    return (
+        submission.autogradings.filter(open_now | Q(current=True)).select_related("release").order_by("current").first()
     )
 
 
@@ -120,7 +132,7 @@ def give(
             raise OutOfRange(f"{value} for cell {cell.pk}")
     with transaction.atomic():
         _hold(submission, cell)
-        last = submission.marks.filter(cell=cell).order_by("-pk").first()
+        last = submission.marks.about(cell).order_by("-pk").first()
         if last is not None and (last.manual_score, last.extra_credit) == (manual_score, extra_credit):
             return last
         return Mark.objects.create(
@@ -136,7 +148,7 @@ def comment(submission: Submission, cell: GradeCell, author: Person, text: str) 
     text = text.strip()[:_COMMENT_CHARACTERS]
     with transaction.atomic():
         _hold(submission, cell)
-        last = submission.comments.filter(cell=cell).order_by("-pk").first()
+        last = submission.comments.about(cell).order_by("-pk").first()
         if last is not None and last.text == text:
             return last
         return Comment.objects.create(submission=submission, cell=cell, author_id=author.pk, text=text)
@@ -144,7 +156,7 @@ def comment(submission: Submission, cell: GradeCell, author: Person, text: str) 
 
 def _hold(submission: Submission, cell: GradeCell) -> None:
     """Makes sure that nobody finishes or regrades it before this transaction ends. Raises NotReviewable."""
-    if cell.notebook.release_id != submission.release_id:
+    if cell.notebook.release_id != submission.scored_by_id:
         raise NotReviewable(f"cell {cell.pk} is not part of submission {submission.pk}")
     editable = Submission.objects.filter(pk=submission.pk, state__in=_EDITABLE)
     if not editable.update(state=F("state")):

@@ -9,6 +9,7 @@ from classroom.models import Assignment
 from classroom.queries.scores import Score, scores_of
 from classroom.queries.study import released, visible_score
 from classroom.submit import files_of
+from grading import review
 from grading.explain import FAILURES, explain
 from grading.models import Autograding, Submission
 from runtimes.models import SnapshotFile
@@ -35,10 +36,11 @@ class Progress:
 
 def progress(assignment: Assignment, submission: Submission) -> Progress:
     """The state now. `submission` must have its `line_item` and `feedback`."""
-    latest = Autograding.objects.filter(submission=submission).order_by("-pk").first()
+    latest = review.shown_run(submission)
     ahead = 0
     if latest is not None and latest.state == Autograding.State.QUEUED:
-        ahead = Autograding.objects.filter(state=Autograding.State.QUEUED, queued_at__lt=latest.queued_at).count()
+        waiting = Autograding.objects.filter(state=Autograding.State.QUEUED, regrade=None)
+        ahead = waiting.filter(queued_at__lt=latest.queued_at).count()
     failed = submission.state == Submission.State.FAILED and latest is not None
     return Progress(
         submission=submission,

@@ -173,7 +173,7 @@ def sheet(submission: Submission, *, nonce: str) -> Sheet:
     cells = feedback.cells(submission, nonce=nonce, for_grader=True)
     marked = review.marked_cells(submission)
     shown = {cell.marked.cell.pk for cell in cells if cell.marked is not None}
-    latest = Autograding.objects.filter(submission=submission).order_by("-pk").first()
+    latest = review.shown_run(submission)
     return Sheet(
         cells=cells,
         absent=[row for row in marked if row.cell.pk not in shown],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from grading.models import CellScore, GradeCell, Mark, Submission
+from grading.models import CellKey, CellScore, GradeCell, Mark, Submission
 from grading.scoring import CellPoints, LatePenalty, Total, total
 
 Score = Total
@@ -15,11 +15,11 @@ def scores_of(submissions: Iterable[Submission]) -> dict[int, Score]:
     rows = list(submissions)
     auto = _automatic(rows)
     marks = _marks(rows)
-    cells = _cells({row.release_id for row in rows})
+    cells = _cells({row.scored_by_id for row in rows})
     return {
         row.pk: total(
-            (_points(cell, auto.get(row.pk, {}).get(cell.pk), marks.get(row.pk, {}).get(cell.pk))
-             for cell in cells.get(row.release_id, ())),
+            (_points(cell, auto.get(row.pk, {}).get(cell.pk), marks.get(row.pk, {}).get(cell.key))
+             for cell in cells.get(row.scored_by_id, ())),
             penalty(row),
         )
         for row in rows
@@ -51,11 +51,11 @@ def _automatic(rows: list[Submission]) -> dict[int, dict[int, CellScore]]:
     return found
 
 
-def _marks(rows: list[Submission]) -> dict[int, dict[int, Mark]]:
-    """The newest mark of each cell; one that took everything back counts as none."""
-    found: dict[int, dict[int, Mark]] = {}
-    for mark in Mark.objects.filter(submission__in=rows).order_by("pk"):
-        found.setdefault(mark.submission_id, {})[mark.cell_id] = mark
+def _marks(rows: list[Submission]) -> dict[int, dict[CellKey, Mark]]:
+    """The newest mark of each cell, whichever version counted then; one that took everything back counts as none."""
+    found: dict[int, dict[CellKey, Mark]] = {}
+    for mark in Mark.objects.filter(submission__in=rows).select_related("cell__notebook").order_by("pk"):
+        found.setdefault(mark.submission_id, {})[mark.cell.key] = mark
     return found
 
 

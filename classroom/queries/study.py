@@ -209,13 +209,14 @@ def _submissions(user: User, line_items: Iterable[LineItem]) -> dict[int, list[S
 
 def _comments(submissions: Sequence[Submission]) -> dict[int, int]:
     """How many cells of each submission have a comment that stands."""
-    newest: dict[tuple[int, int], str] = {}
-    for submission_id, cell_id, text in (
-        Comment.objects.filter(submission__in=submissions).order_by("pk").values_list("submission", "cell", "text")
+    newest: dict[tuple[int, str, str], str] = {}
+    said = Comment.objects.filter(submission__in=submissions).order_by("pk")
+    for submission_id, notebook, grade_id, text in said.values_list(
+        "submission", "cell__notebook__name", "cell__grade_id", "text"
     ):
-        newest[submission_id, cell_id] = text
+        newest[submission_id, notebook, grade_id] = text
     counts: dict[int, int] = {}
-    for (submission_id, _cell), text in newest.items():
+    for (submission_id, _notebook, _cell), text in newest.items():
         if text.strip():
             counts[submission_id] = counts.get(submission_id, 0) + 1
     return counts

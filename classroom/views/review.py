@@ -57,7 +57,7 @@ def here(request: HttpRequest, it: Handed) -> HttpResponse:
 @submission_page(Act.REVIEW)
 def mark(request: HttpRequest, it: Handed, cell: int) -> HttpResponse:
     """Saves what was given to one cell; without a script, back to the cell."""
-    found = GradeCell.objects.select_related("notebook").filter(pk=cell, notebook__release=it.submission.release_id)
+    found = GradeCell.objects.select_related("notebook").filter(pk=cell, notebook__release=it.submission.scored_by_id)
     grade_cell = found.first()
     if grade_cell is None:
         raise Http404

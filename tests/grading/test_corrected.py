@@ -1,0 +1,103 @@
+"""A submission that counts by another version than its own: cells, marks and totals; and grading that is stopped."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+from django.utils import timezone
+
+from grading import autograde, feedback, review
+from grading.errors import NotReviewable
+from grading.models import Autograding, LineItem, Regrade, Submission
+from tests.grading.course_of_one import handed_in, line_item
+from tests.grading.versions import cell, end, version
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("work_dir")]
+
+
+@pytest.fixture
+def item() -> LineItem:
+    return line_item()
+
+
+@pytest.fixture
+def submission(item, ada) -> Submission:
+    """Ada's, with 3 of 3 points by tests and 1 of 2 by Tim's hand waiting to be given."""
+    found = handed_in(version(item), ada)
+    end(found.autogradings.get(), 3)
+    found.refresh_from_db()
+    return found
+
+
+def corrected(submission: Submission, **points: float) -> Submission:
+    """The same work, scored by a newer version."""
+    newer = version(submission.line_item, **points)
+    Submission.objects.filter(pk=submission.pk).update(correction=newer)
+    found = Submission.objects.get(pk=submission.pk)
+    Autograding.objects.filter(submission=found).update(current=False)
+    end(autograde.enqueue(found), 4)
+    return Submission.objects.get(pk=submission.pk)
+
+
+def test_marks_and_comments_stay_with_their_cell_when_another_version_counts(submission, tim) -> None:
+    old = submission.release
+    review.give(submission, cell(old, "why"), tim, manual_score=Decimal(1))
+    review.comment(submission, cell(old, "why"), tim, "Nearly.")
+    found = corrected(submission, tests=4, why=3)
+    rows = {row.cell.grade_id: row for row in review.marked_cells(found)}
+    assert rows["why"].points.manual_score == 1
+    assert rows["why"].comment.text == "Nearly."
+    total = review.total_of(found)
+    assert (total.score, total.max_score) == (5, 7)
+    assert found.release == old
+
+
+def test_a_mark_is_given_to_the_version_that_counts(submission, tim) -> None:
+    old = submission.release
+    found = corrected(submission, why=3)
+    with pytest.raises(NotReviewable):
+        review.give(found, cell(old, "why"), tim, manual_score=Decimal(1))
+    review.give(found, cell(found.scored_by, "why"), tim, manual_score=Decimal(3))
+    assert review.total_of(found).score == 7
+
+
+def test_the_same_mark_under_another_version_is_not_given_twice(submission, tim) -> None:
+    review.give(submission, cell(submission.release, "why"), tim, manual_score=Decimal(1))
+    found = corrected(submission)
+    review.give(found, cell(found.scored_by, "why"), tim, manual_score=Decimal(1))
+    assert found.marks.count() == 1
+
+
+def test_feedback_shows_the_cells_of_the_version_that_counts(submission) -> None:
+    found = corrected(submission, tests=4)
+    shown = {one.marked.cell.grade_id: one.marked for one in feedback.cells(found) if one.marked}
+    assert shown["tests"].points.max_score == 4
+
+
+def test_grading_again_uses_the_version_that_counts(submission) -> None:
+    found = corrected(submission)
+    assert autograde.enqueue(found).release == found.scored_by
+
+
+def test_later_attempts_at_an_older_version_are_scored_by_the_correction_that_holds(item, grace, ada, ben) -> None:
+    old = version(item)
+    newer = version(item)
+    Regrade.objects.create(
+        line_item=item, release=newer, by=grace, state=Regrade.State.DONE, reason="", holds_from=timezone.now()
+    )
+    late = handed_in(old, ada)
+    assert (late.release, late.correction, late.autogradings.get().release) == (old, newer, newer)
+    assert handed_in(version(item), ben).correction is None
+
+
+def test_nothing_waiting_is_taken_while_grading_is_stopped(item, ada) -> None:
+    row = handed_in(version(item), ada).autogradings.get()
+    Autograding.objects.update(queued_at=timezone.now() - 2 * autograde.states.FORGOTTEN)
+    LineItem.objects.update(grading_stopped_at=timezone.now())
+    assert not autograde.autograde(row.pk)
+    assert autograde.sweep() == []
+    row.refresh_from_db()
+    assert (row.state, row.tries) == (Autograding.State.QUEUED, 0)
+    LineItem.objects.update(grading_stopped_at=None)
+    assert autograde.sweep() == [row.pk]
