@@ -9,6 +9,14 @@ if not os.environ.get("DATA_DIR"):
     os.environ["DATA_DIR"] = os.environ["PUPITRE_TEST_DATA"] = tempfile.mkdtemp(prefix="pt-", dir="/tmp")
     Path(os.environ["DATA_DIR"]).chmod(0o755)
 os.environ.setdefault("LOG_LEVEL", "WARNING")
+if worker := os.environ.get("PYTEST_XDIST_WORKER"):
+    # Tests that run at the same time share no folder and no broker: a worker's name is gw0, gw1, ...
+    folder = Path(os.environ["DATA_DIR"]) / worker
+    folder.mkdir(mode=0o755, exist_ok=True)
+    os.environ["DATA_DIR"] = str(folder)
+    if redis := os.environ.get("REDIS_URL"):
+        # deploy/local/services.py starts a Redis with 64 databases.
+        os.environ["REDIS_URL"] = redis.removesuffix("/0") + f"/{int(worker.removeprefix('gw')) + 1}"
 
 from classroom.settings import *  # noqa: F403
 from classroom.settings import STORAGES

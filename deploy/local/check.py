@@ -28,6 +28,9 @@ ENGINE_FREE = (
 #: Tests of real processes, kernels and browsers wait patiently, but not for ever: on a crowded machine one may meet its
 #: limit. Continuous integration runs such a test once more; the summary names each (RERUN).
 AGAIN = ("--reruns=1", "-rfER")
+#: Tests wait for processes more than they compute, so one more runs than there are cores. The tests of a file run
+#: in one process, in order: they may share a running site.
+TOGETHER = (f"--numprocesses={(os.cpu_count() or 1) + 1}", "--dist=loadfile")
 
 
 def everything(arguments: list[str]) -> int:
@@ -47,7 +50,7 @@ def on_postgres(arguments: list[str]) -> int:
     python = _prepared()
     with services() as variables:
         print("Tests on PostgreSQL and Redis", flush=True)
-        return _pytest(python, [*arguments, *(f"--ignore={path}" for path in ENGINE_FREE)], variables)
+        return _pytest(python, arguments, variables, left_out=ENGINE_FREE)
 
 
 def lint(arguments: list[str]) -> int:
@@ -95,11 +98,14 @@ def _prepared() -> Path:
     return environment.ensure("dev")
 
 
-def _pytest(python: Path, arguments: list[str], variables: dict[str, str]) -> int:
+def _pytest(python: Path, arguments: list[str], variables: dict[str, str], left_out: Sequence[str] = ()) -> int:
     kernels = {"KERNEL_ENVIRONMENT": str(environment.kernels())}
     again = AGAIN if os.environ.get("CI") else ()
+    # Whoever chooses tests gets one process, which a debugger needs; -n says otherwise.
+    together = () if arguments else TOGETHER
+    ignored = [f"--ignore={path}" for path in left_out]
     with _scratch() as scratch:
-        return run([python, "-m", "pytest", *again, *arguments], scratch | kernels | variables)
+        return run([python, "-m", "pytest", *together, *again, *ignored, *arguments], scratch | kernels | variables)
 
 
 class _scratch(tempfile.TemporaryDirectory[str]):  # noqa: N801 - used as a context manager
