@@ -20,11 +20,16 @@ _OF_THE_LINE_ITEM = {
     "keep": "keep",
     "grading_profile": "profile",
     "show_hidden_tests": "show_hidden_tests",
+    "strict_nbgrader": "strict_nbgrader",
+    "heal": "heal",
+    "warnings_cost": "warnings_cost",
+    "check_limit": "check_limit",
 }
 _DURATIONS = {
     "grace_minutes": ("grace", timedelta(minutes=1)),
     "cell_seconds": ("cell_timeout", timedelta(seconds=1)),
     "wall_minutes": ("wall_timeout", timedelta(minutes=1)),
+    "check_cooldown_seconds": ("check_cooldown", timedelta(seconds=1)),
 }
 
 

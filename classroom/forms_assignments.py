@@ -146,6 +146,8 @@ class SettingsForm(forms.Form):
         (_("Late work"), ("late_policy", "late_percent_per_day", "grace_minutes")),
         (_("Attempts"), ("attempt_limit", "keep")),
         (_("Machine"), ("profile", "grading_profile", "cell_seconds", "wall_minutes")),
+        (_("Grading"), ("strict_nbgrader", "heal", "warnings_cost")),
+        (_("Check before submitting"), ("check_limit", "check_cooldown_seconds")),
         (_("What students see"), ("hide_scores", "show_hidden_tests")),
     )
 
@@ -172,6 +174,34 @@ class SettingsForm(forms.Form):
     )
     cell_seconds = forms.IntegerField(label=_("Seconds a cell may run when graded"), min_value=1, max_value=3600)
     wall_minutes = forms.IntegerField(label=_("Minutes a notebook may run when graded"), min_value=1, max_value=240)
+    strict_nbgrader = forms.BooleanField(
+        label=_("Strictly as nbgrader"),
+        required=False,
+        help_text=_(
+            "Scores are exactly those of “nbgrader autograde”, also where its rules are odd. The next two choices then "
+            "change nothing. Without it, the marking page says wherever nbgrader would have scored otherwise."
+        ),
+    )
+    heal = forms.BooleanField(
+        label=_("Put deleted, copied, moved or changed test cells right before grading"),
+        required=False,
+        help_text=_("What a student handed in stays as it is; the copy that is graded is put right."),
+    )
+    warnings_cost = forms.BooleanField(
+        label=_("A warning on stderr takes a test's points"),
+        required=False,
+        help_text=_("nbgrader's rule: a right answer that prints a warning gets 0."),
+    )
+    check_limit = forms.IntegerField(
+        label=_("Most checks"),
+        min_value=0,
+        max_value=10000,
+        required=False,
+        help_text=_("How often the tests that students see may be run for one piece of work. Empty: any number."),
+    )
+    check_cooldown_seconds = forms.IntegerField(
+        label=_("Seconds between two checks"), min_value=0, max_value=60 * 60 * 24
+    )
     hide_scores = forms.BooleanField(label=_("Hide scores until feedback is released"), required=False)
     show_hidden_tests = forms.BooleanField(label=_("Show hidden tests in the feedback"), required=False)
 
@@ -204,7 +234,8 @@ class SettingsForm(forms.Form):
 
 _GRADED_ONLY = (
     "due_at", "late_policy", "late_percent_per_day", "grace_minutes", "attempt_limit", "keep", "grading_profile",
-    "cell_seconds", "wall_minutes", "hide_scores", "show_hidden_tests",
+    "cell_seconds", "wall_minutes", "hide_scores", "show_hidden_tests", "strict_nbgrader", "heal", "warnings_cost",
+    "check_limit", "check_cooldown_seconds",
 )  # fmt: skip
 
 
@@ -226,4 +257,9 @@ def _settings_of(assignment: Assignment) -> dict[str, Any]:
         "wall_minutes": max(1, item.wall_timeout // timedelta(minutes=1)),
         "hide_scores": assignment.hide_scores,
         "show_hidden_tests": item.show_hidden_tests,
+        "strict_nbgrader": item.strict_nbgrader,
+        "heal": item.heal,
+        "warnings_cost": item.warnings_cost,
+        "check_limit": item.check_limit,
+        "check_cooldown_seconds": int(item.check_cooldown.total_seconds()),
     }

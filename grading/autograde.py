@@ -59,7 +59,7 @@ def autograde(autograding_pk: int, *, on_finished: OnFinished | None = None, len
         "submission__snapshot", "release__source", "release__line_item__profile"
     ).get(pk=autograding_pk)
     _move(row, Submission.State.GRADING)
-    spec = spec_of(row.release)
+    spec = spec_of(row.release, written_for=row.submission.release_id)
     profile = row.release.line_item.profile
     lent = lend(profile=profile, account=account_of(row.release), preload=imports_of(spec))
     submitted = storage.read_snapshot(row.submission.snapshot)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from asgiref.sync import async_to_sync
@@ -91,7 +91,8 @@ async def _try(
     if not generated.publishable:
         return _Tried(generated, None, None)
     data = {path: content for path, content in files.items() if not path.endswith(".ipynb")}
-    spec = Spec({notebook.name: notebook for notebook in generated.notebooks}, data, settings)
+    # A source has its hidden tests where the student version has none: there is nothing in it to put right.
+    spec = Spec({notebook.name: notebook for notebook in generated.notebooks}, data, replace(settings, heal=False))
     return _Tried(generated, spec, await engine.grade(spec, files, lent, tell))
 
 

@@ -91,10 +91,60 @@ FAILURES: Mapping[str, Promise] = {
     "gave_up": _("Grading was interrupted several times. Your teacher can start it again."),
 }
 
-#: What a TA reads about changes that were made before grading.
+#: What a student reads about a notebook that is not as it was given out. `what` is a word of `KINDS`.
+FINDINGS: Mapping[str, Promise] = {
+    "missing_cell": _("%(what)s “%(grade_id)s” is missing."),
+    "copied_cell": _("Cell %(cell)s is a copy of the graded cell “%(grade_id)s”. Only one of them counts."),
+    "foreign_cell": _("Cell %(cell)s (“%(grade_id)s”) comes from another assignment and is not graded."),
+    "moved_cell": _("%(what)s “%(grade_id)s” is not in its place: it is cell %(cell)s now."),
+    "retyped_cell": _("%(what)s “%(grade_id)s” (cell %(cell)s) has another cell type than it was given out with."),
+    "renamed_cell": _("%(what)s “%(grade_id)s” (cell %(cell)s) has lost its name."),
+    "settings_changed": _("%(what)s “%(grade_id)s” (cell %(cell)s) has other hidden settings than it had."),
+    "rewritten_cell": _("%(what)s “%(grade_id)s” (cell %(cell)s) was changed, and changes there do not count."),
+    "missing_notebook": _("The notebook “%(path)s” is missing."),
+    "renamed_notebook": _("The notebook “%(path)s” is called “%(now)s” now."),
+    "missing_file": _("The file “%(path)s” is missing."),
+    "unreadable_notebook": _("The notebook “%(path)s” cannot be read."),
+}
+
+#: What a TA reads about changes that were made before grading, and where nbgrader would have scored otherwise.
 NOTES: Mapping[str, Promise] = {
-    "copy_ignored": _("Cell %(cell)s is a copy of a graded cell and was treated as plain code."),
+    "missing_cell": _(
+        "%(what)s “%(grade_id)s” was missing and was put back. nbgrader would have left it without a score, for a "
+        "person to look at."
+    ),
+    "copied_cell": _(
+        "Cell %(cell)s is a copy of “%(grade_id)s” and was treated as a plain cell. nbgrader would have refused it."
+    ),
+    "foreign_cell": _("Cell %(cell)s (“%(grade_id)s”) is from another assignment and was treated as a plain cell."),
+    "moved_cell": _(
+        "%(what)s “%(grade_id)s” stood as cell %(cell)s and was put back in its place. nbgrader would have run it "
+        "there."
+    ),
+    "retyped_cell": _("%(what)s “%(grade_id)s” (cell %(cell)s) had another cell type, and was given its own again."),
+    "renamed_cell": _(
+        "%(what)s “%(grade_id)s” (cell %(cell)s) had lost its name and was recognised. nbgrader would not have known "
+        "it."
+    ),
+    "settings_changed": _("The hidden settings of “%(grade_id)s” (cell %(cell)s) were changed, and were put back."),
+    "rewritten_cell": _(
+        "The locked cell “%(grade_id)s” (cell %(cell)s) was changed. It was put back; what stood there is kept below "
+        "it."
+    ),
+    "renamed_notebook": _("The notebook was handed in as “%(path)s”. nbgrader would not have found it."),
+    "warning_forgiven": _(
+        "“%(grade_id)s” has %(score)s points although a warning was printed on stderr. nbgrader would have given 0 "
+        "here."
+    ),
     "skip_tag_removed": _("Cell %(cell)s carried a tag that would have kept it from running. It was run."),
+}
+
+#: The kinds of released cells, as a sentence begins.
+KINDS: Mapping[str, Promise] = {
+    "tests": _("The test cell"),
+    "answer": _("The answer cell"),
+    "task": _("The task cell"),
+    "text": _("The locked cell"),
 }
 
 UNKNOWN = _("Something went wrong that has no name yet. Tell your administrator: %(code)s")
@@ -103,6 +153,7 @@ UNKNOWN = _("Something went wrong that has no name yet. Tell your administrator:
 def explain(texts: Mapping[str, Promise], row: Mapping[str, Any]) -> str:
     """The sentence for a stored problem, failure or note, in the reader's language."""
     params = {key: _shown(value) for key, value in {**row, **row.get("params", {})}.items()}
+    params["what"] = str(KINDS.get(params.get("kind", ""), KINDS["text"]))
     text = str(texts.get(str(row.get("code")), UNKNOWN))
     return text % {"code": "", "cell": "", **params}
 

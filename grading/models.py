@@ -54,7 +54,13 @@ class LineItem(models.Model):
     cell_timeout = models.DurationField(default=timedelta(seconds=30))
     wall_timeout = models.DurationField(default=timedelta(minutes=10))
     output_bytes = models.BigIntegerField(default=20 * 1024 * 1024)
-    strict_nbgrader = models.BooleanField(default=True)
+    #: Scores exactly as `nbgrader autograde` gives them; the two below hold only without it.
+    strict_nbgrader = models.BooleanField(default=False)
+    heal = models.BooleanField(default=True)
+    warnings_cost = models.BooleanField(default=False)
+    #: *Check* by students: how often a piece of work may be checked (None: any number), and how soon again.
+    check_limit = models.PositiveIntegerField(null=True, blank=True, default=50)
+    check_cooldown = models.DurationField(default=timedelta(seconds=20))
     show_hidden_tests = models.BooleanField(default=False)
     # While this is set, nothing that waits is taken; what runs goes on to its end.
     grading_stopped_at = models.DateTimeField(null=True, blank=True)

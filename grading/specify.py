@@ -30,7 +30,8 @@ def settings_of(line_item: LineItem, release_settings: Mapping[str, object], sou
             wall_seconds=line_item.wall_timeout.total_seconds(),
             output_bytes=line_item.output_bytes,
         ),
-        heal=not line_item.strict_nbgrader,
+        heal=line_item.heal and not line_item.strict_nbgrader,
+        warnings_cost=line_item.warnings_cost or line_item.strict_nbgrader,
     )
 
 
@@ -39,14 +40,23 @@ def assignment_files(source: Mapping[str, bytes]) -> dict[str, bytes]:
     return {path: data for path, data in source.items() if not path.startswith(COURSE_FOLDER)}
 
 
-def spec_of(release: Release) -> Spec:
-    """Everything that grading needs of a release. Reads rows and blobs."""
+def spec_of(release: Release, *, written_for: int | None = None) -> Spec:
+    """Everything that grading needs of a release. Reads rows and blobs.
+
+    `written_for` is the primary key of the release that the student was given.
+    """
     source = storage.read_snapshot(release.source)
     notebooks = {
         row.name: NotebookSpec(row.name, row.path, row.kernelspec, row.cells) for row in release.notebooks.all()
     }
     files = {path: data for path, data in assignment_files(source).items() if not path.endswith(".ipynb")}
-    return Spec(notebooks, files, settings_of(release.line_item, release.engine_settings, source))
+    given = ReleaseNotebook.objects.filter(release=written_for) if written_for not in (None, release.pk) else ()
+    return Spec(
+        notebooks,
+        files,
+        settings_of(release.line_item, release.engine_settings, source),
+        {row.name: row.cells["layout"] for row in given if "layout" in row.cells},
+    )
 
 
 def store_notebooks(release: Release, notebooks: Iterable[NotebookSpec]) -> None:

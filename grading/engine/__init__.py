@@ -24,7 +24,9 @@ from grading.engine.generate import generate
 from grading.engine.grade import grade
 from grading.engine.instantiate import instantiate
 from grading.engine.load import ENGINE_VERSION
+from grading.engine.reconcile import Finding, Reconciled, reconcile
 from grading.engine.redact import messages, redact
+from grading.engine.renamed import renamed
 
 __all__ = [
     "ENGINE_VERSION",
@@ -35,12 +37,14 @@ __all__ = [
     "ExitReason",
     "Failure",
     "FilesRefused",
+    "Finding",
     "Generated",
     "Graded",
     "Limits",
     "NotebookResult",
     "NotebookSpec",
     "Problem",
+    "Reconciled",
     "Sandbox",
     "SandboxLost",
     "Settings",
@@ -50,5 +54,7 @@ __all__ = [
     "instantiate",
     "messages",
     "readable",
+    "reconcile",
     "redact",
+    "renamed",
 ]

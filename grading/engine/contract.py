@@ -42,8 +42,10 @@ class Settings:
     """How an assignment is generated and graded.
 
     `traits` holds nbgrader settings by class and name, limited to `ALLOWED_TRAITS`; `header`, `footer` and `autotests`
-    are the files that nbgrader looks for in the course folder. `heal` lets the engine grade what nbgrader refuses
-    (a test cell that was copied by accident); without it the same submissions fail as with nbgrader.
+    are the files that nbgrader looks for in the course folder. With `heal` notebooks are mended against the release
+    before they are graded, so that a test cell that was copied or deleted by accident costs nobody anything; without
+    it the same submissions fail as with nbgrader. `warnings_cost`: text on stderr takes a test's points, as nbgrader
+    has it.
     """
 
     traits: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -52,6 +54,7 @@ class Settings:
     autotests: bytes | None = None
     limits: Limits = field(default_factory=Limits)
     heal: bool = False
+    warnings_cost: bool = True
 
 
 @dataclass(frozen=True)
@@ -104,11 +107,16 @@ class NotebookSpec:
 
 @dataclass(frozen=True)
 class Spec:
-    """A release, as far as grading needs it. `files` are the data files that overwrite the student's."""
+    """A release, as far as grading needs it. `files` are the data files that overwrite the student's.
+
+    `written_for` holds the layouts, by notebook, of the version that the student was given, where that is another one:
+    what the teacher changed since is no change of theirs.
+    """
 
     notebooks: Mapping[str, NotebookSpec]
     files: Mapping[str, bytes] = field(default_factory=dict)
     settings: Settings = field(default_factory=Settings)
+    written_for: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from grading.engine.configure import RunLog, config, convert
 from grading.engine.contract import CellSpec, Generated, Json, NotebookSpec, Problem, Settings
 from grading.engine.examine import examine
 from grading.engine.gradebook import Recorder
+from grading.engine.layout import layout_of
 from grading.engine.load import (
     CheckCellMetadata,
     ClearHiddenTests,
@@ -148,6 +149,7 @@ def _student_version(
     except Exception as error:  # noqa: BLE001 - whatever nbgrader cannot convert is a problem of this notebook
         problems.append(Problem("cannot_convert", path, params={"message": str(error)[:500]}))
         return None
+    recorder.cells["layout"] = layout_of(read(text.encode()))
     graded = tuple(_cells(recorder.cells))
     if not any(cell.kind != "answer" for cell in graded):
         problems.append(Problem("nothing_graded", path, severity="warning"))

@@ -25,6 +25,7 @@ from grading.engine.gradebook import Gradebook
 from grading.engine.load import CheckCellMetadata, IgnorePattern, LimitOutput, NotebookNode
 from grading.engine.parts import KeepGrades
 from grading.engine.read import read, write
+from grading.engine.renamed import renamed
 from grading.engine.restore import Refused, Restored, failed_tests, has_code, restore, without_hidden_tests
 
 # What tools keep in a home folder; nbgrader's run folder is not one.
@@ -44,7 +45,7 @@ async def grade(
     `sandbox` raises: then nothing is known and the run may be repeated. `progress` hears of (done, all) notebooks.
     """
     run = _Run(spec, submitted, sandbox)
-    if not any(f"{name}.ipynb" in submitted for name in spec.notebooks):
+    if not run.paths:
         run.refuse_all()
     else:
         for done, name in enumerate(sorted(spec.notebooks, key=lambda name: f"{name}.ipynb")):
@@ -67,6 +68,10 @@ class _Run:
         student = {path: data for path, data in submitted.items() if is_data(path) and _is_safe(path)}
         # nbgrader: the release's files overwrite the student's, the student's other files stay.
         self.folder: dict[str, bytes] = {**student, **{p: d for p, d in spec.files.items() if is_data(p)}}
+        #: name of a released notebook → path of what was handed in for it
+        self.paths = {name: f"{name}.ipynb" for name in spec.notebooks if f"{name}.ipynb" in submitted}
+        if spec.settings.heal:
+            self.paths |= renamed(spec.notebooks, submitted)
         self.cells: list[CellResult] = []
         self.notebooks: list[NotebookResult] = []
         self.failures: list[Failure] = []
@@ -84,15 +89,17 @@ class _Run:
     async def notebook(self, spec: NotebookSpec) -> None:
         """Grades one notebook and adds what came of it."""
         gradebook = Gradebook(spec.cells, spec.kernelspec)
-        data = self.submitted.get(f"{spec.name}.ipynb")
-        if data is None:
+        path = self.paths.get(spec.name)
+        if path is None:
             gradebook.give_zero()
             self._add(spec, gradebook, NotebookResult(spec.name, spec.path, "missing", None))
             return
         started = time.monotonic()
         restored: Restored | None = None
         try:
-            restored = restore(data, spec, gradebook, self.spec.settings, self.log)
+            restored = restore(self.submitted[path], spec, gradebook, self.spec, self.log)
+            if path != f"{spec.name}.ipynb":
+                restored.notes.insert(0, {"code": "renamed_notebook", "cell": 0, "path": path})
             await self._execute(spec, restored)
             self._score(spec, restored, gradebook)
         except FilesRefused as error:
@@ -119,7 +126,8 @@ class _Run:
         self, spec: NotebookSpec, gradebook: Gradebook, result: NotebookResult, executed: NotebookNode | None = None
     ) -> None:
         self.notebooks.append(result)
-        self.cells.extend(gradebook.results(spec.name, failed_tests(executed) if executed else {}))
+        cost = self.spec.settings.warnings_cost
+        self.cells.extend(gradebook.results(spec.name, failed_tests(executed, warnings_cost=cost) if executed else {}))
 
     async def _execute(self, spec: NotebookSpec, restored: Restored) -> None:
         own = without_hidden_tests(restored.notebook, self.spec.settings)
@@ -161,7 +169,7 @@ class _Run:
         parts = [
             IgnorePattern(**options),
             LimitOutput(**options),
-            KeepGrades(gradebook, **options),
+            KeepGrades(gradebook, None if self.spec.settings.warnings_cost else restored.notes, **options),
             CheckCellMetadata(**options),
         ]
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from typing import Any
 
@@ -14,6 +15,7 @@ from grading.engine.load import (
     OverwriteKernelspec,
     SaveAutoGrades,
     SaveCells,
+    utils,
 )
 
 SKIP_TAG = "skip-execution"  # nbclient's default `skip_cells_with_tag`
@@ -62,16 +64,28 @@ class RestoreKernelspec(OverwriteKernelspec):
 
 
 class KeepGrades(_Places, SaveAutoGrades):
-    """SaveAutoGrades over a gradebook in memory."""
+    """SaveAutoGrades over a gradebook in memory. `forgiven` hears of scores that a warning would have taken."""
 
-    def __init__(self, gradebook: Gradebook, **options: Any) -> None:
+    def __init__(self, gradebook: Gradebook, forgiven: list[Json] | None = None, **options: Any) -> None:
         super().__init__(**options)
-        self.gradebook = gradebook
+        self.gradebook, self._forgiven = gradebook, forgiven
 
     def preprocess(self, nb: NotebookNode, resources: Any) -> tuple[NotebookNode, Any]:
         """Scores every cell. Raises ValueError for a partial credit above the maximum; earlier scores stay."""
         self._place(resources)
         return NbGraderPreprocessor.preprocess(self, nb, resources)  # type: ignore[no-any-return]
+
+    def _add_score(self, cell: NotebookNode, resources: Any) -> None:
+        super()._add_score(cell, resources)
+        if self._forgiven is None or cell.cell_type != "code" or not any(map(is_warning, cell.outputs)):
+            return
+        quiet = copy.deepcopy(cell)
+        quiet.outputs = [output for output in cell.outputs if not is_warning(output)]
+        grade = self.gradebook.find_grade(cell.metadata["nbgrader"]["grade_id"])
+        score = utils.determine_grade(quiet, self.log)[0]
+        if score != grade.auto_score:
+            self._forgiven.append({"code": "warning_forgiven", "grade_id": grade.name, "score": score})
+            grade.auto_score = score
 
 
 class KeepCells(_Places, SaveCells):
@@ -97,6 +111,11 @@ class KeepCells(_Places, SaveCells):
 def is_skipped(cell: NotebookNode) -> bool:
     """Whether nbclient would not execute this code cell."""
     return cell.cell_type == "code" and SKIP_TAG in cell.metadata.get("tags", [])
+
+
+def is_warning(output: NotebookNode) -> bool:
+    """Whether the output is text on stderr, for which nbgrader gives a test no points."""
+    return bool(output.output_type == "stream" and output.name == "stderr")
 
 
 def fingerprint(cell: NotebookNode) -> str:

@@ -6,8 +6,9 @@ import copy
 from dataclasses import dataclass, field
 
 from grading.engine.configure import RunLog, config, convert
-from grading.engine.contract import Json, NotebookSpec, Settings
+from grading.engine.contract import Json, NotebookSpec, Settings, Spec
 from grading.engine.gradebook import Gradebook
+from grading.engine.layout import Layout
 from grading.engine.load import (
     CheckCellMetadata,
     ClearHiddenTests,
@@ -18,10 +19,12 @@ from grading.engine.load import (
     NotebookNode,
     SchemaTooNewError,
     SchemaTooOldError,
+    nbformat,
     utils,
 )
-from grading.engine.parts import SKIP_TAG, RestoreCells, RestoreKernelspec, fingerprint
+from grading.engine.parts import SKIP_TAG, RestoreCells, RestoreKernelspec, fingerprint, is_warning
 from grading.engine.read import Unreadable, read, write
+from grading.engine.reconcile import reconcile
 
 # nbformat's own cell metadata. Whatever else a notebook carries is no part of handed-in work and could steer a tool.
 _KNOWN_METADATA = frozenset(
@@ -45,15 +48,17 @@ class Restored:
     notes: list[Json] = field(default_factory=list)
 
 
-def restore(data: bytes, spec: NotebookSpec, gradebook: Gradebook, settings: Settings, log: RunLog) -> Restored:
+def restore(data: bytes, spec: NotebookSpec, gradebook: Gradebook, whole: Spec, log: RunLog) -> Restored:
     """The notebook with the release's tests, points and kernelspec put back. Raises Refused."""
+    settings = whole.settings
     options: Json = {"config": config(settings), "log": log.logger}
     restored = Restored(_submitted(data))
+    if settings.heal:
+        _mend(restored, spec, whole.written_for.get(spec.name))
     names = {"notebook": spec.name, "assignment": "assignment", "student": "student"}
     parts = [
         ClearOutput(**options),
         DeduplicateIds(**options),
-        *([_Heal(restored.notes)] if settings.heal else []),
         RestoreKernelspec(gradebook, **options),
         RestoreCells(gradebook, **options),
         CheckCellMetadata(**options),
@@ -81,24 +86,24 @@ def _submitted(data: bytes) -> NotebookNode:
         raise Refused(error.code, **dict(error.params)) from error
 
 
+def _mend(restored: Restored, spec: NotebookSpec, given: Layout | None) -> None:
+    """Against the release, before nbgrader sees it. Each finding is a note: nbgrader would have scored otherwise.
+
+    `given` is what the student had, where a newer version grades it.
+    """
+    layout = spec.cells.get("layout", ())
+    try:
+        mended = reconcile(layout if given is None else given, restored.notebook)
+        restored.notebook = nbformat.from_dict(mended.notebook)
+        if given is not None:
+            restored.notebook = nbformat.from_dict(reconcile(layout, restored.notebook, keep=False).notebook)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise Refused("broken_notebook", detail=_detail(error)) from error
+    restored.notes.extend(finding.as_json() for finding in mended.findings)
+
+
 def _detail(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"[:500]
-
-
-class _Heal:
-    """Makes a plain cell of every copy that DeduplicateIds stripped; nbgrader refuses such a notebook."""
-
-    enabled = True
-
-    def __init__(self, notes: list[Json]) -> None:
-        self._notes = notes
-
-    def __call__(self, nb: NotebookNode, resources: Json) -> tuple[NotebookNode, Json]:
-        for number, cell in enumerate(nb.cells, 1):
-            if cell.metadata.get("nbgrader") == {}:
-                del cell.metadata["nbgrader"]
-                self._notes.append({"code": "copy_ignored", "cell": number})
-        return nb, resources
 
 
 def _harden(restored: Restored, spec: NotebookSpec) -> None:
@@ -134,21 +139,19 @@ def has_code(notebook: NotebookNode) -> bool:
     )
 
 
-def failed_tests(notebook: NotebookNode) -> dict[str, str]:
-    """For each scored code cell that failed: the first error or warning text that took its points."""
+def failed_tests(notebook: NotebookNode, *, warnings_cost: bool = True) -> dict[str, str]:
+    """For each scored code cell that failed: the error, or else the first warning text, that took its points."""
     found: dict[str, str] = {}
     for cell in notebook.cells:
         if not utils.is_grade(cell) or cell.cell_type != "code" or utils.is_solution(cell):
             continue
-        message = next(filter(None, map(_message, cell.outputs)), "")
+        errors = [_error(output) for output in cell.outputs if output.output_type == "error"]
+        warnings = [str(output.text) for output in cell.outputs if is_warning(output)] if warnings_cost else []
+        message = next(filter(None, [*errors, *warnings]), "")
         if message:
             found[cell.metadata["nbgrader"]["grade_id"]] = message[:2000]
     return found
 
 
-def _message(output: NotebookNode) -> str:
-    if output.output_type == "error":
-        return f"{output.ename}: {output.evalue}" if output.evalue else str(output.ename)
-    if output.output_type == "stream" and output.name == "stderr":
-        return str(output.text)
-    return ""
+def _error(output: NotebookNode) -> str:
+    return f"{output.ename}: {output.evalue}" if output.evalue else str(output.ename)

@@ -73,7 +73,7 @@ def test_rows_of_the_whole_site_equal_nbgraders_gradebook(site: LiveSite, verdic
     releases = {
         name: published(
             site,
-            line_item(name, cell_timeout=SECONDS),
+            line_item(name, cell_timeout=SECONDS, strict_nbgrader=True),
             verdicts.course.files("source", name),
             {"header.ipynb": header},
         )

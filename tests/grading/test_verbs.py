@@ -45,7 +45,7 @@ def test_a_release_is_drafted_checked_and_published_once(plain) -> None:
     first = made.published_at
     release.publish(made)
     assert made.published_at == first
-    assert b"42" not in storage.read_snapshot(made.student)["p.ipynb"]
+    assert b"= 42" not in storage.read_snapshot(made.student)["p.ipynb"]
     assert release.draft(made.line_item, SOURCE, None).number == 2
 
 
