@@ -8,6 +8,9 @@
     ├── NotReviewable      a mark, a comment or a move that this submission does not allow
     │   ├── OutOfRange     a score below zero, or above the cell's maximum
     │   └── Unfinished         cells still wait for a score
+    ├── NotRegradable      a version by which nothing can be scored again
+    │   ├── AlreadyRegrading   another regrade of the assignment waits for its decision
+    │   └── NothingToRegrade   none of the chosen work has scores yet
     └── GraderUnavailable  no sandbox could be had, or it was lost: the same work is tried again
 
 A bad notebook is no error: it is a problem of a release or a failure of a submission (`grading.explain`).
@@ -76,6 +79,26 @@ class Unfinished(NotReviewable):
             "%(waiting)d cells still need a score. Give each one, also if it is 0.",
             waiting,
         ) % {"waiting": waiting}
+
+
+class NotRegradable(GradingError):
+    """This version is not of the assignment, or its check is missing."""
+
+    user_message: str | Promise = _(
+        "Nothing can be graded by this version yet. Look at its report for what is missing."
+    )
+
+
+class AlreadyRegrading(NotRegradable):
+    """One regrade of an assignment at a time."""
+
+    user_message: str | Promise = _("Another regrade of this assignment waits for its decision. Decide that one first.")
+
+
+class NothingToRegrade(NotRegradable):
+    """Nothing that was chosen has scores."""
+
+    user_message: str | Promise = _("None of the chosen work has been graded yet, so there is nothing to grade again.")
 
 
 class GraderUnavailable(GradingError):

@@ -75,12 +75,13 @@ def marked_cells(submission: Submission) -> list[MarkedCell]:
     marks = {mark.cell.key: mark for mark in submission.marks.select_related(*said).order_by("pk")}
     comments = {one.cell.key: one for one in submission.comments.select_related(*said).order_by("pk")}
     return [
-        _marked(cell, scores.get(cell.pk), marks.get(cell.key), comments.get(cell.key))
+        marked(cell, scores.get(cell.pk), marks.get(cell.key), comments.get(cell.key))
         for cell in cells.order_by("notebook__position", "position", "pk")
     ]
 
 
-def _marked(cell: GradeCell, score: CellScore | None, mark: Mark | None, comment: Comment | None) -> MarkedCell:
+def marked(cell: GradeCell, score: CellScore | None, mark: Mark | None, comment: Comment | None = None) -> MarkedCell:
+    """Everything that is known of one cell, put together."""
     return MarkedCell(
         cell=cell,
         points=CellPoints(
