@@ -37,7 +37,8 @@ def _queue(submission: Submission) -> bool:
         free = Submission.objects.filter(pk=submission.pk, state__in=REVIEWABLE)
         if not free.update(state=State.QUEUED, finished_by=None, finished_at=None):
             return False
-        tasks.autograde.delay_on_commit(enqueue(submission).pk)  # type: ignore[attr-defined]
+        enqueue(submission)
+        tasks.wake_grader()
     return True
 
 

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from django.utils.csp import CSP
 from django.utils.translation import gettext_lazy as _
+from kombu import Exchange, Queue
 
 from classroom import environment as env
 from classroom import logs, places
@@ -211,10 +212,16 @@ else:
         "control_folder": str(DATA_DIR / "broker" / "control"),
         "polling_interval": 0.05,
     }
+# Workers turn to the two queues in turn: thousands of submissions keep no invitation and no release waiting.
+CELERY_TASK_DEFAULT_QUEUE = "celery"
+CELERY_TASK_QUEUES = [Queue(name, Exchange(name), routing_key=name) for name in ("celery", "grading")]
+CELERY_TASK_ROUTES = {"classroom.tasks.autograde_waiting": {"queue": "grading"}}
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True
 CELERY_WORKER_CONCURRENCY = env.number("WORKERS", 2)
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+# A worker that a large notebook has made large is replaced once its turn is over (KiB).
+CELERY_WORKER_MAX_MEMORY_PER_CHILD = 600 * 1024
 # A worker that dies leaves its message to the next one; every task is safe to repeat.
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_TASK_TIME_LIMIT = 3600

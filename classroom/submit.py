@@ -19,7 +19,7 @@ from classroom.launch import extension_of
 from classroom.models import Work
 from classroom.people.models import User
 from grading.collect import collect
-from grading.models import Autograding, Submission
+from grading.models import Submission
 from runtimes import launch as runtimes
 from runtimes import storage
 from runtimes.agent_replies import AgentError
@@ -116,9 +116,8 @@ def _take(work: Work, user: User, snapshot: Snapshot, request_key: str, clicked:
         due_at=deadlines.due_at(work.assignment, extension_of(work.assignment, user)),
         request_key=request_key,
     )
-    # Queued by collect, in this transaction. None waits where an earlier click of the same request was taken.
-    for waiting in submission.autogradings.filter(state=Autograding.State.QUEUED):
-        tasks.autograde.delay_on_commit(waiting.pk)  # type: ignore[attr-defined]
+    # Its autograding was queued by collect, in this transaction.
+    tasks.wake_grader()
     outbox.post("drive_copy", f"drive:{submission.code}", {"submission": submission.pk, "work": work.pk})
     return submission
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from celery import shared_task
+from django.conf import settings
+from django.db import transaction
 
 from classroom import drive_copies, feedback_mail, invite, outbox, publish
 from grading import autograde as grading
+from grading import drain
 from grading import release as releases
 from grading.errors import GraderUnavailable
 
@@ -24,13 +27,23 @@ def check_release(release: int) -> None:
 
 
 @shared_task
-def autograde(autograding: int) -> None:
-    """Grades one queued autograding."""
-    try:
-        grading.autograde(autograding)
-    except GraderUnavailable:
-        # The row waits; the sweep wakes it again.
-        return
+def autograde_waiting() -> None:
+    """Grades what waits, for a while; then a message of its own is behind those that other tasks wait with."""
+    if drain.drain(grading.autograde):
+        autograde_waiting.delay()
+
+
+def wake_grader() -> None:
+    """Has a worker look for what waits to be graded, once the caller's transaction is committed.
+
+    No message is sent while every worker grades, and none that is lost loses a row: the sweep finds it.
+    """
+    transaction.on_commit(_wake_grader, robust=True)
+
+
+def _wake_grader() -> None:
+    if not drain.is_attended(settings.CELERY_WORKER_CONCURRENCY):
+        autograde_waiting.delay()
 
 
 @shared_task
@@ -50,6 +63,6 @@ def sweep() -> None:
     """Requeues what a crash left behind and wakes whatever waits."""
     for release in releases.requeue_checks():
         check_release.delay(release)
-    for autograding in grading.sweep():
-        autograde.delay(autograding)
+    for _worker in grading.sweep()[: settings.CELERY_WORKER_CONCURRENCY]:
+        autograde_waiting.delay()
     outbox.drain()

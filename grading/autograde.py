@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import traceback
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 from asgiref.sync import async_to_sync
 from django.db import IntegrityError, transaction
@@ -18,7 +21,9 @@ from grading.errors import GraderUnavailable
 from grading.lease import Lease, LeaseLost
 from grading.lend import Lend, Lender, lender
 from grading.models import Autograding, CellScore, GradeCell, Regrade, Submission
+from grading.patience import patiently
 from grading.specify import imports_of, spec_of
+from grading.storable import storable
 from runtimes import storage
 from runtimes.models import Snapshot
 
@@ -47,10 +52,11 @@ def waiting() -> Q:
 
 
 def autograde(autograding_pk: int, *, on_finished: OnFinished | None = None, lend: Lend = lender) -> bool:
-    """Grades one queued row. False: another worker does, or did; calling it again never grades twice.
+    """Grades one queued row. False: another worker does, or did, or its sandbox was lost and it waits again; calling it
+    again never grades twice.
 
     `on_finished` runs in the transaction that stores the scores. Raises GraderUnavailable when no sandbox could be had;
-    then the row waits for its next turn.
+    then the row waits for its next turn. Whatever else is raised counts as a try, and is kept in the row's log.
     """
     lease = Lease(Autograding, autograding_pk, uuid.uuid4().hex, Autograding.State.RUNNING)
     if not lease.take(waiting(), started_at=timezone.now(), tries=F("tries") + 1):
@@ -59,28 +65,52 @@ def autograde(autograding_pk: int, *, on_finished: OnFinished | None = None, len
         "submission__snapshot", "release__source", "release__line_item__profile"
     ).get(pk=autograding_pk)
     _move(row, Submission.State.GRADING)
-    spec = spec_of(row.release, written_for=row.submission.release_id)
-    profile = row.release.line_item.profile
-    lent = lend(profile=profile, account=account_of(row.release), preload=imports_of(spec))
-    submitted = storage.read_snapshot(row.submission.snapshot)
     try:
-        graded = async_to_sync(_grade)(lease, spec, submitted, lent)
+        outcome = _grade(lease, row, lend)
+        return patiently(lambda: _finish(lease, row, outcome(), on_finished))
     except LeaseLost:
         return False
-    except (GraderUnavailable, engine.SandboxLost) as error:
-        _give_back(lease, row, on_finished, lent.environment_digest)
+    except GraderUnavailable as error:
+        # Nothing was run, so nothing is known against the submission.
+        _put_back(lease, row, tries=F("tries") - 1)
         raise GraderUnavailable(str(error)) from error
-    return _finish(lease, row, _Outcome(graded, lent.environment_digest, _result(graded)), on_finished)
+    except engine.SandboxLost as error:
+        _give_back(lease, row, on_finished, f"the sandbox was lost: {error}")
+        return False
+    except Exception:
+        _give_back(lease, row, on_finished, traceback.format_exc(limit=-5))
+        raise
 
 
 @dataclass(frozen=True)
 class _Outcome:
     graded: Graded
-    environment_digest: str
-    result: Snapshot | None
+    environment_digest: str = ""
+    result: Snapshot | None = None
+    parked: bool = False
+
+    @property
+    def state(self) -> str:
+        """What the row becomes."""
+        if self.parked:
+            return Autograding.State.PARKED
+        return Autograding.State.FAILED if self.graded.failures else Autograding.State.FINISHED
 
 
-async def _grade(lease: Lease, spec: Spec, submitted: dict[str, bytes], lent: Lender) -> Graded:
+def _grade(lease: Lease, row: Autograding, lend: Lend) -> Callable[[], _Outcome]:
+    """The engine's part. What it returns stores the executed notebooks, and may be called again."""
+    spec = spec_of(row.release, written_for=row.submission.release_id)
+    profile = row.release.line_item.profile
+    lent = lend(profile=profile, account=account_of(row.release), preload=imports_of(spec))
+    submitted = storage.read_snapshot(row.submission.snapshot)
+    try:
+        graded = async_to_sync(_hold)(lease, spec, submitted, lent)
+    finally:
+        row.environment_digest = lent.environment_digest
+    return lambda: _Outcome(graded, row.environment_digest, _result(graded))
+
+
+async def _hold(lease: Lease, spec: Spec, submitted: dict[str, bytes], lent: Lender) -> Graded:
     return await lease.hold(engine.grade(spec, submitted, lent))
 
 
@@ -99,15 +129,15 @@ def _finish(lease: Lease, row: Autograding, outcome: _Outcome, on_finished: OnFi
             if counts:
                 Autograding.objects.filter(submission=row.submission_id, current=True).update(current=False)
             lease.end(
-                Autograding.State.FAILED if graded.failures else Autograding.State.FINISHED,
+                outcome.state,
                 current=counts,
                 finished_at=timezone.now(),
                 environment_digest=outcome.environment_digest,
                 engine_version=engine.ENGINE_VERSION,
                 result=outcome.result,
-                failures=[failure.as_json() for failure in graded.failures],
-                notes=[{**note, "notebook": book.name} for book in graded.notebooks for note in book.notes],
-                log=graded.log,
+                failures=storable([failure.as_json() for failure in graded.failures]),
+                notes=storable([{**note, "notebook": book.name} for book in graded.notebooks for note in book.notes]),
+                log=row.log + storable(graded.log),
             )
             _store_scores(row, graded)
             after = states.after_grading(
@@ -139,24 +169,31 @@ def _store_scores(row: Autograding, graded: Graded) -> None:
             cell=known[cell.notebook, cell.grade_id],
             auto_score=None if cell.auto_score is None else cells.points(cell.auto_score),
             needs_manual_grade=cell.needs_manual_grade,
-            auto_comment=cell.auto_comment or "",
-            failed_tests=cell.failed_tests,
+            auto_comment=storable(cell.auto_comment or ""),
+            failed_tests=storable(cell.failed_tests),
         )
         for cell in graded.cells
         if (cell.notebook, cell.grade_id) in known
     )
 
 
-def _give_back(lease: Lease, row: Autograding, on_finished: OnFinished | None, digest: str = "") -> None:
-    """Queues a run again whose sandbox was lost; after `MOST_TRIES` it fails with a reason."""
+def _give_back(lease: Lease, row: Autograding, on_finished: OnFinished | None, why: str) -> None:
+    """Queues a run again that began and did not come to its end; after `MOST_TRIES` it is parked with its log."""
+    row.log += storable(f"[{timezone.now():%Y-%m-%d %H:%M:%S} UTC] try {row.tries} did not come to its end: {why}\n")
     try:
         if row.tries >= states.MOST_TRIES:
-            _finish(lease, row, _Outcome(_given_up(row), digest, None), on_finished)
+            _finish(lease, row, _Outcome(_given_up(row), row.environment_digest, parked=True), on_finished)
         else:
-            lease.end(Autograding.State.QUEUED, queued_at=timezone.now())
-            _move(row, Submission.State.QUEUED)
+            _put_back(lease, row, log=row.log)
     except LeaseLost:
         return
+
+
+def _put_back(lease: Lease, row: Autograding, **changes: Any) -> None:
+    """To the end of the queue. Nothing happens if the row is no longer ours."""
+    with suppress(LeaseLost), transaction.atomic():
+        lease.end(Autograding.State.QUEUED, queued_at=timezone.now(), **changes)
+        _move(row, Submission.State.QUEUED)
 
 
 def _given_up(row: Autograding) -> Graded:
@@ -177,6 +214,6 @@ def sweep(*, on_finished: OnFinished | None = None) -> list[int]:
     for row in expired.select_related("submission"):
         lease = Lease(Autograding, row.pk, uuid.uuid4().hex, Autograding.State.RUNNING)
         if lease.take(Q(state=Autograding.State.RUNNING, lease_until__lt=now)):
-            _give_back(lease, row, on_finished)
-    forgotten = Autograding.objects.filter(waiting(), regrade=None, queued_at__lt=now - states.FORGOTTEN)
+            _give_back(lease, row, on_finished, "the worker that graded it ended, or could not reach the database")
+    forgotten = Autograding.objects.filter(waiting(), queued_at__lt=now - states.FORGOTTEN)
     return list(forgotten.order_by("queued_at").values_list("pk", flat=True))

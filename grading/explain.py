@@ -136,6 +136,11 @@ NOTES: Mapping[str, Promise] = {
         "“%(grade_id)s” has %(score)s points although a warning was printed on stderr. nbgrader would have given 0 "
         "here."
     ),
+    "kernel_replaced": _("The kernel was killed or lost while the notebook ran. It was run once more on a fresh one."),
+    "scored_in_part": _(
+        "The run was stopped in cell %(cell)s. What ran before it keeps its scores, and the rest waits for a person; "
+        "nbgrader would score nothing."
+    ),
     "skip_tag_removed": _("Cell %(cell)s carried a tag that would have kept it from running. It was run."),
 }
 

@@ -5,12 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from django.db import models
+from asgiref.sync import sync_to_async
+from django.db import InterfaceError, OperationalError, models
 from django.utils import timezone
 
+from grading.patience import drop_dead_connection
 from grading.states import LEASE, RENEW_EVERY_SECONDS
+
+# How long to wait before asking a database again that is away.
+AGAIN_SECONDS = 1.0
 
 
 class LeaseLost(Exception):
@@ -56,6 +62,19 @@ class Lease:
             await asyncio.gather(task, renewing, return_exceptions=True)
 
     async def _renew(self) -> None:
-        """Returns when the row is no longer ours."""
-        while await self._row().aupdate(lease_until=timezone.now() + LEASE):
-            await asyncio.sleep(RENEW_EVERY_SECONDS)
+        """Returns when the row is no longer ours; while the database is away, when it may no longer be."""
+        ends = timezone.now() + LEASE
+        while timezone.now() < ends:
+            until = timezone.now() + LEASE
+            try:
+                if not await sync_to_async(self._extend)(until):
+                    return
+            except (OperationalError, InterfaceError):
+                await asyncio.sleep(AGAIN_SECONDS)
+            else:
+                ends = until
+                await asyncio.sleep(RENEW_EVERY_SECONDS)
+
+    def _extend(self, until: datetime) -> int:
+        drop_dead_connection()
+        return self._row().update(lease_until=until)

@@ -283,6 +283,7 @@ class Autograding(models.Model):
         RUNNING = "running", _("running")
         FINISHED = "finished", _("finished")
         FAILED = "failed", _("failed")
+        PARKED = "parked", _("set aside")
 
     submission = models.ForeignKey(Submission, on_delete=models.PROTECT, related_name="autogradings")
     release = models.ForeignKey(Release, on_delete=models.PROTECT, related_name="+")

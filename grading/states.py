@@ -10,8 +10,8 @@ from grading.models import Autograding, Release, Submission
 #: A worker renews its lease while it grades. One that was killed loses it after this long.
 LEASE = timedelta(seconds=60)
 RENEW_EVERY_SECONDS = 15.0
-#: A run that was interrupted this often is not tried again by itself.
-MOST_TRIES = 5
+#: A run that began this often and never came to its end is parked: a person looks at it.
+MOST_TRIES = 3
 #: A queued run that nobody took for this long has lost its message.
 FORGOTTEN = timedelta(seconds=30)
 

@@ -46,6 +46,7 @@ class Line:
     score: Score | None
     returned: bool
     ready: bool
+    parked: Autograding | None
 
     @property
     def names(self) -> str:
@@ -78,7 +79,7 @@ def narrowed(me: Member, section: str) -> QuerySet[Enrollment]:
 
 
 def listing(me: Member, assignment: Assignment, *, state: str = "", section: str = "") -> Listing:
-    """The last attempt of everyone whom the person looks after. Seven queries, however many there are."""
+    """The last attempt of everyone whom the person looks after. Eight queries, however many there are."""
     students = list(narrowed(me, section).select_related("user", "section").order_by("user__display_name"))
     query = (
         strictly(review.queue(assignment.line_item, [student.user_id for student in students]))
@@ -87,8 +88,8 @@ def listing(me: Member, assignment: Assignment, *, state: str = "", section: str
     )
     found = list(query)
     by_user = {student.user_id: student for student in students}
-    scores = scores_of(found)
-    lines = [_line(submission, by_user, scores) for submission in found]
+    scores, parked = scores_of(found), _parked(found)
+    lines = [_line(submission, by_user, scores, parked) for submission in found]
     handed_in = {author.pk for line in lines for author in line.authors}
     return Listing(
         lines=[line for line in lines if not state or line.submission.state in FILTERS.get(state, ())],
@@ -101,7 +102,16 @@ def listing(me: Member, assignment: Assignment, *, state: str = "", section: str
     )
 
 
-def _line(submission: Submission, students: dict[int, Enrollment], scores: dict[int, Score]) -> Line:
+def _parked(submissions: Sequence[Submission]) -> dict[int, Autograding]:
+    """Runs that were given up, by submission, of those that nobody has graded again since."""
+    failed = [submission.pk for submission in submissions if submission.state == State.FAILED]
+    rows = Autograding.objects.filter(submission__in=failed, current=True, state=Autograding.State.PARKED)
+    return {row.submission_id: row for row in rows}
+
+
+def _line(
+    submission: Submission, students: dict[int, Enrollment], scores: dict[int, Score], parked: dict[int, Autograding]
+) -> Line:
     authors = sorted(submission.authors.all(), key=lambda author: author.get_full_name())
     of = [students[author.pk].section for author in authors if author.pk in students]
     returned = released(submission)
@@ -112,6 +122,7 @@ def _line(submission: Submission, students: dict[int, Enrollment], scores: dict[
         score=scores.get(submission.pk) if submission.state not in FILTERS["grading"] else None,
         returned=returned,
         ready=submission.state in FILTERS["done"] and not returned,
+        parked=parked.get(submission.pk),
     )
 
 

@@ -41,6 +41,8 @@ class SandboxExecute(Execute):
         super().__init__(config=config, log=log)
         self._sandbox, self._limits = sandbox, limits
         self._received, self._overflowed, self._timed_out, self._over = 0, False, False, False
+        #: How many cells were executed to their end, or to their own time limit.
+        self.ran = 0
 
     async def run(self, notebook: NotebookNode) -> NotebookNode:
         """The executed notebook. Raises Stopped, SandboxLost or CancelledError; `nb` then holds what ran until then."""
@@ -75,6 +77,7 @@ class SandboxExecute(Execute):
         for index, cell in enumerate(self.nb.cells):
             self._timed_out = False
             await self.async_execute_cell(cell, index, store_history=True)
+            self.ran = index + 1
         self.set_widgets_metadata()
 
     async def _cause(self, error: Exception, *, late: bool) -> BaseException:

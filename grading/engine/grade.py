@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import PurePosixPath
@@ -17,6 +18,7 @@ from grading.engine.contract import (
     NotebookResult,
     NotebookSpec,
     Sandbox,
+    SandboxLost,
     Spec,
 )
 from grading.engine.execute import SandboxExecute, Stopped
@@ -41,8 +43,9 @@ async def grade(
     """Scores and flags of every cell, equal to those of `nbgrader autograde`.
 
     All notebooks share one run folder and go through it in the order of their names; a fresh sandbox for each gets the
-    files that the one before left. A notebook that fails fails alone, with a reason. Raises SandboxLost and what
-    `sandbox` raises: then nothing is known and the run may be repeated. `progress` hears of (done, all) notebooks.
+    files that the one before left. A notebook that fails fails alone, with a reason; where `heal` is on, what ran of it
+    is scored, and a kernel that was killed is replaced once. Raises SandboxLost and what `sandbox` raises: then nothing
+    is known and the run may be repeated. `progress` hears of (done, all) notebooks.
     """
     run = _Run(spec, submitted, sandbox)
     if not run.paths:
@@ -53,6 +56,11 @@ async def grade(
                 await progress(done, len(spec.notebooks))
             await run.notebook(spec.notebooks[name])
     return Graded(tuple(run.cells), tuple(run.notebooks), tuple(run.failures), run.log.text)
+
+
+def _may_be_nobodys_fault(error: SandboxLost | Stopped) -> bool:
+    """Whether a fresh kernel may fare better: the sandbox went, or a signal came that no limit of ours had sent."""
+    return isinstance(error, SandboxLost) or error.code == "kernel_killed"
 
 
 def _is_safe(path: str) -> bool:
@@ -107,6 +115,8 @@ class _Run:
         except (Refused, Stopped) as error:
             detail = getattr(error, "detail", "")
             self.failures.append(Failure(error.code, spec.name, error.params, detail))
+            if restored is not None and restored.ran and self.spec.settings.heal:
+                self._score_what_ran(spec, restored, gradebook)
         failed = bool(self.failures) and self.failures[-1].notebook == spec.name
         self._add(
             spec,
@@ -135,13 +145,24 @@ class _Run:
             self.folder[spec.path] = own
         if not has_code(restored.notebook):
             return
+        original = copy.deepcopy(restored.notebook)
+        try:
+            await self._execute_once(spec, restored)
+        except (SandboxLost, Stopped) as error:
+            if not self.spec.settings.heal or not _may_be_nobodys_fault(error):
+                raise
+            restored.notebook, restored.ran = original, 0
+            restored.notes.append({"code": "kernel_replaced"})
+            await self._execute_once(spec, restored)
+
+    async def _execute_once(self, spec: NotebookSpec, restored: Restored) -> None:
         settings = self.spec.settings
         async with self.sandbox(files=self.folder) as sandbox:
             execute = SandboxExecute(sandbox, settings.limits, config(settings), self.log.logger)
             try:
                 restored.notebook = await execute.run(restored.notebook)
             except Stopped:
-                restored.notebook = execute.nb
+                restored.notebook, restored.ran = execute.nb, execute.ran
                 await self._keep_files(spec, sandbox)
                 raise
             await self._keep_files(spec, sandbox)
@@ -160,6 +181,21 @@ class _Run:
         self.folder = {p: d for p, d in pulled.items() if p.split("/", 1)[0] not in _TOOL_FOLDERS and _is_safe(p)}
         if own is not None:
             self.folder[spec.path] = own
+
+    def _score_what_ran(self, spec: NotebookSpec, restored: Restored, gradebook: Gradebook) -> None:
+        """Scores of the cells before the one in which the run was stopped, and of written answers. nbgrader has none;
+        what did not run waits for a person."""
+        whole = restored.notebook
+        cells = [cell for at, cell in enumerate(whole.cells) if at < restored.ran or cell.cell_type != "code"]
+        restored.notebook = NotebookNode({**whole, "cells": cells})
+        try:
+            self._score(spec, restored, gradebook)
+        except Stopped as error:
+            self.log.logger.warning("%s is not scored as far as it ran: %s", spec.path, error)
+        else:
+            restored.notes.append({"code": "scored_in_part", "cell": restored.ran + 1})
+        finally:
+            restored.notebook = whole
 
     def _score(self, spec: NotebookSpec, restored: Restored, gradebook: Gradebook) -> None:
         """nbgrader's second pass after Execute. Raises Stopped; scores given before stay, as with nbgrader."""

@@ -225,6 +225,19 @@ def test_a_failed_grading_is_reviewed_with_its_reason_and_log(adas, tim, as_user
     assert "Saved" in mark(as_user(tim), adas, score="1").content.decode()
 
 
+def test_what_was_set_aside_is_listed_with_its_log_and_can_be_graded_again(ps1, ada, tim, as_user):
+    submission = handed_in(ps1, ada)
+    log = "try 1 did not come to its end: the worker that graded it ended"
+    submission.autogradings.update(state=Autograding.State.PARKED, current=True, tries=3, log=log)
+    Submission.objects.filter(pk=submission.pk).update(state=Submission.State.FAILED)
+    page = as_user(tim).get(SUBMISSIONS).content.decode()
+    assert "Set aside after 3 tries" in page
+    assert log in page
+    as_user(tim).post(f"{SUBMISSIONS}again/", {"code": submission.code})
+    assert submission.autogradings.order_by("-pk")[0].state == Autograding.State.QUEUED
+    assert "Set aside" not in as_user(tim).get(SUBMISSIONS).content.decode()
+
+
 def test_grading_again_queues_a_new_run_and_keeps_the_marks(adas, tim, as_user):
     client = as_user(tim)
     mark(client, adas, score="3")

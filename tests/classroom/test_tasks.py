@@ -15,20 +15,38 @@ from tests.classroom.work import handed_in
 
 @pytest.fixture
 def woken(monkeypatch) -> list[tuple[str, int]]:
-    """(task, primary key) of every task that was queued."""
+    """(task, *primary keys) of every task that was queued."""
     calls: list[tuple[str, int]] = []
-    for name in ("check_release", "autograde"):
-        monkeypatch.setattr(getattr(tasks, name), "delay", lambda pk, name=name: calls.append((name, pk)))
+    for name in ("check_release", "autograde_waiting"):
+        monkeypatch.setattr(getattr(tasks, name), "delay", lambda *keys, name=name: calls.append((name, *keys)))
     return calls
 
 
-def test_the_sweep_wakes_what_waits(ps1: Assignment, ada: User, woken):
-    submission = handed_in(ps1, ada)
+def test_the_sweep_wakes_what_waits(ps1: Assignment, ada: User, ben: User, cleo: User, settings, woken):
+    for person in (ada, ben, cleo):
+        handed_in(ps1, person)
+    woken.clear()
     Autograding.objects.update(queued_at="2020-01-01T00:00Z")
     ReleaseCheck.objects.update(state=ReleaseCheck.State.QUEUED)
     tasks.sweep()
-    assert ("autograde", submission.autogradings.get().pk) in woken
+    # A message for each worker, however much waits: each takes as much as it can.
+    assert woken.count(("autograde_waiting",)) == settings.CELERY_WORKER_CONCURRENCY
     assert ("check_release", ps1.release_id) in woken
+
+
+def test_a_worker_goes_on_while_something_waits(ps1: Assignment, ada: User, ben: User, woken, monkeypatch):
+    handed_in(ps1, ada)
+    handed_in(ps1, ben)
+    woken.clear()
+    taken: list[int] = []
+
+    def grade(pk: int) -> None:
+        taken.append(pk)
+        Autograding.objects.filter(pk=pk).update(state=Autograding.State.FINISHED)
+
+    monkeypatch.setattr("classroom.tasks.grading.autograde", grade)
+    tasks.autograde_waiting()
+    assert (len(taken), woken) == (2, [])
 
 
 def test_without_a_free_place_the_check_waits_and_nothing_is_lost(ps1: Assignment, monkeypatch):

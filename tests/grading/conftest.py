@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import sys
@@ -41,7 +42,7 @@ def kernel_python() -> str:
 
 @pytest.fixture(scope="session")
 def course(tmp_path_factory: pytest.TempPathFactory, kernel_python: str) -> Course:
-    """`nbgrader quickstart`, with two assignments of ours beside its ps1, released by `nbgrader generate_assignment`.
+    """`nbgrader quickstart`, with the corpus's assignments beside its ps1, released by `nbgrader generate_assignment`.
 
     NBGRADER_VERDICTS names a folder in which nbgrader's runs are kept for the next session (they take minutes).
     """
@@ -50,12 +51,16 @@ def course(tmp_path_factory: pytest.TempPathFactory, kernel_python: str) -> Cour
     if made.folder.exists():
         return made
     made.create()
-    for assignment, files in {"ps2": corpus.ps2_source(), "ps3": corpus.ps3_source()}.items():
+    made.folder.joinpath("autotests.yml").write_bytes(corpus.upstream("autotests.yml"))
+    made.folder.joinpath("source", "footer.ipynb").write_bytes(corpus.FOOTER)
+    with made.folder.joinpath("nbgrader_config.py").open("a") as config:
+        config.write('c.IncludeHeaderFooter.footer = "source/footer.ipynb"\n')
+    for assignment, source in corpus.SOURCES.items():
         folder = made.folder / "source" / assignment
         folder.mkdir()
-        for name, data in files.items():
+        for name, data in source().items():
             folder.joinpath(name).write_bytes(data)
-    for assignment in ("ps1", "ps2", "ps3"):
+    for assignment in corpus.STUDENTS:
         made.release(assignment)
     return made
 
@@ -63,10 +68,9 @@ def course(tmp_path_factory: pytest.TempPathFactory, kernel_python: str) -> Cour
 @pytest.fixture(scope="session")
 def verdicts(course: Course) -> Verdicts:
     """Everything handed in and graded by nbgrader's command line; those that stop its run in runs of their own."""
-    makers = {"ps1": corpus.ps1, "ps2": corpus.ps2, "ps3": corpus.ps3}
     submitted = {
         (assignment, student): files
-        for assignment, make in makers.items()
+        for assignment, make in corpus.SUBMITTED.items()
         for student, files in make(course.files("release", assignment)).items()
     }
     for (assignment, student), files in submitted.items():
@@ -74,33 +78,55 @@ def verdicts(course: Course) -> Verdicts:
     stopping = corpus.stopping(course.files("release", "ps1"))
     graded_before = course.folder.joinpath("autograded").exists()
     if not graded_before:
-        for assignment in makers:
+        for assignment in corpus.SUBMITTED:
             course.run("autograde", assignment)
     for student, files in stopping.items():
         submitted["ps1", student] = files
         if not graded_before:
             course.submit(student, files, "ps1")
             assert course.run("autograde", "ps1", "--student", student).returncode
-    rows = {(a, student): found for a in makers for student, found in course.rows(a).items()}
+    rows = {(a, student): found for a in corpus.SUBMITTED for student, found in course.rows(a).items()}
     failed = frozenset((a, student) for a, student in submitted if course.failed(student, a))
     return Verdicts(course, submitted, rows, failed)
 
 
 @pytest.fixture(scope="session")
-def specs(course: Course) -> dict[str, Spec]:
-    """What our engine makes of the same sources."""
-    return {assignment: spec_of(course, assignment) for assignment in ("ps1", "ps2", "ps3")}
+def specs(course: Course, kernel_python: str) -> dict[str, Spec]:
+    """What our engine makes of the same sources, `### AUTOTEST` lines written out."""
+    plain = PlainSandboxes(kernel_python)
+    return {assignment: asyncio.run(_spec_with_tests(course, assignment, plain)) for assignment in corpus.STUDENTS}
+
+
+def course_files(course: Course) -> dict[str, bytes]:
+    """What nbgrader finds in the course's folder besides assignments."""
+    source = course.folder / "source"
+    return {
+        "header.ipynb": source.joinpath("header.ipynb").read_bytes(),
+        "footer.ipynb": source.joinpath("footer.ipynb").read_bytes(),
+        "autotests.yml": course.folder.joinpath("autotests.yml").read_bytes(),
+    }
 
 
 def settings_of(course: Course, **changes: object) -> Settings:
-    header = course.folder.joinpath("source", "header.ipynb").read_bytes()
-    return Settings(header=header, **{"limits": LIMITS, **changes})
+    files = course_files(course)
+    return Settings(
+        header=files["header.ipynb"],
+        footer=files["footer.ipynb"],
+        autotests=files["autotests.yml"],
+        **{"limits": LIMITS, **changes},
+    )
 
 
-def spec_of(course: Course, assignment: str) -> Spec:
+async def _spec_with_tests(course: Course, assignment: str, plain: PlainSandboxes) -> Spec:
+    written, problems = await engine.instantiate(course.files("source", assignment), settings_of(course), plain)
+    assert not problems
+    return spec_of(course, assignment, written)
+
+
+def spec_of(course: Course, assignment: str, tests: Mapping[str, bytes] | None = None) -> Spec:
     files = course.files("source", assignment)
     settings = settings_of(course)
-    generated = engine.generate(files, settings)
+    generated = engine.generate(files, settings, tests)
     assert generated.publishable, generated.problems
     data = {path: content for path, content in files.items() if not path.endswith(".ipynb")}
     return Spec({notebook.name: notebook for notebook in generated.notebooks}, data, settings)

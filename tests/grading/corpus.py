@@ -130,6 +130,7 @@ def ps1(release: Files) -> dict[str, Files]:
         "s21_dead_kernel": answered(release, {"squares": "import os\nos._exit(1)"}),
         "s22_own_files": {**right, "helper.py": b"x = 1\n", "sub/data.csv": b"1,2\n", "jupyter.png": b"mine"},
         "s23_syntax_warning": answered(release, {**RIGHT, "squares": SQUARES + "assert (1 is 1)\n"}),
+        "s25_more_notebooks": {**right, "draft.ipynb": right["problem1.ipynb"], "old/problem1.ipynb": b"{ not JSON"},
     }
 
 
@@ -234,22 +235,98 @@ def ps3(release: Files) -> dict[str, Files]:
     return {"u01_release": dict(release), "u02_solution": source, "u03_with_output": with_output}
 
 
+def ps4_source() -> Files:
+    """nbgrader's notebooks whose tests it writes itself: plain, hashed, many in a cell, hidden."""
+    return {f"{kind}.ipynb": upstream(f"autotest-{kind}.ipynb") for kind in ("simple", "hashed", "multi", "hidden")}
+
+
+def ps4(release: Files) -> dict[str, Files]:
+    def those(**kinds: str) -> Files:
+        return {f"{kind}.ipynb": upstream(f"autotest-{kind}-{state}.ipynb") for kind, state in kinds.items()}
+
+    return {
+        "v01_release": dict(release),
+        "v02_unchanged": those(simple="unchanged", hashed="unchanged", multi="unchanged", hidden="unchanged"),
+        "v03_changed": those(simple="changed", hashed="changed", multi="changed", hidden="changed-right"),
+        "v04_hidden_wrong": those(simple="changed", hidden="changed-wrong"),
+        "v05_solution": ps4_source(),
+    }
+
+
+def ps5_source() -> Files:
+    return {"p1.ipynb": upstream("submitted-unchanged.ipynb")}
+
+
+def ps5(release: Files) -> dict[str, Files]:
+    """What nbgrader's tests hand in for one notebook; in the last two a cell has another type, and nbgrader fails."""
+    students = PS5_STUDENTS.split()
+    return {student: {"p1.ipynb": upstream(f"submitted-{student[4:].replace('_', '-')}.ipynb")} for student in students}
+
+
+#: More of nbgrader's own notebooks: hidden tests, its variable, endless loop and recursion, long output, a warning.
+PS6 = (
+    "test-hidden-tests.ipynb",
+    "validating-environment-variable.ipynb",
+    "infinite-loop-with-output.ipynb",
+    "infinite-recursion.ipynb",
+    "long-output.ipynb",
+    "warning-pattern.ipynb",
+)
+
+
+def ps6_source() -> Files:
+    return {name.replace("-", "_"): upstream(name) for name in PS6}
+
+
+def ps6(release: Files) -> dict[str, Files]:
+    return {"x01_release": dict(release), "x02_solution": ps6_source()}
+
+
 PS1_STUDENTS = """
     s01_right s02_right_otherwise s03_wrong s04_partly_wrong s05_blank s06_late s07_tampered s08_infinite_loop
     s09_stderr s10_deleted_test s11_duplicate s12_only_renamed s13_one_missing s14_bitdiddle s15_hacker s16_exit
     s17_extra_cells s18_not_json s19_flag_removed s20_unknown_id s21_dead_kernel s22_own_files s23_syntax_warning
-    s24_old_schema
+    s24_old_schema s25_more_notebooks
 """
 PS2_STUDENTS = """
     t01_right t02_partial t03_too_many_points t04_negative t05_hidden_test t06_text t07_blank t08_own_file t09_list
     t10_no_first
 """
 PS3_STUDENTS = "u01_release u02_solution u03_with_output"
-EVERYBODY = [
-    (assignment, student)
-    for assignment, students in (("ps1", PS1_STUDENTS), ("ps2", PS2_STUDENTS), ("ps3", PS3_STUDENTS))
-    for student in students.split()
-]
+PS4_STUDENTS = "v01_release v02_unchanged v03_changed v04_hidden_wrong v05_solution"
+PS5_STUDENTS = """
+    w01_unchanged w02_changed w03_cheat_attempt w04_cheat_attempt_alternative w05_grade_cell_changed
+    w06_locked_cell_changed w07_answer_cell_type_changed w08_grade_cell_type_changed
+"""
+PS6_STUDENTS = "x01_release x02_solution"
+STUDENTS = {
+    "ps1": PS1_STUDENTS,
+    "ps2": PS2_STUDENTS,
+    "ps3": PS3_STUDENTS,
+    "ps4": PS4_STUDENTS,
+    "ps5": PS5_STUDENTS,
+    "ps6": PS6_STUDENTS,
+}
+EVERYBODY = [(assignment, student) for assignment, students in STUDENTS.items() for student in students.split()]
+#: Source files of the assignments beside quickstart's ps1.
+SOURCES: dict[str, Callable[[], Files]] = {
+    "ps2": ps2_source,
+    "ps3": ps3_source,
+    "ps4": ps4_source,
+    "ps5": ps5_source,
+    "ps6": ps6_source,
+}
+#: Who hands in what, made from the released files.
+SUBMITTED: dict[str, Callable[[Files], dict[str, Files]]] = {
+    "ps1": ps1,
+    "ps2": ps2,
+    "ps3": ps3,
+    "ps4": ps4,
+    "ps5": ps5,
+    "ps6": ps6,
+}
+#: The course's footer, added to every notebook; its header comes with the quickstart course.
+FOOTER = dump(new_notebook(cells=[_code("footer = True"), new_markdown_cell("The end.")]))
 
 
 def slow(notebook: bytes) -> bytes:

@@ -14,7 +14,7 @@ from grading import states
 from grading.models import Autograding, CellScore, ReleaseCheck, Submission
 from runtimes.models import Runtime
 from tests.grading import corpus
-from tests.grading.conftest import Verdicts
+from tests.grading.conftest import Verdicts, course_files
 from tests.grading.live_steps import LONG_AGO, hand_in, line_item, published, rows_and_files, until_graded
 from tests.live import LiveSite
 
@@ -69,15 +69,15 @@ def differences(submission: Submission, theirs: Rows) -> dict[object, object]:
 
 
 def test_rows_of_the_whole_site_equal_nbgraders_gradebook(site: LiveSite, verdicts: Verdicts) -> None:
-    header = verdicts.course.folder.joinpath("source", "header.ipynb").read_bytes()
+    more = course_files(verdicts.course)
     releases = {
         name: published(
             site,
             line_item(name, cell_timeout=SECONDS, strict_nbgrader=True),
             verdicts.course.files("source", name),
-            {"header.ipynb": header},
+            more,
         )
-        for name in ("ps1", "ps2", "ps3")
+        for name in corpus.STUDENTS
     }
     assert ReleaseCheck.objects.get(release=releases["ps1"]).state == ReleaseCheck.State.PASSED
     submissions = {

@@ -246,21 +246,6 @@ def test_what_a_killed_worker_held_is_swept_back_and_graded(plain, ada) -> None:
     assert graded(plain, submission).tries == 2
 
 
-def test_no_place_means_later_and_after_many_tries_a_person_looks(ada, plain) -> None:
-    submission = handed_in(published(plain), ada, answers=RIGHT)
-    row = submission.autogradings.get()
-    for _ in range(states.MOST_TRIES):
-        row.refresh_from_db()
-        assert row.state == Autograding.State.QUEUED
-        with pytest.raises(GraderUnavailable):
-            autograde.autograde(row.pk, lend=lending(NoSandbox()))
-    row.refresh_from_db()
-    submission.refresh_from_db()
-    assert (row.state, row.failures[0]["code"]) == (Autograding.State.FAILED, "gave_up")
-    assert submission.state == Submission.State.FAILED
-    assert scores(row) == {"tests": (None, True), "why": (None, True)}
-
-
 def test_what_follows_a_grade_is_decided_in_its_transaction(plain, ada) -> None:
     submission = handed_in(published(plain), ada, answers=RIGHT)
     seen: list[object] = []
@@ -273,7 +258,9 @@ def test_what_follows_a_grade_is_decided_in_its_transaction(plain, ada) -> None:
         autograde.autograde(submission.autogradings.get().pk, on_finished=fail, lend=lending(plain))
     assert seen == [(Autograding.State.FINISHED, True)]
     assert not CellScore.objects.exists()
-    assert submission.autogradings.get().state == Autograding.State.RUNNING
+    row = submission.autogradings.get()
+    assert (row.state, row.tries) == (Autograding.State.QUEUED, 1)
+    assert "the outbox is full" in row.log
 
 
 def test_hidden_tests_are_sent_as_code_and_never_as_files(plain, ada) -> None:
