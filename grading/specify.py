@@ -30,6 +30,7 @@ def settings_of(line_item: LineItem, release_settings: Mapping[str, object], sou
             wall_seconds=line_item.wall_timeout.total_seconds(),
             output_bytes=line_item.output_bytes,
         ),
+        salvage=not line_item.strict_nbgrader,
         heal=line_item.heal and not line_item.strict_nbgrader,
         warnings_cost=line_item.warnings_cost or line_item.strict_nbgrader,
     )

@@ -44,8 +44,9 @@ class Settings:
     `traits` holds nbgrader settings by class and name, limited to `ALLOWED_TRAITS`; `header`, `footer` and `autotests`
     are the files that nbgrader looks for in the course folder. With `heal` notebooks are mended against the release
     before they are graded, so that a test cell that was copied or deleted by accident costs nobody anything; without
-    it the same submissions fail as with nbgrader. `warnings_cost`: text on stderr takes a test's points, as nbgrader
-    has it.
+    it the same submissions fail as with nbgrader. With `salvage` what ran of a notebook that was stopped is scored, and
+    a kernel that was killed is replaced once; nbgrader does neither. `warnings_cost`: text on stderr takes a test's
+    points, as nbgrader has it.
     """
 
     traits: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -54,6 +55,7 @@ class Settings:
     autotests: bytes | None = None
     limits: Limits = field(default_factory=Limits)
     heal: bool = False
+    salvage: bool = False
     warnings_cost: bool = True
 
 

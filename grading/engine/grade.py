@@ -43,7 +43,7 @@ async def grade(
     """Scores and flags of every cell, equal to those of `nbgrader autograde`.
 
     All notebooks share one run folder and go through it in the order of their names; a fresh sandbox for each gets the
-    files that the one before left. A notebook that fails fails alone, with a reason; where `heal` is on, what ran of it
+    files that the one before left. A notebook that fails fails alone, with a reason; with `salvage`, what ran of it
     is scored, and a kernel that was killed is replaced once. Raises SandboxLost and what `sandbox` raises: then nothing
     is known and the run may be repeated. `progress` hears of (done, all) notebooks.
     """
@@ -115,7 +115,7 @@ class _Run:
         except (Refused, Stopped) as error:
             detail = getattr(error, "detail", "")
             self.failures.append(Failure(error.code, spec.name, error.params, detail))
-            if restored is not None and restored.ran and self.spec.settings.heal:
+            if restored is not None and restored.ran and self.spec.settings.salvage:
                 self._score_what_ran(spec, restored, gradebook)
         failed = bool(self.failures) and self.failures[-1].notebook == spec.name
         self._add(
@@ -149,7 +149,7 @@ class _Run:
         try:
             await self._execute_once(spec, restored)
         except (SandboxLost, Stopped) as error:
-            if not self.spec.settings.heal or not _may_be_nobodys_fault(error):
+            if not self.spec.settings.salvage or not _may_be_nobodys_fault(error):
                 raise
             restored.notebook, restored.ran = original, 0
             restored.notes.append({"code": "kernel_replaced"})

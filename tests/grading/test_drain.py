@@ -132,7 +132,7 @@ def test_one_that_ends_its_worker_every_time_is_parked(queue) -> None:
 
 
 def test_an_error_of_ours_counts_as_a_try_and_is_in_the_log(queue, monkeypatch) -> None:
-    def broken(release: object) -> None:
+    def broken(release: object, **_: object) -> None:
         raise ZeroDivisionError("ours")
 
     monkeypatch.setattr(autograde, "spec_of", broken)

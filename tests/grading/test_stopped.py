@@ -39,7 +39,7 @@ ENDS_ONCE = "import os\nif not os.path.exists('second'):\n    os._exit(1)"
 
 
 def spec(**settings: Any) -> Spec:
-    made = Settings(**{"heal": True, "limits": Limits(cell_seconds=30, wall_seconds=60), **settings})
+    made = Settings(**{"salvage": True, "limits": Limits(cell_seconds=30, wall_seconds=60), **settings})
     generated = engine.generate(SOURCE, made)
     return Spec({notebook.name: notebook for notebook in generated.notebooks}, {}, made)
 
@@ -83,7 +83,7 @@ async def test_what_ran_before_the_end_keeps_its_scores(source: str, limits: Lim
 
 
 async def test_in_strict_mode_a_dead_kernel_leaves_no_scores_as_with_nbgrader(plain) -> None:
-    graded = await engine.grade(spec(heal=False), handed_in(ENDS), plain)
+    graded = await engine.grade(spec(salvage=False), handed_in(ENDS), plain)
     assert [(f.notebook, f.code) for f in graded.failures] == [("p", "kernel_exited")]
     assert scores(graded, "p") == NONE
     assert notes(graded) == []
@@ -135,7 +135,7 @@ async def test_code_that_kills_its_kernel_every_time_is_scored_as_far_as_it_ran(
 
 async def test_in_strict_mode_nothing_is_run_twice(plain) -> None:
     fresh = Fresh(plain, Killed)
-    graded = await engine.grade(spec(heal=False), handed_in(ENDS_ONCE), fresh)
+    graded = await engine.grade(spec(salvage=False), handed_in(ENDS_ONCE), fresh)
     assert [(f.notebook, f.code) for f in graded.failures] == [("p", "kernel_killed")]
     assert fresh.lent == 2
 
