@@ -81,6 +81,16 @@ class NotSaved(WorkError):
         super().__init__(detail, user_message=format_lazy("{} {}", kept, why))
 
 
+class NotRestored(WorkError):
+    """What was given out could not be put back. `why` is storage's own sentence."""
+
+    retryable = True
+
+    def __init__(self, detail: str, *, why: str | Promise) -> None:
+        kept = _("It could not be put back. Your work is as it was.")
+        super().__init__(detail, user_message=format_lazy("{} {}", kept, why))
+
+
 class NothingToPreview(WorkError):
     """No release has a student version."""
 

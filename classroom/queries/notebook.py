@@ -14,7 +14,9 @@ from classroom import deadlines
 from classroom.models import Extension, Work
 from classroom.people.models import User
 from classroom.queries import strictly
+from grading.explain import FINDINGS, explain
 from grading.models import ReleaseNotebook, Submission
+from grading.recognise import differences
 from runtimes.describe import sentence
 from runtimes.jupyter import document
 from runtimes.models import Kernel, Runtime, Session
@@ -136,6 +138,20 @@ def bar_state(work: Work, user: User) -> BarState:
         submissions=submissions,
         attempts_left=None if limit is None else max(limit - len(submissions), 0),
     )
+
+
+def findings(work: Work) -> list[str]:
+    """What of the assignment is missing or changed in the work as it is saved now, in sentences. Two queries."""
+    if not work.assignment.line_item.graded:
+        return []
+    tree = dict(work.workspace.files.values_list("path", "blob_id"))
+    return [explain(FINDINGS, row) for row in differences(work.release.student_id, tree)]
+
+
+def findings_in(submission: Submission, work: Work) -> list[str]:
+    """The same of what was handed in."""
+    tree = dict(submission.snapshot.files.values_list("path", "blob_id"))
+    return [explain(FINDINGS, row) for row in differences(work.release.student_id, tree)]
 
 
 def told(bar: BarState) -> str:

@@ -5,13 +5,19 @@ from __future__ import annotations
 import secrets
 from typing import Any
 
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
+from django_htmx.http import HttpResponseClientRedirect
 
+from classroom import restore as verb
 from classroom.enter_work import Inside, work_page
+from classroom.errors import ClassroomError
 from classroom.machine import machine_use, obey
 from classroom.queries import notebook as queries
 from runtimes import launch as runtimes
@@ -81,6 +87,37 @@ def kernel(request: HttpRequest, place: Inside) -> HttpResponse:
     return render(request, "study/bar_state.html", {**_bar(place), "oob": True, "problem": problem})
 
 
+@require_POST
+@work_page(own=True)
+def restore(request: HttpRequest, place: Inside) -> HttpResponse:
+    """Puts back what was given out and is missing or changed; then the bar as it is."""
+    if not place.writes:
+        raise PermissionDenied
+    problem, done = "", None
+    try:
+        done = verb.restore(place.work)
+    except ClassroomError as error:
+        problem = str(error.user_message)
+    if not request.htmx:  # type: ignore[attr-defined]
+        if problem:
+            messages.error(request, problem)
+        else:
+            messages.success(request, restored_words())
+        return redirect("hand_in", place.work.workspace.slug)
+    if done is not None and done.reopen:
+        # The frame shows a notebook by a name that it has no longer.
+        messages.success(request, restored_words())
+        again: HttpResponse = HttpResponseClientRedirect(reverse("notebook", args=[place.work.workspace.slug]))
+        return again
+    context = {**_bar(place), "oob": True, "problem": problem, "restored": "" if problem else restored_words()}
+    return render(request, "study/bar_state.html", context)
+
+
+def restored_words() -> str:
+    """What a person should know after Restore."""
+    return _("It is put back. What you wrote is still there, and the notebook before that is kept as a version.")
+
+
 def _ticket(place: Inside) -> str:
     return tickets.issue(
         workspace=place.work.workspace,
@@ -102,6 +139,7 @@ def _bar(place: Inside) -> dict[str, Any]:
         "course": work.assignment.course,
         "bar": bar,
         "told": queries.told(bar),
+        "findings": queries.findings(work) if place.writes else [],
         "isolation": queries.isolation_words(bar.runtime),
         "idle_minutes": int(work.workspace.profile.idle_timeout.total_seconds() // 60),
         "submits": graded and place.own and not work.preview and place.me.may("submit"),

@@ -63,6 +63,7 @@ def _taken(request: HttpRequest, place: Inside, handed_in: verb.HandedIn) -> Htt
         "bar": notebook.bar_state(place.work, place.me.user),
         "submits": True,
         "oob": True,
+        "findings": notebook.findings_in(submission, place.work),
         "lacking": lacking_words() if handed_in.files_may_lack else "",
         "request_key": secrets.token_urlsafe(16),
     }

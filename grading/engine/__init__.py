@@ -20,13 +20,15 @@ from grading.engine.contract import (
     Spec,
 )
 from grading.engine.examine import readable
-from grading.engine.generate import generate
+from grading.engine.generate import generate, is_notebook
 from grading.engine.grade import grade
 from grading.engine.instantiate import instantiate
+from grading.engine.layout import layout_of, likeness
 from grading.engine.load import ENGINE_VERSION
+from grading.engine.read import Unreadable, read
 from grading.engine.reconcile import Finding, Reconciled, reconcile
 from grading.engine.redact import messages, redact
-from grading.engine.renamed import renamed
+from grading.engine.renamed import likest, renamed
 
 __all__ = [
     "ENGINE_VERSION",
@@ -49,10 +51,16 @@ __all__ = [
     "SandboxLost",
     "Settings",
     "Spec",
+    "Unreadable",
     "generate",
     "grade",
     "instantiate",
+    "is_notebook",
+    "layout_of",
+    "likeness",
+    "likest",
     "messages",
+    "read",
     "readable",
     "reconcile",
     "redact",

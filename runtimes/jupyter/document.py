@@ -6,6 +6,7 @@ Nothing here needs the process that has the document open: all is read from the 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -98,6 +99,19 @@ def post_edit_sync(workspace: Workspace, path: str, content: notebook_form.Conte
     if document is None:
         return False
     _edit(document_store.read(document.pk), content)
+    return True
+
+
+def change_sync(workspace: Workspace, path: str, change: Callable[[Any], notebook_form.Content]) -> bool:
+    """Makes `change(content)` the content of the document at `path`, as one edit that open pages see.
+
+    The difference alone is written: what somebody types at the same time stays. False if the file was never open."""
+    document = Document.objects.filter(workspace=workspace, path=path).first()
+    if document is None:
+        return False
+    stored = document_store.read(document.pk)
+    before = notebook_form.content_of(notebook_form.shared(document.type, stored.doc()))
+    _edit(stored, change(before))
     return True
 
 

@@ -60,7 +60,8 @@ function ask(type, extra = {}) {
 }
 const heard = {
   "nb:ready": () => { clearTimeout(patience); document.getElementById("refused").hidden = true; isReady = true; },
-  "nb:saved": () => say("saved"),
+  "nb:saved": () => { say("saved"); if (cellsChanged) { cellsChanged = false; poll(); } },
+  "nb:cells": () => { cellsChanged = true; },
   "nb:dirty": () => say("saving"),
   "nb:offline": () => say("offline"),
   "nb:online": () => { say("saved"); poll(); },
@@ -70,6 +71,7 @@ const heard = {
   "nb:error": (data) => answered(data, "error"),
 };
 let isReady = false;
+let cellsChanged = false; // cells came, went or moved since the server was asked what is missing
 addEventListener("message", (event) => {
   if (event.origin !== words.origin || event.source !== frame.contentWindow) return;
   const handler = heard[event.data?.type];
@@ -118,7 +120,7 @@ function kernelHint(status) {
 let timer = 0;
 async function poll() {
   clearTimeout(timer);
-  if (!document.hidden) {
+  if (!document.hidden && saying !== "offline") {
     try { await htmx.ajax("GET", words.stateUrl, { swap: "none", source: bar }); } catch { /* offline: the bar says so */ }
   }
   again();
@@ -129,6 +131,11 @@ function again() {
   timer = setTimeout(poll, moving ? POLL_MOVING : POLL_CALM);
 }
 document.addEventListener("visibilitychange", () => { if (!document.hidden) poll(); });
+// A notice that is as it was is not read out again.
+document.body.addEventListener("htmx:oobBeforeSwap", (event) => {
+  const { target, fragment } = event.detail;
+  if (target.getAttribute("role") === "status" && target.innerHTML === fragment.firstElementChild?.innerHTML) event.detail.shouldSwap = false;
+});
 document.body.addEventListener("htmx:oobAfterSwap", (event) => { if (event.detail.target.id === "saved-at") showSaved(); });
 const machineMenu = document.getElementById("machine-menu");
 machineMenu.addEventListener("toggle", () => {
@@ -164,7 +171,8 @@ document.addEventListener("submit", async (event) => {
   event.preventDefault();
   const button = form.querySelector("button");
   if (button.disabled) return;
-  if (form.dataset.ask && !confirm(form.dataset.ask)) return;
+  const asked = [document.getElementById("findings").dataset.ask, form.dataset.ask].filter(Boolean).join("\n\n");
+  if (asked && !confirm(asked)) return;
   button.disabled = true;
   const flushed = isReady ? await ask("nb:flush") : "error";
   if (flushed !== "done" && isReady && !confirm(words.wordUnsure)) { button.disabled = false; return; }

@@ -31,7 +31,7 @@ MOST_QUERIES = {
     "feedback": 21,
     "gradebook": 10,
     "gradebook_export": 10,
-    "hand_in": 15,
+    "hand_in": 17,
     "home": 7,
     "join": 6,
     "notebook": 16,

@@ -49,6 +49,7 @@ def test_the_bar_in_a_working_day(live: LiveSite, person: Callable[[], Person], 
     asked: list[str] = []
     ada.page.on("request", lambda request: asked.append(request.url))
     says_saved_after_typing(ada)
+    is_warned_of_a_copied_test_and_restores(ada)
     goes_to_the_other_notebook_and_back(ada)
     leaves_the_frame_by_keyboard(ada)
     tells_of_a_lost_connection(ada)
@@ -66,6 +67,18 @@ def says_saved_after_typing(ada: Person) -> None:
     ada.waits_for_notebook()
     expect(ada.cell("return [i * i for i in range(n)]")).to_be_visible()
     expect(ada.page.locator("#time-left")).to_contain_text("due in")
+
+
+def is_warned_of_a_copied_test_and_restores(ada: Person) -> None:
+    ada.cell("assert squares(3)").locator(".jp-InputPrompt").first.click()
+    ada.page.keyboard.press("c")
+    ada.page.keyboard.press("v")
+    # Within a second or so of the save; a busy machine may take longer.
+    expect(ada.page.locator("#findings")).to_contain_text("is a copy of the graded cell “tests”", timeout=8_000)
+    ada.page.locator("#restore").click()
+    expect(ada.page.locator("#findings")).to_contain_text("It is put back.", timeout=15_000)
+    expect(ada.notebook.locator(".jp-Cell").filter(has_text="assert squares(3)")).to_have_count(2)
+    expect(ada.cell("return [i * i for i in range(n)]")).to_be_visible()
 
 
 def goes_to_the_other_notebook_and_back(ada: Person) -> None:

@@ -150,6 +150,7 @@
     await panel.context.ready;
     if (config.readOnly) lock();
     panel.context.model.sharedModel.changed.connect(() => connection.noteOfflineEdit());
+    panel.context.model.cells.changed.connect(() => tell({ type: "nb:cells" }));
     tellAll();
   }
 
