@@ -47,7 +47,8 @@ async def page(request: Request) -> Response:
         if not await off_loop(rows.exists):
             raise NotFound(path)
     # The kernel starts while the browser loads the page. The front end looks for a session before it makes one.
-    early = kind == "notebooks" and entry.may_write
+    # A picture that a notebook shows is asked for beside it, by the same address, and needs no kernel.
+    early = kind == "notebooks" and path.endswith(".ipynb") and entry.may_write
     warm = BackgroundTask(sessions.prepare, entry.workspace_id, path) if early else None
     language = replies.language_of(request.scope)
     response = HTMLResponse(frontend.html(kind, entry, language), background=warm)

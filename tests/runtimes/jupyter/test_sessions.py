@@ -9,7 +9,9 @@ from uuid import uuid4
 import httpx
 import pytest
 
+from runtimes import storage
 from runtimes.jupyter import sessions
+from runtimes.jupyter.off_loop import off_loop
 from runtimes.models import Kernel, Runtime, Session, Workspace
 from tests.runtimes.jupyter.conftest import NOTEBOOK, ready_runtime
 
@@ -59,6 +61,15 @@ async def test_two_notebooks_have_two_kernels_in_one_runtime(ada_browser: httpx.
         await ada_browser.post("/api/sessions", json=_body(path))
     assert await Kernel.objects.acount() == 2
     assert await Runtime.objects.acount() == 1
+
+
+async def test_only_a_notebooks_page_has_a_kernel_ready(ada_browser: httpx.AsyncClient, work: Workspace) -> None:
+    """A browser asks for a picture that a notebook shows beside the notebook: /notebooks/ps1/jupyter.png."""
+    await off_loop(storage.write, work, "ps1/jupyter.png", b"no real picture")
+    assert (await ada_browser.get("/notebooks/ps1/jupyter.png")).status_code == 200
+    assert (await ada_browser.get("/api/kernels")).json() == []
+    assert (await ada_browser.get(f"/notebooks/{NOTEBOOK}")).status_code == 200
+    assert len((await ada_browser.get("/api/kernels")).json()) == 1
 
 
 async def test_the_end_of_a_session_is_the_end_of_its_kernel(ada_browser: httpx.AsyncClient, work: Workspace) -> None:
