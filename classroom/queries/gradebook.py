@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 
 from django.db import models
 from django.db.models.functions import Lower
 
 from classroom.enter import Member
+from classroom.histogram import Histogram, histogram
 from classroom.models import Assignment, Enrollment
 from classroom.queries.scores import Score, scores_of
 from classroom.queries.study import counting_submission
@@ -25,6 +27,11 @@ class Entry:
     submission: Submission | None = None
     score: Score | None = None
 
+    @property
+    def counts(self) -> bool:
+        """Whether the score is the final one: nothing in it waits for a person, and the tests have run."""
+        return self.score is not None and self.word not in {State.TO_REVIEW, State.FAILED}
+
 
 @dataclass(frozen=True)
 class Line:
@@ -35,11 +42,34 @@ class Line:
 
 
 @dataclass(frozen=True)
+class Chart:
+    """One assignment's scores; no histogram while nobody has one."""
+
+    assignment: Assignment
+    histogram: Histogram | None
+
+
+@dataclass(frozen=True)
 class Gradebook:
     """The whole table."""
 
     assignments: Sequence[Assignment]
     lines: Sequence[Line]
+
+    @property
+    def charts(self) -> list[Chart]:
+        """How each assignment's scores are spread, as far as they are known."""
+        return [
+            Chart(one, histogram(_shares(line.entries[place] for line in self.lines)))
+            for place, one in enumerate(self.assignments)
+        ]
+
+
+def _shares(entries: Iterable[Entry]) -> Iterator[Decimal]:
+    """Of full marks of the version that each was graded by."""
+    for entry in entries:
+        if entry.score is not None and entry.counts and entry.score.max_score > 0:
+            yield entry.score.score / entry.score.max_score
 
 
 def gradebook(me: Member) -> Gradebook:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from decimal import Decimal
 
 from django import forms
 from django.contrib.auth.decorators import login_required
@@ -10,6 +11,8 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+
+from classroom.histogram import histogram
 
 
 class PatternForm(forms.Form):
@@ -33,5 +36,9 @@ def patterns(request: HttpRequest) -> HttpResponse:
         "soon": now + timedelta(days=3, hours=2),
         "past": now - timedelta(hours=5),
         "flow": {"people": 40, "opened": 31, "submitted": 22, "graded": 18, "returned": 6},
+        "sample": {"pk": 0, "title": "ps2"},
+        "chart": histogram(
+            Decimal(percent) / 100 for percent in (12, 35, 41, 48, 55, 62, 66, 71, 78, 84, 91, 100, 104)
+        ),
     }
     return render(request, "patterns.html", context)

@@ -221,6 +221,25 @@ def overview(grace: Person) -> None:
     for path, name in (("/c/ids/gradebook/", "gradebook"), ("/c/ids/people/", "people"), ("/profile/", "profile")):
         grace.visit(path)
         grace.looks(name)
+    gradebook_by_keyboard(grace)
+
+
+def gradebook_by_keyboard(grace: Person) -> None:
+    """One stop for Tab; arrows, Home and End between cells; Enter opens what is behind one."""
+    grace.visit("/c/ids/gradebook/")
+    grid = grace.page.get_by_role("grid")
+    grid.get_by_role("link", name="Ada Lovelace").focus()
+    focused = grace.page.locator(":focus")
+    for key, text in (("ArrowDown", "Ben Franklin"), ("End", "0"), ("ArrowUp", ""), ("Home", "Ada Lovelace")):
+        grace.page.keyboard.press(key)
+        expect(focused).to_contain_text(text)
+    grace.page.keyboard.press("Control+End")
+    expect(grid.locator("tbody tr").last.locator("td").last.locator("a")).to_be_focused()
+    grace.page.keyboard.press("Tab")
+    assert not grid.evaluate("grid => grid.contains(document.activeElement)")
+    grace.page.keyboard.press("Shift+Tab")
+    grace.page.keyboard.press("Enter")
+    expect(grace.page).to_have_url(re.compile("/review/"))
 
 
 def test_the_sign_in_page_is_readable_by_everyone(person: Callable[[], Person], browser: Browser) -> None:
