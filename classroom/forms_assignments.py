@@ -90,7 +90,7 @@ class UploadForm(forms.Form):
 
 
 class PublishForm(forms.Form):
-    """When students get it, when it is due, when it closes."""
+    """When students get it, when it is due, when it closes; with `dates_only`, of a version that they have already."""
 
     when = forms.ChoiceField(
         label=_("Publish"), choices=[("now", _("Now")), ("at", _("At a time"))], initial="now", widget=forms.RadioSelect
@@ -104,14 +104,19 @@ class PublishForm(forms.Form):
     )
     anyway = forms.BooleanField(label=_("Publish although the solution did not get full marks"), required=False)
 
-    def __init__(self, *args: Any, assignment: Assignment, needs_anyway: bool, **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, assignment: Assignment, needs_anyway: bool, dates_only: bool = False, **kwargs: Any
+    ) -> None:
         kwargs.setdefault("initial", {}).update(
             due_at=assignment.due_at, closes_at=assignment.closes_at, publish_at=assignment.publish_at
         )
         super().__init__(*args, **kwargs)
-        self.needs_anyway = needs_anyway
-        if not needs_anyway:
+        self.dates_only = dates_only
+        self.needs_anyway = needs_anyway and not dates_only
+        if not self.needs_anyway:
             del self.fields["anyway"]
+        if dates_only:
+            del self.fields["when"], self.fields["publish_at"]
         if not assignment.line_item.graded:
             del self.fields["due_at"]
         for field in self.fields.values():

@@ -32,6 +32,12 @@ class CourseForm(forms.ModelForm):  # type: ignore[type-arg]
         fields: ClassVar = ["title", "term", "slug", "time_zone"]
         help_texts: ClassVar = {"term": _("Like “Autumn 2026”.")}
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if not self.is_bound and self.instance.pk is None and not kwargs.get("initial"):
+            # site.js chooses the browser's zone: most teachers are where their course is.
+            self.fields["time_zone"].widget.attrs["data-guess-zone"] = ""
+
     def clean_slug(self) -> str:
         """Raises ValidationError for a name that is taken."""
         slug = self.cleaned_data["slug"] or slugify(self.cleaned_data.get("title", ""))[:60] or "course"

@@ -34,9 +34,10 @@ def theme_of(request: HttpRequest) -> str:
 
 
 def display(request: HttpRequest) -> dict[str, Any]:
-    """What the base template shows of the theme (a context processor)."""
+    """The theme, and whether the sign-in page may offer an account (a context processor)."""
     theme = theme_of(request) if hasattr(request, "user") else User.Theme.AUTO.value
-    return {"theme": theme, **{f"theme_{name}": name == theme for name in User.Theme.values}}
+    found: dict[str, Any] = {"theme": theme, "sign_up_open": settings.SIGN_UP_OPEN}
+    return found | {f"theme_{name}": name == theme for name in User.Theme.values}
 
 
 class PersonMiddleware:

@@ -8,12 +8,13 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from django.utils import timezone
-from django.utils.translation import gettext
+from django.utils.translation import gettext, pgettext
 
 from classroom import deadlines
 from classroom.models import Extension, Work
 from classroom.people.models import User
 from classroom.queries import strictly
+from classroom.queries.study import released
 from grading.explain import FINDINGS, explain
 from grading.models import ReleaseNotebook, Submission
 from grading.recognise import differences
@@ -83,6 +84,11 @@ class BarState:
     def latest(self) -> Submission | None:
         """What was handed in last."""
         return self.submissions[-1] if self.submissions else None
+
+    @property
+    def returned(self) -> bool:
+        """Whether its feedback may be read."""
+        return self.latest is not None and released(self.latest)
 
     @property
     def dead(self) -> KernelLine | None:
@@ -168,7 +174,9 @@ def isolation_words(runtime: Runtime | None) -> str:
     if runtime is None or runtime.state != Runtime.State.READY:
         return ""
     codes = runtime.isolation.replace(",", " ").split()
-    return "; ".join(str(ISOLATION_WORDS[code]) for code in codes if code in ISOLATION_WORDS)
+    return pgettext("between the parts of an enumeration", "; ").join(
+        str(ISOLATION_WORDS[code]) for code in codes if code in ISOLATION_WORDS
+    )
 
 
 def _kernels(runtime: Runtime | None) -> list[KernelLine]:

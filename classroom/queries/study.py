@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from django.db.models import Count
+from django.db.models import Count, Exists, OuterRef
 from django.utils import timezone
 
 from classroom import deadlines
@@ -181,8 +181,12 @@ def _waiting(enrollment: Enrollment) -> dict[tuple[int, str], int]:
     )
     if enrollment.role == Enrollment.Role.TA and enrollment.section_id is not None:
         students = students.filter(section=enrollment.section_id)
+    later = Submission.objects.filter(
+        line_item=OuterRef("line_item"), authors_key=OuterRef("authors_key"), attempt__gt=OuterRef("attempt")
+    )
     counted = (
         Submission.objects.filter(
+            ~Exists(later),
             line_item__in=Assignment.objects.filter(course=enrollment.course_id).values("line_item"),
             authorships__user__in=students.values("user"),
             state__in=[Handed.TO_REVIEW, Handed.FAILED],

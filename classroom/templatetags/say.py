@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zoneinfo
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -12,6 +13,9 @@ from django.utils.formats import date_format, number_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext, pgettext
+
+from classroom.models import Course
+from classroom.people.models import User
 
 register = template.Library()
 
@@ -29,6 +33,14 @@ def said(moment: datetime) -> str:
     if local.year == timezone.localtime().year:
         return date_format(local, pgettext("date format of this year", "D j M, H:i"))
     return date_format(local, pgettext("date format of another year", "D j M Y, H:i"))
+
+
+@register.filter
+def zone_of(course: Course, person: User) -> str:
+    """The time zone to say this course's times in, on a page of many courses: the person's own, else the course's."""
+    wanted = person.time_zone or course.time_zone
+    # A zone that the time zone database has dropped must not close the page.
+    return wanted if wanted in zoneinfo.available_timezones() else timezone.get_current_timezone_name()
 
 
 @register.filter

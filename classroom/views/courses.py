@@ -23,8 +23,8 @@ from classroom.queries import teach
 def new(request: HttpRequest) -> HttpResponse:
     """A new course, for those who may."""
     assert isinstance(request.user, User)
-    zone = request.user.time_zone or "UTC"
-    form = CourseForm(request.POST or None, initial={"time_zone": zone})
+    zone = request.user.time_zone
+    form = CourseForm(request.POST or None, initial={"time_zone": zone} if zone else {})
     if request.method == "POST" and form.is_valid():
         made = courses.create(**form.cleaned_data, by=request.user)
         messages.success(request, _("The course is there. Add people, or make the first assignment."))

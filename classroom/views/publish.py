@@ -33,7 +33,8 @@ def publish(request: HttpRequest, me: Member, assignment: str) -> HttpResponse:
         messages.error(request, _("There is no version that can be published yet. Look at the report."))
         return redirect("teach_assignment", me.course.slug, found.slug)
     needs_anyway = report.check is not None and not report.full_marks
-    form = PublishForm(request.POST or None, assignment=found, needs_anyway=needs_anyway)
+    dates_only = report.release.pk == found.release_id
+    form = PublishForm(request.POST or None, assignment=found, needs_anyway=needs_anyway, dates_only=dates_only)
     if request.method == "POST" and form.is_valid() and _publish(request, found, report, form):
         return redirect("teach_assignment", me.course.slug, found.slug)
     context = {
@@ -50,7 +51,9 @@ def publish(request: HttpRequest, me: Member, assignment: str) -> HttpResponse:
 def _publish(request: HttpRequest, found: Assignment, report: queries.Report, form: PublishForm) -> bool:
     wanted, anyway = form.cleaned_data, bool(form.cleaned_data.get("anyway"))
     try:
-        if wanted["when"] == "at":
+        if form.dates_only:
+            messages.success(request, _("The dates are saved."))
+        elif wanted["when"] == "at":
             verbs.schedule(found, report.release, wanted["publish_at"], anyway=anyway)
             messages.success(request, _("It will be published %(when)s.") % {"when": said(wanted["publish_at"])})
         else:

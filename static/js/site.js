@@ -48,6 +48,13 @@ addEventListener("pageshow", () => {
   for (const form of document.querySelectorAll("form[data-sent]")) delete form.dataset.sent;
 });
 
+// A new course is likely taught where its teacher is; the choice stays theirs.
+const zone = document.querySelector("select[data-guess-zone]");
+if (zone) {
+  const here = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  if ([...zone.options].some((option) => option.value === here)) zone.value = here;
+}
+
 // A button may open a dialog that the page holds anyway.
 document.addEventListener("click", (event) => {
   const opener = event.target.closest?.("[data-dialog]");

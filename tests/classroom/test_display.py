@@ -101,6 +101,10 @@ class TestSaying:
     def test_points_without_needless_zeros(self, value, words: str):
         assert say.points(value) == words
 
+    def test_a_french_month_is_written_small(self):
+        with translation.override("fr"):
+            assert say.said(datetime(2099, 1, 5, 17, 0, tzinfo=UTC)) == "lun 5 jan 2099, 17:00"
+
     def test_points_in_french_have_a_comma(self):
         with translation.override("fr"):
             assert say.points(Decimal("8.5")) == "8,5"

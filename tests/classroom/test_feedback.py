@@ -9,12 +9,13 @@ import pytest
 from django.core import mail
 
 from classroom import feedback_mail
+from classroom.models import Assignment
 from classroom.outbox import NothingToDo
 from classroom.queries.feedback import penalty_words
 from grading import feedback, review
 from grading.models import Feedback, LineItem, Submission
 from grading.review import total_of
-from tests.classroom.work import cell_of, graded, handed_in
+from tests.classroom.work import cell_of, graded, handed_in, work_of
 
 
 @pytest.fixture
@@ -34,6 +35,14 @@ def test_score_and_comment_stand_beside_the_cells(returned, ada, as_user):
     for part in ("2 <small>/ 5</small>", "<em>Good</em>", "AssertionError: [0, 1] != [0, 1, 4]", "Tim"):
         assert part in page
     assert "<script>alert" not in page
+
+
+def test_the_receipt_and_the_bar_say_that_it_is_back(returned, ada, as_user):
+    client = as_user(ada)
+    for path in (f"/receipts/{returned.code}/", f"/w/{work_of(Assignment.objects.get(), ada).workspace.slug}/state/"):
+        page = client.get(path).content.decode()
+        assert "feedback returned" in page
+        assert "being marked" not in page
 
 
 def test_reading_is_noted_once(returned, ada, as_user):

@@ -137,9 +137,18 @@ def test_who_was_dropped_meanwhile_gets_no_mail(fran: User, course: Course, grac
 
 def test_sign_up_is_closed(client: Client, db: None):
     page = client.get("/accounts/signup/")
-    assert "Sign Up Closed" in page.content.decode()
+    assert "Accounts come from your teacher" in page.content.decode()
     client.post(
         "/accounts/signup/",
         {"email": "x@example.org", "username": "x", "password1": "long phrase 1", "password2": "long phrase 1"},
     )
     assert not User.objects.filter(username="x").exists()
+
+
+def test_only_an_open_site_offers_an_account(client: Client, db: None, settings):
+    assert "Make an account" not in client.get("/accounts/login/").content.decode()
+    settings.SIGN_UP_OPEN = True
+    assert 'href="/accounts/signup/"' in client.get("/accounts/login/").content.decode()
+    words = client.get("/accounts/signup/").content.decode()
+    assert 'name="password1"' in words
+    assert "use the link that came to you" in words

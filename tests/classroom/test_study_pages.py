@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -35,6 +35,25 @@ def test_home_tells_markers_what_waits_in_their_section(ps1, ada, dan, tim, tess
     graded(handed_in(ps1, ada))
     assert "1 to mark" in words(as_user(tim).get("/"))
     assert "to mark" not in words(as_user(tess).get("/"))
+
+
+def test_home_counts_an_attempt_that_was_replaced_no_longer(ps1, ada, tim, as_user):
+    graded(handed_in(ps1, ada))
+    graded(handed_in(ps1, ada, key="again"))
+    assert "1 to mark" in words(as_user(tim).get("/"))
+
+
+def test_home_says_times_in_each_courses_zone_unless_the_person_has_one(course, ps1, ada, as_user):
+    Assignment.objects.update(due_at=datetime(2099, 1, 1, 17, 0, tzinfo=UTC))
+    assert "Thu 1 Jan 2099, 18:00" in words(as_user(ada).get("/"))
+    ada.time_zone = "Asia/Tokyo"
+    ada.save()
+    assert "Fri 2 Jan 2099, 02:00" in words(as_user(ada).get("/"))
+    ada.time_zone = ""
+    ada.save()
+    course.time_zone = "Mars/Olympus"
+    course.save()
+    assert "Thu 1 Jan 2099, 17:00" in words(as_user(ada).get("/"))
 
 
 def test_home_of_a_stranger_says_what_to_do(course, mallory, as_user):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -299,6 +297,16 @@ class TestPublishing:
         assert "2 students have opened an earlier version and keep it" in words
         assert "1 has handed in" in words
 
+    def test_of_a_version_that_students_have_only_the_dates_change(self, teacher):
+        teacher.post(f"{TEACH}publish/", {"when": "now"})
+        words = teacher.get(f"{TEACH}publish/").content.decode()
+        assert "only the dates change" in words
+        assert 'name="when"' not in words
+        page = teacher.post(f"{TEACH}publish/", {"due_at": "2099-01-01T18:00"}, follow=True)
+        assert "The dates are saved." in page.content.decode()
+        assert Assignment.objects.get().due_at == datetime(2099, 1, 1, 17, 0, tzinfo=UTC)
+        assert Release.objects.count() == 1
+
     def test_closing_and_opening_again(self, teacher):
         teacher.post(f"{TEACH}publish/", {"when": "now"})
         teacher.post(f"{TEACH}move/", {"act": "close"})
@@ -366,38 +374,6 @@ def test_an_archived_course_is_found_again(course: Course, grace: User, ada: Use
         words = as_user(person).get("/").content.decode()
         assert "1 archived course" in words
     assert as_user(ada).get("/c/data/").status_code == 200
-
-
-class TestTheGradebook:
-    def test_it_shows_scores_states_and_who_has_nothing(
-        self, ps1: Assignment, grace: User, ada: User, ben: User, as_user
-    ):
-        done = graded(handed_in(ps1, ada))
-        Submission.objects.filter(pk=done.pk).update(state=Submission.State.REVIEWED)
-        graded(handed_in(ps1, ben))
-        words = as_user(grace).get("/c/data/gradebook/").content.decode()
-        assert f"/review/{done.code}/" in words
-        assert "to mark" in words
-        assert words.count("none") == 3
-
-    def test_tas_see_their_section(self, ps1: Assignment, tess: User, ada: User, as_user):
-        words = as_user(tess).get("/c/data/gradebook/").content.decode()
-        assert "Dan" in words
-        assert "Ada" not in words
-
-    def test_the_csv_has_numbers_and_escapes_names(self, ps1: Assignment, grace: User, ada: User, as_user):
-        User.objects.filter(pk=ada.pk).update(display_name="@SUM(1)")
-        done = graded(handed_in(ps1, ada))
-        Submission.objects.filter(pk=done.pk).update(state=Submission.State.REVIEWED)
-        text = as_user(grace).get("/c/data/gradebook/export.csv").content.decode("utf-8-sig")
-        rows = {row["email"]: row for row in csv.DictReader(io.StringIO(text))}
-        assert rows["ada@example.org"]["name"] == "'@SUM(1)"
-        assert float(rows["ada@example.org"]["ps1"]) == 2
-        assert rows["dan@example.org"]["ps1"] == ""
-        assert float(rows[""]["ps1"]) == 5
-
-    def test_students_have_no_gradebook(self, ps1: Assignment, ada: User, as_user):
-        assert as_user(ada).get("/c/data/gradebook/").status_code == 403
 
 
 BUDGETS = [
