@@ -121,9 +121,11 @@ class AgentClient:
         """Sends the kernel SIGINT: the running cell gets KeyboardInterrupt. Raises AgentRefused if it does not run."""
         return await self._kernel("interrupt", TIMEOUT, index=index)
 
-    async def restart_kernel(self, index: int, *, timeout: float = 30.0) -> KernelState:
-        """Ends the kernel with everything it started in its process group, and starts it again on the same sockets."""
-        return await self._kernel("restart_kernel", timeout, index=index)
+    async def restart_kernel(self, index: int, *, cwd: str = "", timeout: float = 30.0) -> KernelState:
+        """Ends the kernel with everything it started in its process group, and starts it again on the same sockets.
+
+        cwd: as its folder is called now."""
+        return await self._kernel("restart_kernel", timeout, index=index, cwd=cwd)
 
     async def stop_kernel(self, index: int) -> None:
         """Ends the kernel; no error if it does not run."""
@@ -147,18 +149,32 @@ class AgentClient:
         for some in itertools.batched(paths, PATHS_AT_ONCE):
             await self._ask("remove", timeout=timeout, paths=list(some), only_known=only_known)
 
+    async def rename(self, old: str, new: str, *, timeout: float = TIMEOUT) -> None:
+        """Moves a file, or a folder with all in it, below the home folder; a kernel whose folder it is stays in it.
+
+        Raises AgentUnreachable, AgentRefused (nothing of the old name, or something of the new one, is there)."""
+        await self._ask("rename", timeout=timeout, old=old, new=new)
+
     async def pull(
         self,
         *,
+        again: bool = True,
         max_files: int = 2000,
         max_bytes: int = 256 << 20,
         max_file_bytes: int = 64 << 20,
         timeout: float = TRANSFER_TIMEOUT,
     ) -> Pulled:
         """Files new, changed or deleted since the last acknowledged pull. Store them, then `acknowledge(token)`;
-        without that the next pull tells the same again, so that a crash between loses nothing."""
+        without that the next pull tells the same again, so that a crash between loses nothing.
+
+        again: whether what was acknowledged as not taken is told again, or only the rest."""
         header, payload = await self._ask(
-            "pull", timeout=timeout, max_files=max_files, max_bytes=max_bytes, max_file_bytes=max_file_bytes
+            "pull",
+            timeout=timeout,
+            again=again,
+            max_files=max_files,
+            max_bytes=max_bytes,
+            max_file_bytes=max_file_bytes,
         )
         try:
             files = unpack_files(payload, max_files=max_files, max_bytes=max_bytes)
@@ -172,9 +188,10 @@ class AgentClient:
             more=bool(header["more"]),
         )
 
-    async def acknowledge(self, token: str) -> None:
-        """What was pulled under `token` is stored. An unknown token is no error: the next pull is complete."""
-        await self._ask("acknowledge", token=token)
+    async def acknowledge(self, token: str, *, without: Iterable[str] = ()) -> None:
+        """What was pulled under `token` is stored, but for the paths in `without`. An unknown token is no error: the
+        next pull is complete."""
+        await self._ask("acknowledge", token=token, without=list(without))
 
     async def watch(self) -> AsyncIterator[AgentEvent]:
         """Events from now on, first one `kernel` event for each kernel there is. Raises AgentUnreachable when the

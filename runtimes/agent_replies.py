@@ -74,7 +74,8 @@ class AgentStatus:
 class Pulled:
     """Files that are new or changed since the last acknowledged pull.
 
-    skipped: path → why it was left out (a link, too large, an unsafe name, unreadable).
+    skipped: path → why it was left out: `too-large`, `not-a-file` (a link, a device, an unusable name), `changing`,
+    `gone`, `unreadable`, `too-many-folders`.
     more: the limits cut the list; pull again after acknowledging.
     """
 

@@ -13,7 +13,7 @@ from datetime import timedelta
 
 from django.utils import timezone
 
-from runtimes import profiles, rows, steer, transfer
+from runtimes import disk, profiles, rows, steer, transfer
 from runtimes.agent_client import AgentClient
 from runtimes.agent_replies import AgentError, AgentStatus, AgentUnreachable
 from runtimes.describe import source_text
@@ -127,13 +127,14 @@ class Keeper:
         wanted = row.profile.environment
         try:
             async with AgentClient(endpoint) as agent:
-                await transfer.push(row, agent=agent)
+                had = await disk.fill(row, agent, await disk.fill(row, agent))
+                moved = await rows.mark_ready(row, status, endpoint, wanted if wanted in digests else digests[0])
+                # Whoever changes a file from now on sees that there is a disk; who did so before may not have.
+                await disk.fill(row, agent, had)
         except AgentError as error:
             await self._fail(State.FAILED, Reason.ERROR, source_text(error.user_message))
             return False
-        if not await rows.mark_ready(row, status, endpoint, wanted if wanted in digests else digests[0]):
-            row = await rows.reload(row)
-        self.row = row
+        self.row = row if moved else await rows.reload(row)
         return True
 
     # --- keep

@@ -107,6 +107,26 @@ class WorkspaceFile(models.Model):
         return self.path
 
 
+class TreeChange(models.Model):
+    """What a person removed, or renamed to `moved_to`: a live runtime's disk follows. `files`: the paths it was about.
+
+    Kept for a while after it was applied there: a pull that began before may still bring the old files."""
+
+    workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE, related_name="tree_changes")
+    path = models.CharField(max_length=500)
+    moved_to = models.CharField(max_length=500, blank=True)
+    files = models.JSONField(default=list)
+    made_at = models.DateTimeField(default=timezone.now)
+    lease_until = models.DateTimeField(null=True)
+    applied_at = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes: ClassVar = [models.Index(fields=["workspace", "applied_at"])]
+
+    def __str__(self) -> str:
+        return f"{self.path} → {self.moved_to or 'removed'}"
+
+
 class FileVersion(models.Model):
     """An earlier or rival content of a path: a checkpoint, or a notebook that student code rewrote."""
 
@@ -199,7 +219,9 @@ class DocumentUpdate(models.Model):
 
 
 class Runtime(models.Model):
-    """One sandbox or pod. The row is the request: whoever wants a runtime writes it, the `runtimes` process obeys."""
+    """One sandbox or pod. The row is the request: whoever wants a runtime writes it, the `runtimes` process obeys.
+
+    `left_out`: path → why (a sentence of the source language) of the files there that storage has not got."""
 
     class State(models.TextChoices):
         QUEUED = "queued", _("waiting")
@@ -238,6 +260,7 @@ class Runtime(models.Model):
     last_active_at = models.DateTimeField(default=timezone.now)
     stopped_at = models.DateTimeField(null=True)
     pulled_at = models.DateTimeField(null=True)
+    left_out = models.JSONField(default=dict, blank=True)
     lease_until = models.DateTimeField(null=True)
 
     class Meta:

@@ -132,7 +132,7 @@ async def arestart(kernel: Kernel) -> Kernel:
 
 async def _restart_or_start(agent: AgentClient, row: Kernel) -> None:
     try:
-        await agent.restart_kernel(row.index)
+        await agent.restart_kernel(row.index, cwd=row.cwd)
     except AgentRefused as error:
         if error.code != "unknown-kernel":
             raise

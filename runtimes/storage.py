@@ -1,8 +1,8 @@
 """The truth about files: trees of a workspace as rows, bytes as blobs, snapshots that never change.
 
 A runtime's disk and Drive are copies. This is what other parts use; the verbs live in `blobs.py` (bytes), `trees.py`
-(a workspace's files), `snapshots.py` (frozen sets) and `transfer.py` (to and from a runtime). Each synchronous verb has
-an async form with an `a` before its name.
+(a workspace's files), `snapshots.py` (frozen sets), `disk.py` (to a runtime) and `transfer.py` (from it). Each
+synchronous verb has an async form with an `a` before its name.
 """
 
 from __future__ import annotations
@@ -10,19 +10,20 @@ from __future__ import annotations
 from asgiref.sync import sync_to_async
 
 from runtimes.blobs import open_blob, put, read
+from runtimes.disk import push, settle
 from runtimes.errors import FileNotThere, PathTaken, QuotaExceeded, StorageError, UnsafePath, WorkspaceReadOnly
 from runtimes.models import Workspace, WorkspaceFile
 from runtimes.paths import safe_path
 from runtimes.snapshots import fill, read_snapshot, snapshot, snapshot_of
-from runtimes.transfer import Changed, discard, pull, push
+from runtimes.transfer import Changed, pull
 from runtimes.trees import Source, checkpoint, files, remove, rename, used_bytes, write
 
 __all__ = [
     "Changed", "FileNotThere", "PathTaken", "QuotaExceeded", "Source", "StorageError", "UnsafePath",
     "WorkspaceReadOnly", "acheckpoint", "afiles", "afill", "aopen_blob", "aput", "aread", "aread_snapshot",
-    "aremove", "arename", "asnapshot", "asnapshot_of", "awrite", "checkpoint", "discard", "files", "fill", "open_blob",
-    "pull", "push", "put", "read", "read_snapshot", "remove", "rename", "safe_path", "snapshot", "snapshot_of",
-    "used_bytes", "write",
+    "aremove", "arename", "asnapshot", "asnapshot_of", "awrite", "checkpoint", "files", "fill", "open_blob",
+    "pull", "push", "put", "read", "read_snapshot", "remove", "rename", "safe_path", "settle", "snapshot",
+    "snapshot_of", "used_bytes", "write",
 ]  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """A workspace's files as rows: written, removed, renamed.
 
 Every verb is safe to repeat, and holds under races on SQLite and PostgreSQL: a change of a tree first takes its
-workspace's row (`_lock`), so that quota and names are checked against the truth.
+workspace's row (`lock`), so that quota and names are checked against the truth.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from runtimes import blobs, bus
 from runtimes.errors import FileNotThere, PathTaken, QuotaExceeded, WorkspaceReadOnly
-from runtimes.models import Blob, Document, FileVersion, Session, Workspace, WorkspaceFile
+from runtimes.models import Blob, Document, FileVersion, Kernel, Session, TreeChange, Workspace, WorkspaceFile
 from runtimes.paths import parents, safe_path
 
 # The newest so many earlier contents of a path are kept, each kind by itself.
@@ -54,7 +54,7 @@ def place(workspace: Workspace, path: str, blob: Blob, *, source: str) -> Worksp
     """Like `write`, with bytes that are in storage and a path that is safe."""
     now = timezone.now()
     with transaction.atomic():
-        _lock(workspace)
+        lock(workspace)
         current = WorkspaceFile.objects.filter(workspace=workspace, path=path).first()
         if current is not None and current.blob_id == blob.pk:
             return current
@@ -76,7 +76,8 @@ def _keeps_former(source: str, path: str) -> bool:
     return source == Source.CODE and path.endswith(".ipynb")
 
 
-def _lock(workspace: Workspace) -> None:
+def lock(workspace: Workspace) -> None:
+    """Nobody else changes the tree until the transaction ends. Raises WorkspaceReadOnly."""
     # An update takes the row until the end of the transaction on PostgreSQL; SQLite's IMMEDIATE took the whole file.
     open_ones = Workspace.objects.filter(pk=workspace.pk, read_only=False)
     if not open_ones.update(quota_bytes=F("quota_bytes")):
@@ -119,12 +120,13 @@ def checkpoint(workspace: Workspace, path: str) -> FileVersion:
     return keep_version(workspace, path, row.blob_id, FileVersion.Source.CHECKPOINT)
 
 
-def remove(workspace: Workspace, path: str) -> int:
+def remove(workspace: Workspace, path: str, *, source: str = Source.SAVED) -> int:
     """Takes away a file, or a folder with all in it; each content stays as a version. Returns how many files went.
 
-    Raises FileNotThere or WorkspaceReadOnly."""
+    A live runtime's disk follows (`disk.settle`), unless code removed it there. Raises FileNotThere or
+    WorkspaceReadOnly."""
     with transaction.atomic():
-        _lock(workspace)
+        lock(workspace)
         rows = list(_below(workspace, path))
         if not rows:
             raise FileNotThere(path)
@@ -132,7 +134,13 @@ def remove(workspace: Workspace, path: str) -> int:
             keep_version(workspace, row.path, row.blob_id, FileVersion.Source.REPLACED)
         WorkspaceFile.objects.filter(pk__in=[row.pk for row in rows]).delete()
         _forget_documents(workspace, [row.path for row in rows])
+        if source != Source.CODE:
+            _note_change(workspace, path, [row.path for row in rows])
     return len(rows)
+
+
+def _note_change(workspace: Workspace, path: str, files: list[str], moved_to: str = "") -> None:
+    TreeChange.objects.create(workspace=workspace, path=path, files=files, moved_to=moved_to)
 
 
 def _forget_documents(workspace: Workspace, paths: list[str]) -> None:
@@ -143,12 +151,13 @@ def _forget_documents(workspace: Workspace, paths: list[str]) -> None:
 
 
 def rename(workspace: Workspace, old: str, new: str) -> list[WorkspaceFile]:
-    """Moves a file, or a folder with all in it, together with its documents, sessions and versions.
+    """Moves a file, or a folder with all in it, together with its documents, sessions, versions and kernels' folders;
+    a live runtime's disk follows (`disk.settle`).
 
     Raises UnsafePath, FileNotThere, PathTaken (the target exists, or lies in `old`) or WorkspaceReadOnly."""
     safe_path(new)
     with transaction.atomic():
-        _lock(workspace)
+        lock(workspace)
         rows = list(_below(workspace, old))
         if not rows:
             raise FileNotThere(old)
@@ -160,6 +169,8 @@ def rename(workspace: Workspace, old: str, new: str) -> list[WorkspaceFile]:
             row.path = targets[row.path]
         WorkspaceFile.objects.bulk_update(rows, ["path"])
         _move_followers(workspace, targets)
+        _move_kernels(workspace, old, new)
+        _note_change(workspace, old, list(targets), moved_to=new)
     return rows
 
 
@@ -183,3 +194,11 @@ def _move_followers(workspace: Workspace, targets: Mapping[str, str]) -> None:
             model._default_manager.filter(workspace=workspace, path=new).delete()
             model._default_manager.filter(workspace=workspace, path=old).update(path=new)
         FileVersion.objects.filter(workspace=workspace, path=old).update(path=new)
+
+
+def _move_kernels(workspace: Workspace, old: str, new: str) -> None:
+    """A kernel that works in a renamed folder starts again there."""
+    inside = Q(cwd=old) | Q(head=old + "/")
+    kernels = Kernel.objects.filter(workspace=workspace).exclude(state=Kernel.State.DEAD)
+    for kernel in kernels.alias(head=Left("cwd", len(old) + 1)).filter(inside):
+        Kernel.objects.filter(pk=kernel.pk).update(cwd=new + kernel.cwd[len(old) :])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import secrets
 import stat
@@ -10,7 +9,19 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from .archive import ArchiveRefused, check_path
+from .archive import check_path
+from .entries import (
+    NOT_THERE,
+    TEMPORARY,
+    Mark,
+    check_free,
+    kind,
+    mark,
+    open_folder,
+    remove_folder,
+    replace,
+    storable,
+)
 
 # Caches and front-end litter: they can be made again and are nobody's work.
 SKIPPED_FOLDERS = frozenset(
@@ -28,10 +39,7 @@ SKIPPED_FOLDERS = frozenset(
         ".virtual_documents",
     }
 )
-TEMPORARY = ".pupitre-"
 MAX_FOLDERS = 20_000
-_NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
-Mark = tuple[int, int, int, int]
 
 
 @dataclass
@@ -62,6 +70,8 @@ class Home:
         self._root = root
         self._known: dict[str, Mark] = {}
         self._offered: dict[str, tuple[dict[str, Mark], list[str]]] = {}
+        # What the other side did not take in this round of pulls.
+        self._left: set[str] = set()
 
     def write(self, files: Mapping[str, bytes]) -> None:
         """Writes each file whole or not at all. Raises ArchiveRefused for an unsafe path, OSError without room."""
@@ -71,7 +81,7 @@ class Home:
             *folders, name = path.split("/")
             folder = self._enter(folders)
             try:
-                self._known[path] = _replace(folder, name, data)
+                self._known[path] = replace(folder, name, data)
             finally:
                 os.close(folder)
 
@@ -86,10 +96,36 @@ class Home:
             try:
                 self._remove(path, only_known=only_known)
             except OSError as error:
-                failed = error if error.errno not in _NOT_THERE else failed
+                failed = error if error.errno not in NOT_THERE else failed
             self._forget(path)
         if failed is not None:
             raise failed
+
+    def rename(self, old: str, new: str) -> None:
+        """Moves a file, or a folder with all in it: whoever works there is there still, under the new name.
+
+        Raises ArchiveRefused for an unsafe path, OSError where there is nothing to move or something in the way."""
+        *folders, name = check_path(old).split("/")
+        *above, target = check_path(new).split("/")
+        source = self._enter(folders, make=False)
+        try:
+            before = os.stat(name, dir_fd=source, follow_symlinks=False)
+            folder = self._enter(above)
+            try:
+                check_free(target, folder)
+                os.rename(name, target, src_dir_fd=source, dst_dir_fd=folder)
+                self._follow(old, new, mark(before), mark(os.stat(target, dir_fd=folder, follow_symlinks=False)))
+            finally:
+                os.close(folder)
+        finally:
+            os.close(source)
+
+    def _follow(self, old: str, new: str, before: Mark, after: Mark) -> None:
+        """What was known below `old` is known below `new`; renaming changed the mark of `old` itself."""
+        known = {path: one for path, one in self._known.items() if path == old or path.startswith(old + "/")}
+        self._forget(old)
+        for path, one in known.items():
+            self._known[new + path[len(old) :]] = after if path == old and one == before else one
 
     def _remove(self, path: str, *, only_known: bool) -> None:
         *folders, name = path.split("/")
@@ -102,7 +138,7 @@ class Home:
             for folder, below, names, here in os.fwalk(name, topdown=False, dir_fd=parent):
                 for one in (*below, *names):
                     self._unlink(one, here, f"{above}{folder}/{one}", only_known=only_known)
-            _remove_folder(name, parent, only_known=only_known)
+            remove_folder(name, parent, only_known=only_known)
         finally:
             os.close(parent)
 
@@ -110,8 +146,8 @@ class Home:
         """Removes one entry; a folder is empty by now, unless something in it stays."""
         seen = os.stat(name, dir_fd=folder, follow_symlinks=False)
         if stat.S_ISDIR(seen.st_mode):
-            _remove_folder(name, folder, only_known=only_known)
-        elif not only_known or self._known.get(path) == _mark(seen):
+            remove_folder(name, folder, only_known=only_known)
+        elif not only_known or self._known.get(path) == mark(seen):
             os.unlink(name, dir_fd=folder)
 
     def _forget(self, path: str) -> None:
@@ -120,18 +156,20 @@ class Home:
             for one in [one for one in marks if one == path or one.startswith(path + "/")]:
                 del marks[one]
 
-    def changes(self, bounds: Bounds) -> Changes:
-        """New, changed and deleted files since what was acknowledged last."""
+    def changes(self, bounds: Bounds, *, again: bool) -> Changes:
+        """New, changed and deleted files since what was acknowledged last. again: a new round, in which what the
+        other side did not take in the last one is told again."""
         found = Changes(token=secrets.token_hex(8))
+        self._left = set() if again else self._left
         marks: dict[str, Mark] = {}
         present = set()
         room = bounds.max_bytes
         for path, seen in self._walk(found):
             present.add(path)
-            if self._known.get(path) == _mark(seen):
+            if self._known.get(path) == mark(seen) or path in self._left:
                 continue
             if seen.st_size > bounds.max_file_bytes:
-                found.skipped[path] = "too large"
+                found.skipped[path] = "too-large"
             elif len(found.files) >= bounds.max_files or seen.st_size > room:
                 found.more = True
             else:
@@ -142,9 +180,12 @@ class Home:
         self._offered = {found.token: (marks, found.deleted)}
         return found
 
-    def acknowledge(self, token: str) -> None:
-        """The other side has what was found under `token`."""
+    def acknowledge(self, token: str, without: Iterable[str]) -> None:
+        """The other side has what was found under `token`, but for the paths in `without`."""
         marks, deleted = self._offered.pop(token, ({}, []))
+        for path in without:
+            marks.pop(path, None)
+            self._left.add(path)
         self._known.update(marks)
         for path in deleted:
             self._known.pop(path, None)
@@ -152,15 +193,15 @@ class Home:
     def _take(self, path: str, max_bytes: int, found: Changes, marks: dict[str, Mark]) -> int:
         """Reads one file into `found` and returns its size."""
         try:
-            data, mark = self._read(path, max_bytes)
+            data, seen = self._read(path, max_bytes)
         except OSError as error:
-            found.skipped[path] = os.strerror(error.errno or 0)
+            found.skipped[path] = "gone" if error.errno in NOT_THERE else "unreadable"
             return 0
         if data is None:
-            found.skipped[path] = "changed while it was read"
+            found.skipped[path] = "changing"
             return 0
         found.files.append((path, data))
-        marks[path] = mark
+        marks[path] = seen
         return len(data)
 
     def _read(self, path: str, max_bytes: int) -> tuple[bytes | None, Mark]:
@@ -174,7 +215,7 @@ class Home:
         with os.fdopen(descriptor, "rb") as handle:
             seen = os.fstat(descriptor)
             data = handle.read(max_bytes + 1) if stat.S_ISREG(seen.st_mode) else None
-            return (data if data is not None and len(data) == seen.st_size else None), _mark(seen)
+            return (data if data is not None and len(data) == seen.st_size else None), mark(seen)
 
     def _walk(self, found: Changes) -> Iterator[tuple[str, os.stat_result]]:
         """Every plain file with a usable name; links and the like go to `found.skipped`."""
@@ -184,17 +225,17 @@ class Home:
             folder = waiting.pop()
             visited += 1
             if visited > MAX_FOLDERS:
-                found.skipped[folder] = "too many folders"
+                found.skipped[folder] = "too-many-folders"
                 found.complete = False
                 return
             for entry in self._entries(folder, found):
                 path = f"{folder}/{entry.name}" if folder else entry.name
-                kind = _kind(entry)
-                if kind == "folder":
+                what = kind(entry)
+                if what == "folder":
                     if entry.name not in SKIPPED_FOLDERS:
                         waiting.append(path)
-                elif kind != "file" or not _storable(path):
-                    found.skipped[path.encode("utf-8", "replace").decode()] = "a link, device or unusable name"
+                elif what != "file" or not storable(path):
+                    found.skipped[path.encode("utf-8", "replace").decode()] = "not-a-file"
                 elif not entry.name.startswith(TEMPORARY):
                     with suppress(FileNotFoundError):
                         yield path, entry.stat(follow_symlinks=False)
@@ -213,63 +254,8 @@ class Home:
         here = os.open(self._root, flags)
         for name in folders:
             try:
-                below = _open_folder(name, here, flags, make=make)
+                below = open_folder(name, here, flags, make=make)
             finally:
                 os.close(here)
             here = below
         return here
-
-
-def _open_folder(name: str, parent: int, flags: int, *, make: bool) -> int:
-    try:
-        return os.open(name, flags, dir_fd=parent)
-    except OSError as error:
-        if not make or error.errno not in _NOT_THERE:
-            raise
-        if error.errno != errno.ENOENT:
-            os.unlink(name, dir_fd=parent)
-    os.mkdir(name, 0o755, dir_fd=parent)
-    return os.open(name, flags, dir_fd=parent)
-
-
-def _remove_folder(name: str, parent: int, *, only_known: bool) -> None:
-    try:
-        os.rmdir(name, dir_fd=parent)
-    except OSError as error:
-        if not (only_known and error.errno == errno.ENOTEMPTY):
-            raise
-
-
-def _replace(folder: int, name: str, data: bytes) -> Mark:
-    temporary = f"{TEMPORARY}{secrets.token_hex(8)}"
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644, dir_fd=folder)
-    try:
-        with os.fdopen(descriptor, "wb") as handle:
-            handle.write(data)
-        os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
-    except OSError as error:
-        with suppress(OSError):
-            os.unlink(temporary, dir_fd=folder)
-        if error.errno == errno.EISDIR:
-            raise ArchiveRefused(f"{name!r} is a folder there") from error
-        raise
-    return _mark(os.stat(name, dir_fd=folder, follow_symlinks=False))
-
-
-def _mark(seen: os.stat_result) -> Mark:
-    return seen.st_mtime_ns, seen.st_ctime_ns, seen.st_size, seen.st_ino
-
-
-def _kind(entry: os.DirEntry[str]) -> str:
-    if entry.is_symlink():
-        return "link"
-    if entry.is_dir(follow_symlinks=False):
-        return "folder"
-    return "file" if entry.is_file(follow_symlinks=False) else "device"
-
-
-def _storable(path: str) -> bool:
-    try:
-        return bool(check_path(path))
-    except ArchiveRefused:
-        return False

@@ -58,12 +58,23 @@ class Mover:
 
         self._start(asker, move)
 
+    def rename(self, asker: Asker, header: dict[str, Any], _payload: bytes) -> None:
+        """Moves a file or a folder."""
+        old, new = str(header["old"]), str(header["new"])
+
+        def move() -> Result:
+            self._home.rename(old, new)
+            return {}, b""
+
+        self._start(asker, move)
+
     def pull(self, asker: Asker, header: dict[str, Any], _payload: bytes) -> None:
         """Answers with what changed."""
         bounds = Bounds(int(header["max_files"]), int(header["max_bytes"]), int(header["max_file_bytes"]))
+        again = bool(header["again"])
 
         def move() -> Result:
-            found = self._home.changes(bounds)
+            found = self._home.changes(bounds, again=again)
             skipped = dict(list(found.skipped.items())[:MAX_SKIPPED_TOLD])
             told = {"deleted": found.deleted, "skipped": skipped, "token": found.token, "more": found.more}
             return told, pack_files(found.files)
@@ -72,10 +83,10 @@ class Mover:
 
     def acknowledge(self, asker: Asker, header: dict[str, Any], _payload: bytes) -> None:
         """The site has what an earlier pull told."""
-        token = str(header["token"])
+        token, without = str(header["token"]), [str(path) for path in header["without"]]
 
         def move() -> Result:
-            self._home.acknowledge(token)
+            self._home.acknowledge(token, without)
             return {}, b""
 
         self._start(asker, move)

@@ -56,6 +56,7 @@ class Supervisor:
             "watch": self._watch,
             "push": self._mover.push,
             "remove": self._mover.remove,
+            "rename": self._mover.rename,
             "pull": self._mover.pull,
             "acknowledge": self._mover.acknowledge,
         }
@@ -152,6 +153,8 @@ class Supervisor:
         kernel = self._kernels.get(_index(header))
         if kernel is None:
             raise Refused("unknown-kernel", "the kernel was never started")
+        # Its folder may have another name by now.
+        kernel.cwd = str(header["cwd"])
         kernel.waiting.append(asker)
         kernel.restarting = True
         if kernel.lives:

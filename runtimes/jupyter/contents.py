@@ -115,9 +115,9 @@ async def _copy(workspace_id: int, change: Change) -> None:
         if runtime is None:
             return  # the next one gets everything when it starts
         try:
-            await storage.discard(runtime, change.removed, only_known=change.moved)
+            await storage.settle(runtime)
         except AgentError as error:
-            # Code that runs now still sees it, and it comes back if code changes it.
+            # Code that runs now still sees it; the next pull tries again before it brings anything.
             log.warning("runtime %s did not let go of a file: %s", runtime.name, error)
         try:
             await storage.push(runtime, change.written)

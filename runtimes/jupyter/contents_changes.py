@@ -19,14 +19,10 @@ _MOST_TRIES = 1000
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What the caller shows (`path`), and what a live runtime's disk has to get and to lose.
-
-    moved: `removed` went elsewhere, so that what code made there and nobody has pulled yet must stay."""
+    """What the caller shows (`path`), and what a live runtime's disk has to get (what it has to lose are rows)."""
 
     path: str
     written: list[str] = field(default_factory=list)
-    removed: list[str] = field(default_factory=list)
-    moved: bool = False
 
 
 def save(workspace: Workspace, path: str, body: dict[str, Any]) -> Change:
@@ -112,9 +108,8 @@ def rename(workspace: Workspace, old: str, new: str) -> Change:
     """Moves a file or folder; open documents and sessions go with it. Raises what `storage.rename` raises."""
     if not old or not new:
         raise BadRequest("the top folder has no name")
-    rows = storage.rename(workspace, old, new)
-    removed = [] if old == new else _with_inside(old, [old + row.path[len(new) :] for row in rows])
-    return Change(new, written=[row.path for row in rows], removed=removed, moved=True)
+    storage.rename(workspace, old, new)
+    return Change(new)
 
 
 def remove(workspace: Workspace, path: str) -> Change:
@@ -125,12 +120,7 @@ def remove(workspace: Workspace, path: str) -> Change:
     storage.remove(workspace, path)
     for one in gone:
         document.removed(workspace.pk, one)
-    return Change(path, removed=_with_inside(path, gone))
-
-
-def _with_inside(path: str, files: list[str]) -> list[str]:
-    """`path`, and each file that was in it: should a folder of that name be there again, they alone must go."""
-    return [path, *(one for one in files if one != path)]
+    return Change(path)
 
 
 def _below(workspace: Workspace, path: str) -> list[str]:

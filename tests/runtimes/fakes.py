@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -28,6 +28,13 @@ class FakeAgent:
         self.files: dict[str, bytes] = {}
         self.known: dict[str, bytes] = {}
         self.told: dict[str, bytes] = {}
+        self.left: set[str] = set()
+        self.skipped: dict[str, str] = {}
+        self.asked: list[str] = []
+        self.folders: dict[int, str] = {}
+        # How much one pull carries; what happens, once, while an answer is on its way, by verb.
+        self.most_files = 1000
+        self.during: dict[str, Callable[[], Awaitable[None]]] = {}
         self.idle_seconds = 0.0
         self.watchers: list[bytes] = []
         self._socket = zmq.asyncio.Context.instance().socket(zmq.ROUTER)
@@ -47,8 +54,23 @@ class FakeAgent:
         while True:
             sender, *frames = await self._socket.recv_multipart()
             header, payload = wire.unpack(self._key, frames)
-            answer, body = getattr(self, "on_" + header["verb"])(header, payload, sender)
-            await self._send(sender, {"id": header["id"], "ok": True, **answer}, body)
+            self.asked.append(header["verb"])
+            try:
+                answer, body = getattr(self, "on_" + header["verb"])(header, payload, sender)
+            except OSError as error:
+                await self._send(sender, {"id": header["id"], "ok": False, "code": "error", "message": str(error)})
+                continue
+            reply = self._answer(sender, {"id": header["id"], "ok": True, **answer}, body, header["verb"])
+            if header["verb"] in self.during:
+                # Others go on asking meanwhile.
+                self._late = asyncio.create_task(reply)
+            else:
+                await reply
+
+    async def _answer(self, sender: bytes, header: dict[str, Any], body: bytes, verb: str) -> None:
+        if during := self.during.pop(verb, None):
+            await during()
+        await self._send(sender, header, body)
 
     async def _send(self, to: bytes, header: dict[str, Any], body: bytes = b"") -> None:
         await self._socket.send_multipart([to, *wire.pack(self._key, header, body)])
@@ -79,6 +101,7 @@ class FakeAgent:
 
     def on_restart_kernel(self, header: dict[str, Any], *_rest: Any) -> tuple[dict[str, Any], bytes]:
         kernel = self._kernel(header["index"])
+        self.folders[header["index"]] = header["cwd"]
         kernel |= {"state": "idle", "restarts": kernel["restarts"] + 1, "exit_status": None, "exit_reason": None}
         return {"kernel": kernel}, b""
 
@@ -101,13 +124,30 @@ class FakeAgent:
                 self.told.pop(one, None)
         return {}, b""
 
-    def on_pull(self, *_question: Any) -> tuple[dict[str, Any], bytes]:
-        changed = {path: data for path, data in self.files.items() if self.known.get(path) != data}
-        deleted = [path for path in self.known if path not in self.files]
-        self.told = dict(self.files)
-        return {"deleted": deleted, "skipped": {}, "token": "t", "more": False}, pack_files(changed)
+    def on_rename(self, header: dict[str, Any], *_rest: Any) -> tuple[dict[str, Any], bytes]:
+        old, new = header["old"], header["new"]
+        moved = [one for one in self.files if one == old or one.startswith(old + "/")]
+        if not moved or any(one == new or one.startswith(new + "/") for one in self.files):
+            raise FileNotFoundError(old)
+        for one in moved:
+            for files in (self.files, self.known):
+                if one in files:
+                    files[new + one[len(old) :]] = files.pop(one)
+        return {}, b""
 
-    def on_acknowledge(self, *_question: Any) -> tuple[dict[str, Any], bytes]:
+    def on_pull(self, header: dict[str, Any], *_rest: Any) -> tuple[dict[str, Any], bytes]:
+        self.left = set() if header["again"] else self.left
+        changed = [one for one in self.files if self.known.get(one) != self.files[one] and one not in self.left]
+        told = {path: self.files[path] for path in changed[: self.most_files]}
+        deleted = [path for path in self.known if path not in self.files]
+        self.told = {path: data for path, data in self.known.items() if path in self.files} | told
+        more = len(changed) > len(told)
+        return {"deleted": deleted, "skipped": self.skipped, "token": "t", "more": more}, pack_files(told)
+
+    def on_acknowledge(self, header: dict[str, Any], *_rest: Any) -> tuple[dict[str, Any], bytes]:
+        self.left |= set(header["without"])
+        for path in header["without"]:
+            self.told.pop(path, None)
         self.known = self.told
         return {}, b""
 
@@ -129,6 +169,7 @@ class FakeProvider(Provider):
         self.released: list[tuple[str, Reason]] = []
         self.warm: list[tuple[Request, int]] = []
         self.errors: list[Exception] = []
+        self.during: dict[str, Callable[[], Awaitable[None]]] = {}
         self.hold = False
         self.closed = False
         self._folder = tempfile.TemporaryDirectory(prefix="pf-", dir="/tmp")
@@ -157,6 +198,7 @@ class FakeProvider(Provider):
         agent = FakeAgent(self._endpoint(name))
         for index in range(self.requests[name].kernels):
             agent._kernel(index)
+        agent.during = self.during
         self.agents[name] = agent
         self.say(name, Status(Phase.READY, isolation=("forked", "network-none")))
 

@@ -421,11 +421,11 @@ async def test_what_does_not_fit_is_named_told_again_and_kept_once_there_is_room
         assert changed == ["small.txt"]
         assert list(changed.left_out) == ["big.bin"]
         row = await Runtime.objects.aget(pk=runtime.pk)
-        assert "big.bin" in row.message
-        assert "Delete files" in row.message
+        assert list(row.left_out) == ["big.bin"]
+        assert "Delete files" in row.left_out["big.bin"]
         await Workspace.objects.aupdate(quota_bytes=2 * MIB)
         assert await storage.pull(runtime) == ["big.bin"]
-        assert (await Runtime.objects.aget(pk=runtime.pk)).message == ""
+        assert (await Runtime.objects.aget(pk=runtime.pk)).left_out == {}
 
 
 async def test_code_deletes_data_but_never_a_notebook_and_caches_are_not_kept(provider, workspace):

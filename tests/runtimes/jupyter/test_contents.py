@@ -228,10 +228,11 @@ async def test_a_renamed_file_or_folder_moves_on_the_live_runtimes_disk(
     disk.files["ps1/made-by-code.txt"] = b"not pulled yet"
     await ada_browser.patch(FILE + "ps1", json={"path": "week1"})
     await followed()
-    assert set(disk.files) == {"week1/problem1.ipynb", "week1/numbers.csv", "ps1/made-by-code.txt"}
+    assert set(disk.files) == {"week1/problem1.ipynb", "week1/numbers.csv", "week1/made-by-code.txt"}
+    assert "remove" not in disk.asked
     await storage.pull(await work.runtimes.aget())
     files = {row.path for row in await storage.afiles(work)}
-    assert files == {"week1/problem1.ipynb", "week1/numbers.csv", "ps1/made-by-code.txt"}
+    assert files == {"week1/problem1.ipynb", "week1/numbers.csv", "week1/made-by-code.txt"}
 
 
 async def test_a_file_made_again_at_once_stays_on_the_live_runtimes_disk(
@@ -246,7 +247,7 @@ async def test_a_file_made_again_at_once_stays_on_the_live_runtimes_disk(
 async def test_a_file_is_removed_though_the_runtime_does_not_answer(
     ada_browser: httpx.AsyncClient, work: Workspace, disk: FakeAgent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("runtimes.transfer.REMOVAL_SECONDS", 0.05)
+    monkeypatch.setattr("runtimes.disk.FOLLOW_SECONDS", 0.05)
     await disk.close()
     assert (await ada_browser.delete(FILE + "ps1/data.csv")).status_code == 204
     await followed()

@@ -93,12 +93,62 @@ async def test_a_pull_is_bounded_in_number_and_bytes(open_notebook: Opener) -> N
     pulled = await notebook.agent.pull(max_files=3, max_bytes=1000, max_file_bytes=1000)
     assert len(pulled.files) == 3
     assert pulled.more
-    assert pulled.skipped == {"large.bin": "too large"}
+    assert pulled.skipped == {"large.bin": "too-large"}
     assert pulled.deleted == ()
     await notebook.agent.acknowledge(pulled.token)
     rest = await notebook.agent.pull(max_files=3, max_bytes=1000, max_file_bytes=1000)
     assert len(rest.files) == 2
     assert not rest.more
+
+
+async def test_what_was_not_taken_is_told_in_the_next_round_of_pulls_and_not_in_this_one(open_notebook: Opener) -> None:
+    notebook = await open_notebook("not-taken")
+    await notebook.run("for i in range(3): open(f'{i}.txt', 'w').write('x')")
+    first = await notebook.agent.pull(max_files=2)
+    await notebook.agent.acknowledge(first.token, without=["0.txt", "never-told"])
+    rest = await notebook.agent.pull(again=False, max_files=2)
+    assert (list(rest.files), rest.more) == (["2.txt"], False)
+    await notebook.agent.acknowledge(rest.token)
+    assert list((await notebook.agent.pull()).files) == ["0.txt"]
+
+
+async def test_a_renamed_folder_takes_along_who_works_in_it(open_notebook: Opener, isolation: Isolation) -> None:
+    notebook = await open_notebook("renamed", isolation=isolation, kernels=0)
+    await notebook.agent.push({"week 1/data.csv": b"1", "one.txt": b"o", "kept.txt": b"k"})
+    await notebook.agent.start_kernel(0, cwd="week 1")
+    notebook.client = await notebook.connect(0)
+    await notebook.run("open('made.txt', 'w').write('by code'); open('data.csv', 'a').write('2')")
+    await notebook.agent.rename("week 1", "unit/semaine 1")
+    await notebook.agent.rename("one.txt", "two.txt")
+    found = await notebook.value("import os; R = [os.getcwd(), open('data.csv').read(), sorted(os.listdir('../..'))]")
+    assert found == ["/home/student/unit/semaine 1", "12", ["kept.txt", "two.txt", "unit"]]
+    pulled = await notebook.agent.pull()
+    assert pulled.files == {"unit/semaine 1/data.csv": b"12", "unit/semaine 1/made.txt": b"by code"}
+    assert pulled.deleted == ()
+    await notebook.agent.restart_kernel(0, cwd="unit/semaine 1")
+    notebook.client = await notebook.connect(0)
+    assert await notebook.value("import os; R = os.getcwd()") == "/home/student/unit/semaine 1"
+
+
+async def test_nothing_is_renamed_over_another_nor_out_of_home(open_notebook: Opener) -> None:
+    notebook = await open_notebook("renamed-not")
+    await notebook.agent.push({"a/x": b"1", "b": b"2"})
+    await notebook.run("import os; os.symlink('/tmp', 'way'); open('made', 'w').write('m')")
+    for old, new in (
+        ("a", "b"),
+        ("b", "a"),
+        ("b", "made"),
+        ("b", "way"),
+        ("none", "c"),
+        ("way/.runtime.log", "c"),
+        ("../x", "c"),
+        ("b", "/tmp/b"),
+        ("a", "a/b"),
+    ):
+        with pytest.raises(AgentRefused):
+            await notebook.agent.rename(old, new)
+    found = await notebook.value("import os; R = [sorted(os.listdir()), os.listdir('a')]")
+    assert found == [["a", "b", "made", "way"], ["x"]]
 
 
 async def test_a_folder_that_cannot_be_read_is_not_taken_for_an_empty_one(open_notebook: Opener) -> None:
