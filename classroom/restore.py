@@ -97,7 +97,7 @@ def _tell(work: Work, done: Restored) -> None:
     if not done.written or runtime is None or runtime.state != Runtime.State.READY:
         return
     try:
-        async_to_sync(storage.discard)(runtime, done.renamed, only_known=True)
+        async_to_sync(storage.settle)(runtime)
         async_to_sync(storage.push)(runtime, done.written)
     except (AgentError, RuntimesError) as error:
         _log.warning("restored files not pushed", runtime=runtime.name, error=type(error).__name__)
