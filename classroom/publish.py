@@ -62,7 +62,7 @@ def create(
     course: Course, *, slug: str, title: str, graded: bool = True, unit: str = "", hide_scores: bool = False
 ) -> Assignment:
     """A draft at the end of the course page, without files. Raises NameTaken, CourseArchived."""
-    _check_runs(course)
+    check_runs(course)
     last = course.assignments.aggregate(last=Max("position"))["last"] or 0
     try:
         with transaction.atomic():
@@ -86,7 +86,7 @@ def upload(assignment: Assignment, files: Mapping[str, bytes], by: User, *, keep
 
     Students see nothing of it. Raises UnsafePath, CourseArchived.
     """
-    _check_runs(assignment.course)
+    check_runs(assignment.course)
     latest = newest(assignment)
     kept = storage.read_snapshot(latest.source) if keep_others and latest is not None else {}
     release = releases.draft(assignment.line_item, {**kept, **files}, by)
@@ -127,7 +127,7 @@ def publish(assignment: Assignment, release: Release, *, anyway: bool = False) -
     Publishing the same release twice changes nothing. `anyway` publishes although the solution did not get full marks.
     Raises NotPublishable, CannotPublish, CourseArchived.
     """
-    _check_runs(assignment.course)
+    check_runs(assignment.course)
     _check_belongs(assignment, release)
     with transaction.atomic():
         releases.publish(release, anyway=anyway)
@@ -145,7 +145,7 @@ def schedule(assignment: Assignment, release: Release, at: datetime, *, anyway: 
 
     Raises NotPublishable, CannotPublish, CourseArchived.
     """
-    _check_runs(assignment.course)
+    check_runs(assignment.course)
     _check_belongs(assignment, release)
     with transaction.atomic():
         releases.publish(release, anyway=anyway)
@@ -164,13 +164,13 @@ def unschedule(assignment: Assignment) -> None:
 
 def close(assignment: Assignment) -> None:
     """Nobody opens, changes or hands in any more, but those with an extension. Closing twice changes nothing."""
-    _check_runs(assignment.course)
+    check_runs(assignment.course)
     _move(assignment, State.OPEN, State.CLOSED)
 
 
 def reopen(assignment: Assignment) -> None:
     """Opens it for everyone again; a closing date that has passed goes, else it would close at once."""
-    _check_runs(assignment.course)
+    check_runs(assignment.course)
     with transaction.atomic():
         Assignment.objects.filter(pk=assignment.pk, closes_at__lte=timezone.now()).update(closes_at=None)
         _move(assignment, State.CLOSED, State.OPEN)
@@ -209,7 +209,8 @@ def access_changed(assignment: Assignment) -> None:
         publish_on_commit(f"access:{slug}")
 
 
-def _check_runs(course: Course) -> None:
+def check_runs(course: Course) -> None:
+    """Raises CourseArchived."""
     if course.archived_at is not None:
         raise CourseArchived(course.slug)
 

@@ -6,14 +6,14 @@ from celery import shared_task
 from django.conf import settings
 from django.db import transaction
 
-from classroom import drive_copies, feedback_mail, invite, outbox, publish
+from classroom import drive_copies, feedback_mail, invite, outbox, publish, score_mail
 from grading import autograde as grading
 from grading import drain
 from grading import release as releases
 from grading.errors import GraderUnavailable
 
 # Modules that register deliveries of the outbox.
-DELIVERIES = (invite, drive_copies, feedback_mail)
+DELIVERIES = (invite, drive_copies, feedback_mail, score_mail)
 
 
 @shared_task
@@ -39,6 +39,12 @@ def wake_grader() -> None:
     No message is sent while every worker grades, and none that is lost loses a row: the sweep finds it.
     """
     transaction.on_commit(_wake_grader, robust=True)
+
+
+def wake_graders() -> None:
+    """The same with every worker: for many rows at once."""
+    for _worker in range(settings.CELERY_WORKER_CONCURRENCY):
+        wake_grader()
 
 
 def _wake_grader() -> None:

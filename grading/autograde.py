@@ -184,7 +184,7 @@ def _give_back(lease: Lease, row: Autograding, on_finished: OnFinished | None, w
         if row.tries >= states.MOST_TRIES:
             _finish(lease, row, _Outcome(_given_up(row), row.environment_digest, parked=True), on_finished)
         else:
-            _put_back(lease, row, log=row.log)
+            _put_back(lease, row, log=row.log, environment_digest=row.environment_digest)
     except LeaseLost:
         return
 

@@ -17,9 +17,9 @@ from classroom import launch, publish, roster
 from classroom.demo.people import CAST
 from classroom.models import Assignment, Course, Enrollment, Section, Work
 from classroom.people.models import User
-from grading import feedback, review
+from grading import feedback, regrade, review
 from grading.collect import collect
-from grading.models import Autograding, CellScore, GradeCell, Release, Submission
+from grading.models import Autograding, CellScore, GradeCell, Regrade, Release, Submission
 from runtimes import storage
 
 NOTEBOOK = "squares.ipynb"
@@ -79,7 +79,7 @@ def handed_in(work: Work, user: User, *, request: str = "1") -> Submission:
 
 def autograded(submission: Submission, points: Decimal = Decimal(2)) -> Submission:
     """Scored as the engine would have: the tests by `points`, the words left to a person."""
-    grading = Autograding.objects.get(submission=submission)
+    grading = Autograding.objects.get(submission=submission, regrade=None)
     for cell in GradeCell.objects.filter(notebook__release=submission.release):
         manual = cell.kind in {GradeCell.Kind.MANUAL, GradeCell.Kind.TASK}
         CellScore.objects.create(
@@ -134,6 +134,7 @@ class World:
     ben_submission: Submission
     eve_work: Work
     preview: Work
+    regrade: Regrade
 
 
 def build(course: Course) -> World:
@@ -153,7 +154,27 @@ def build(course: Course) -> World:
         course=course, assignment=assignment, tutorial=tutorial, draft=draft, ada_work=works["ada"],
         ada_submission=submissions["ada"], ben_work=works["ben"], ben_submission=submissions["ben"],
         eve_work=works["eve"], preview=launch.preview(assignment, grace),
+        regrade=_regraded(assignment, list(submissions.values()), grace),
     )  # fmt: skip
+
+
+def _regraded(assignment: Assignment, submissions: list[Submission], by: User) -> Regrade:
+    """Graded again with the published version, with a point less for everyone; not decided."""
+    made = regrade.start(assignment.line_item, assignment.release, submissions, by, reason="A test was too kind.")
+    return tried(made)
+
+
+def tried(made: Regrade) -> Regrade:
+    """Its candidates scored as the engine would have, with one point for each cell of tests."""
+    for run in made.candidates.filter(state=Autograding.State.QUEUED):
+        for cell in GradeCell.objects.filter(notebook__release=run.release_id):
+            tests = cell.kind == GradeCell.Kind.TESTS
+            needs_manual_grade = cell.kind in {GradeCell.Kind.MANUAL, GradeCell.Kind.TASK}
+            CellScore.objects.create(
+                autograding=run, cell=cell, auto_score=1 if tests else None, needs_manual_grade=needs_manual_grade
+            )
+    made.candidates.update(state=Autograding.State.FINISHED, started_at=timezone.now(), finished_at=timezone.now())
+    return made
 
 
 def _mark(submission: Submission, by: User) -> None:

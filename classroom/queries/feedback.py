@@ -10,10 +10,11 @@ from datetime import timedelta
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
 
+from classroom.queries.receipt import changes
 from grading import feedback, review
 from grading.explain import FAILURES, explain
 from grading.markdown import clean_markdown
-from grading.models import Autograding, LineItem, Submission
+from grading.models import Autograding, LineItem, RegradeChange, Submission
 from grading.review import MarkedCell
 from grading.scoring import Total
 
@@ -37,6 +38,7 @@ class Page:
     total: Total
     penalty: str
     failures: Sequence[str]
+    changes: Sequence[RegradeChange]
 
 
 def page(submission: Submission, *, nonce: str) -> Page:
@@ -56,6 +58,7 @@ def page(submission: Submission, *, nonce: str) -> Page:
         total=total,
         penalty=penalty_words(submission, total) if total.penalty else "",
         failures=[explain(FAILURES, row) for row in current.failures] if current else [],
+        changes=changes(submission),
     )
 
 

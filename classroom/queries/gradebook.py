@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -14,7 +14,7 @@ from classroom.histogram import Histogram, histogram
 from classroom.models import Assignment, Enrollment
 from classroom.queries.scores import Score, scores_of
 from classroom.queries.study import counting_submission
-from grading.models import Submission, SubmissionAuthor
+from grading.models import Autograding, Submission, SubmissionAuthor
 
 State = Submission.State
 
@@ -101,6 +101,22 @@ def gradebook(me: Member) -> Gradebook:
         for one in students
     ]
     return Gradebook(assignments, lines)
+
+
+type MadeWith = tuple[int | str, str, str]
+
+
+def made_with(book: Gradebook) -> Callable[[Entry], MadeWith]:
+    """What each entry's result was made with: version, environment, engine; empty where there is none. One query."""
+    submissions = [entry.submission.pk for line in book.lines for entry in line.entries if entry.submission]
+    runs = Autograding.objects.filter(submission__in=submissions, current=True)
+    known: dict[int, MadeWith] = {
+        pk: (number, environment, engine)
+        for pk, number, environment, engine in runs.values_list(
+            "submission", "release__number", "environment_digest", "engine_version"
+        )
+    }
+    return lambda entry: known.get(entry.submission.pk if entry.submission else 0, ("", "", ""))
 
 
 def _tries(assignments: Sequence[Assignment], users: set[int]) -> dict[tuple[int, int], list[Submission]]:

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from django.db.models import F
+
 from classroom.models import Assignment
+from classroom.queries import strictly
 from classroom.queries.scores import Score, scores_of
 from classroom.queries.study import released, visible_score
 from classroom.submit import files_of
 from grading import review
 from grading.explain import FAILURES, explain
-from grading.models import Autograding, Submission
+from grading.models import Autograding, RegradeChange, Submission
 from runtimes.models import SnapshotFile
 
 Moving = (Submission.State.QUEUED, Submission.State.GRADING)
@@ -27,6 +30,8 @@ class Progress:
     hide_scores: bool
     returned: bool
     ahead: int
+    run: Autograding | None
+    changes: Sequence[RegradeChange]
 
     @property
     def moving(self) -> bool:
@@ -42,14 +47,28 @@ def progress(assignment: Assignment, submission: Submission) -> Progress:
         waiting = Autograding.objects.filter(state=Autograding.State.QUEUED, regrade=None)
         ahead = waiting.filter(queued_at__lt=latest.queued_at).count()
     failed = submission.state == Submission.State.FAILED and latest is not None
+    score = visible_score(assignment, submission, scores_of([submission]))
     return Progress(
         submission=submission,
-        score=visible_score(assignment, submission, scores_of([submission])),
+        score=score,
         failures=[explain(FAILURES, row) for row in latest.failures] if failed and latest is not None else [],
         hide_scores=assignment.hide_scores,
         returned=released(submission),
         ahead=ahead,
+        run=latest if latest is not None and latest.finished_at is not None else None,
+        changes=changes(submission) if score is not None else (),
     )
+
+
+def changes(submission: Submission) -> list[RegradeChange]:
+    """When and why its score was changed by grading it again, newest first. One query."""
+    moved = strictly(RegradeChange.objects).filter(submission=submission).exclude(old_score=F("new_score"))
+    return list(moved.order_by("-pk"))
+
+
+def graded_with(submission: Submission) -> Autograding | None:
+    """What the result that counts was made with; None before there is one. One query."""
+    return strictly(Autograding.objects).select_related("release").filter(submission=submission, current=True).first()
 
 
 def files(submission: Submission) -> list[SnapshotFile]:

@@ -17,7 +17,7 @@ from classroom.queries.scores import Score, scores_of
 from classroom.queries.study import released
 from grading import feedback, review
 from grading.explain import FAILURES, NOTES, explain
-from grading.models import Autograding, Submission
+from grading.models import Autograding, RegradeChange, Submission
 from grading.review import MarkedCell
 from grading.scoring import Total
 from grading.states import REVIEWABLE
@@ -177,6 +177,7 @@ class Sheet:
     editable: bool
     attempts: Sequence[Submission]
     workspace: str
+    changes: Sequence[RegradeChange]
 
 
 def sheet(submission: Submission, *, nonce: str) -> Sheet:
@@ -199,6 +200,7 @@ def sheet(submission: Submission, *, nonce: str) -> Sheet:
             .order_by("attempt")
         ),
         workspace=_workspace(submission),
+        changes=list(submission.changes.select_related("by").order_by("-pk")),
     )
 
 

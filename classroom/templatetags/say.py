@@ -75,6 +75,12 @@ def _amount(distance: timedelta) -> str:
 
 
 @register.filter
+def lasting(length: timedelta) -> str:
+    """A length of time as people say it: "3 minutes"; less than a minute is one."""
+    return _amount(length)
+
+
+@register.filter
 def distance(moment: datetime | None) -> str:
     """ "in 3 days", "2 hours ago", "now"; empty without a moment."""
     if moment is None:

@@ -25,7 +25,9 @@ def gradebook(request: HttpRequest, me: Member) -> HttpResponse:
 def export(request: HttpRequest, me: Member) -> HttpResponse:
     """The same as CSV: scores as numbers, and each assignment's points in the second line."""
     book = queries.gradebook(me)
+    made_with = queries.made_with(book)
     header = ["email", "name", "section", *(one.slug for one in book.assignments)]
+    header += [f"{one.slug} {what}" for one in book.assignments for what in ("version", "environment", "engine")]
     most = ["", "max_score", "", *(one.release.max_score if one.release else None for one in book.assignments)]
     rows = [
         [
@@ -33,6 +35,7 @@ def export(request: HttpRequest, me: Member) -> HttpResponse:
             line.enrollment.user.get_full_name(),
             line.enrollment.section.name if line.enrollment.section else "",
             *(entry.score.score if entry.score else entry.word if entry.submission else "" for entry in line.entries),
+            *(fact for entry in line.entries for fact in made_with(entry)),
         ]
         for line in book.lines
     ]

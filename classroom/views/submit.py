@@ -79,7 +79,9 @@ def _refused(request: HttpRequest, place: Inside, why: str) -> HttpResponse:
 
 def _fresh(submission: Submission) -> Submission:
     """The row as it is now, with what a receipt shows of it."""
-    return Submission.objects.select_related("line_item", "feedback", "snapshot").get(pk=submission.pk)
+    return Submission.objects.select_related("line_item", "feedback", "snapshot", "release", "correction").get(
+        pk=submission.pk
+    )
 
 
 @require_GET
@@ -117,6 +119,7 @@ def receipt_text(request: HttpRequest, it: Handed) -> HttpResponse:
         "assignment": it.assignment,
         "course": it.assignment.course,
         "files": receipt.files(it.submission),
+        "run": receipt.graded_with(it.submission),
         "authors": it.submission.authors.order_by("display_name", "username"),
     }
     text = render_to_string("study/receipt.txt", context, request)

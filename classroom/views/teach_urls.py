@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, URLResolver, path
 
-from classroom.views import assignments, courses, gradebook, people, person, publish
+from classroom.views import assignments, courses, gradebook, people, person, publish, regrade, run
 
 _A = "c/<slug:course>/a/<slug:assignment>/teach/"
 
@@ -22,6 +22,13 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path(_A + "publish/", publish.publish, name="assignment_publish"),
     path(_A + "move/", publish.move, name="assignment_move"),
     path(_A + "settings/", publish.settings, name="assignment_settings"),
+    path(_A + "grading/", run.grading_run, name="grading_run"),
+    path(_A + "grading/move/", run.grading_move, name="grading_move"),
+    path(_A + "grading/<int:autograding>/", run.grading_log, name="grading_log"),
+    path(_A + "points/", regrade.points, name="points"),
+    path(_A + "regrades/", regrade.regrades, name="regrades"),
+    path(_A + "regrades/<int:regrade>/", regrade.regrade, name="regrade"),
+    path(_A + "regrades/<int:regrade>/move/", regrade.regrade_move, name="regrade_move"),
     path(_A + "versions/<int:number>/files/", assignments.source, name="assignment_source"),
     path(_A + "versions/<int:number>/notebooks/<path:path>", assignments.notebook, name="assignment_notebook"),
     path("c/<slug:course>/people/", people.people, name="people"),

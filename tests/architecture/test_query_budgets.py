@@ -10,6 +10,7 @@ from django.test.utils import CaptureQueriesContext
 from classroom import launch
 from classroom.models import Course, Enrollment
 from classroom.people.models import User
+from grading import regrade
 from tests import world as worlds
 from tests.security.test_every_url import NOBODY, TABLE, addresses
 
@@ -31,6 +32,8 @@ MOST_QUERIES = {
     "feedback": 21,
     "gradebook": 10,
     "gradebook_export": 10,
+    "grading_log": 9,
+    "grading_run": 13,
     "hand_in": 17,
     "home": 7,
     "join": 6,
@@ -42,12 +45,15 @@ MOST_QUERIES = {
     "people_add": 4,
     "people_export": 6,
     "person": 9,
+    "points": 8,
     "profile": 3,
-    "receipt": 13,
+    "receipt": 14,
     "receipt_files": 8,
     "receipt_state": 11,
     "receipt_text": 9,
-    "review": 28,
+    "regrade": 30,
+    "regrades": 16,
+    "review": 29,
     "review_files": 8,
     "review_here": 12,
     "submissions": 12,
@@ -63,10 +69,13 @@ NOT_OURS = ("account_", "set_language", "javascript-catalog")
 def world(course: Course, mallory: User) -> worlds.World:
     world = worlds.build(course)
     section = course.sections.get(name="A")
+    more = []
     for number in range(MORE_STUDENTS):
         user = worlds.make_user(f"student{number}")
         Enrollment.objects.create(course=course, user=user, role=Enrollment.Role.STUDENT, section=section)
-        worlds.autograded(worlds.handed_in(launch.open_work(world.assignment, user), user))
+        more.append(worlds.autograded(worlds.handed_in(launch.open_work(world.assignment, user), user)))
+    regrade.include(world.regrade, more)
+    worlds.tried(world.regrade)
     return world
 
 

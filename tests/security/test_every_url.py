@@ -88,6 +88,7 @@ lines(
     STAFF,
     "GET assignment_check",
     "GET gradebook",
+    "GET grading_run",
     "GET gradebook_export",
     "GET submissions",
     "GET teach_assignment",
@@ -102,6 +103,7 @@ lines(
     "GET assignment_notebook",
     "GET assignment_source",
     "GET people",
+    "GET regrade",
     "GET people_export",
     "GET/POST assignment_new",
     "GET/POST assignment_publish",
@@ -110,15 +112,19 @@ lines(
     "GET/POST course_settings",
     "GET/POST people_add",
     "GET/POST person",
+    "GET/POST points",
+    "GET/POST regrades",
     "POST assignment_check_again",
     "POST assignment_move",
     "POST assignment_upload",
     "POST course_archive",
+    "POST grading_move",
     "POST people_confirm",
     "POST people_invitations",
     "POST person_drop",
     "POST person_extension",
     "POST person_extension_back",
+    "POST regrade_move",
 )
 lines(
     INSIDE,
@@ -131,6 +137,7 @@ lines(
 )
 lines(OWN, "GET/POST hand_in", "POST notebook_restore", "POST submit")
 lines(ONLY_ADA, "GET feedback", "GET receipt", "GET receipt_files", "GET receipt_state", "GET receipt_text")
+lines("login 404 403 403 404 404 yes yes", "GET grading_log")  # of work of one's own section
 lines(MARKERS, "GET review", "GET review_files", "GET review_here", "POST review_finish", "POST review_mark")
 
 
@@ -147,7 +154,9 @@ def arguments(world: worlds.World) -> dict[str, Any]:
     return {
         "course": world.course.slug, "assignment": world.assignment.slug, "workspace": world.ada_work.workspace.slug,
         "code": world.ada_submission.code, "enrollment": ada.pk, "extension": extension.pk if extension else 1,
-        "cell": words.pk, "number": 1, "path": worlds.NOTEBOOK, "secret": "nobody-has-this", "key": "set-password",
+        "cell": words.pk, "regrade": world.regrade.pk,
+        "autograding": world.ada_submission.autogradings.get(current=True).pk, "number": 1, "path": worlds.NOTEBOOK,
+        "secret": "nobody-has-this", "key": "set-password",
         "uidb36": "1",
     }  # fmt: skip
 

@@ -1,0 +1,172 @@
+"""What a teacher sees of regrades: what can be tried on whom, and whose score would move."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from classroom.enter import Member
+from classroom.models import Assignment
+from classroom.queries import strictly
+from classroom.queries.scores import scores_of
+from classroom.queries.study import counting_submission
+from classroom.regrade import digest, unproblematic
+from grading import states
+from grading.compare import Difference, differences
+from grading.models import Feedback, Regrade, RegradeChange, Release, Submission
+from grading.pace import Pace, pace
+from grading.regrade import USABLE
+
+PAGE = 100
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One attempt that has its scores. `counts`: it is the one that counts for somebody."""
+
+    submission: Submission
+    names: str
+    counts: bool
+
+
+def attempts(me: Member, assignment: Assignment) -> list[Attempt]:
+    """Everything of the students that `me` looks after that could be graded again, by name. Seven queries."""
+    handed_in = list(
+        strictly(Submission.objects)
+        .select_related("line_item")
+        .prefetch_related("authors")
+        .filter(line_item=assignment.line_item_id, authors__in=me.people())
+        .distinct()
+        .order_by("attempt", "pk")
+    )
+    scores = scores_of(handed_in)
+    tries: dict[int, list[Submission]] = {}
+    for one in handed_in:
+        for author in one.authors.all():
+            tries.setdefault(author.pk, []).append(one)
+    counting = {counting_submission(assignment.line_item, mine, scores) for mine in tries.values()}
+    found = [
+        Attempt(one, names_of(one), one in counting)
+        for one in handed_in
+        if one.state in states.REVIEWABLE and one.pk in scores
+    ]
+    return sorted(found, key=lambda one: (one.names.casefold(), one.submission.attempt))
+
+
+def names_of(submission: Submission) -> str:
+    """Who handed it in; `authors` must have been fetched."""
+    return ", ".join(sorted(author.get_full_name() for author in submission.authors.all()))
+
+
+def versions(assignment: Assignment) -> list[Release]:
+    """The versions whose tests can be tried, newest first. One query."""
+    usable = strictly(Release.objects).select_related("author").filter(line_item=assignment.line_item_id)
+    return list(usable.filter(state__in=USABLE, student__isnull=False).order_by("-number"))
+
+
+def regrades(assignment: Assignment) -> list[Regrade]:
+    """Earlier ones and the open one, newest first. One query."""
+    found = strictly(Regrade.objects).select_related("release", "by", "decided_by")
+    return list(found.filter(line_item=assignment.line_item_id).order_by("-pk"))
+
+
+#: What the list can be narrowed to.
+_KINDS: Mapping[str, Callable[[Difference], bool]] = {
+    "news": lambda one: one.moves or one.needs_person,
+    "moves": lambda one: one.moves,
+    "needing": lambda one: one.needs_person,
+    "kept": lambda one: one.marks_named,
+    "same": lambda one: not one.moves and not one.needs_person,
+}
+
+
+@dataclass(frozen=True)
+class Line:
+    """One difference. `returned`: its authors have their feedback, so they hear of a change."""
+
+    difference: Difference
+    names: str
+    counts: bool
+    returned: bool
+
+
+@dataclass(frozen=True)
+class Page:
+    """A regrade: how far it is, what it would change, what was taken over, and what came in since."""
+
+    regrade: Regrade
+    pace: Pace
+    lines: Sequence[Line]
+    changes: Sequence[RegradeChange]
+    newer: Sequence[Attempt]
+
+    @property
+    def deciding(self) -> bool:
+        """Whether it can be decided now: open, and nothing is still to come or everything waits."""
+        return self.regrade.state == Regrade.State.OPEN and (not self.pace.moving or self.paused)
+
+    @property
+    def paused(self) -> bool:
+        """Whether it was stopped and nothing runs any more."""
+        return self.regrade.stopped_at is not None and not self.pace.running
+
+    @property
+    def follows(self) -> bool:
+        """Whether the page changes by itself."""
+        return self.regrade.state == Regrade.State.OPEN and self.pace.moving and not self.paused
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many lines there are of each kind that the list can be narrowed to."""
+        return {which: len(self.narrowed(which)) for which in _KINDS}
+
+    def narrowed(self, which: str) -> list[Line]:
+        """The lines of one kind of `_KINDS`; of any other name those that move or need a person."""
+        kind = _KINDS.get(which, _KINDS["news"])
+        return [line for line in self.lines if kind(line.difference)]
+
+    @property
+    def for_all(self) -> list[Difference]:
+        """What *approve all* takes over."""
+        return unproblematic(line.difference for line in self.lines)
+
+    @property
+    def digest(self) -> str:
+        """Names the effect of *approve all*."""
+        return digest(self.for_all)
+
+
+def page(me: Member, assignment: Assignment, regrade: Regrade) -> Page:
+    """The whole page: two dozen queries, however many students."""
+    found = {one.submission.pk: one for one in differences(regrade)} if regrade.state == Regrade.State.OPEN else {}
+    there = attempts(me, assignment)
+    known = {one.submission.pk: one for one in there}
+    returned = set(
+        Feedback.objects.filter(submission__in=list(found), state=Feedback.State.RELEASED).values_list(
+            "submission", flat=True
+        )
+    )
+    in_it = set(regrade.candidates.values_list("submission", flat=True))
+    lines = [
+        Line(one, known[key].names if key in known else one.submission.code, key in known and known[key].counts,
+             key in returned)
+        for key, one in found.items()
+    ]  # fmt: skip
+    changes = strictly(RegradeChange.objects).filter(autograding__regrade=regrade)
+    return Page(
+        regrade=regrade,
+        pace=pace(regrade.candidates.all()),
+        lines=sorted(lines, key=_first),
+        changes=list(changes.select_related("submission", "by").prefetch_related("submission__authors").order_by("pk")),
+        newer=[
+            one
+            for one in there
+            if one.submission.pk not in in_it and one.counts and one.submission.received_at > regrade.created_at
+        ],
+    )
+
+
+def _first(line: Line) -> tuple[bool, bool, object, str]:
+    """What a person must look at first, then what moves, losses before gains, then the rest."""
+    one = line.difference
+    return not one.needs_person, not one.moves, one.moved, line.names.casefold()

@@ -1,0 +1,126 @@
+"""A regrade as a teacher steers it: which attempts, whose score moves and who is told, and points changed in a form."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
+
+from django.utils.translation import gettext_lazy as _
+
+from classroom import outbox, publish, tasks
+from classroom.errors import ClassroomError
+from classroom.models import Assignment
+from classroom.people.models import User
+from grading import regrade as verb
+from grading.compare import Difference, differences
+from grading.models import CellKey, Feedback, Regrade, RegradeChange, Release, Submission
+from grading.points import with_points
+from grading.regrade import Approved
+from runtimes import storage
+
+
+class RegradeMoved(ClassroomError):
+    """What was shown is no longer what would happen. Nothing was changed."""
+
+    user_message = _("Something has changed since this was shown, so nothing was taken over. Look at it once more.")
+
+
+class NoPointsChanged(ClassroomError):
+    """The form gives every cell the points that it has."""
+
+    user_message = _("Every cell has these points already, so there is no new version.")
+
+
+def start(
+    assignment: Assignment, release: Release | None, submissions: Iterable[Submission], by: User, *, reason: str
+) -> Regrade:
+    """Queues the candidates and wakes workers. Raises grading's NotRegradable, CourseArchived."""
+    publish.check_runs(assignment.course)
+    started = verb.start(assignment.line_item, release, submissions, by, reason=reason)
+    tasks.wake_graders()
+    return started
+
+
+def include(regrade: Regrade, submissions: Iterable[Submission]) -> int:
+    """Tries it also on these; how many are new."""
+    count = verb.include(regrade, submissions)
+    tasks.wake_graders()
+    return count
+
+
+def resume(regrade: Regrade) -> None:
+    """Goes on with what waits."""
+    verb.resume(regrade)
+    tasks.wake_graders()
+
+
+def again(regrade: Regrade) -> int:
+    """Tries those that could not be graded once more; how many."""
+    count = verb.again(regrade)
+    tasks.wake_graders()
+    return count
+
+
+def digest(found: Iterable[Difference]) -> str:
+    """Names the effects of approving all of these."""
+    return hashlib.sha256(",".join(sorted(one.fingerprint for one in found)).encode()).hexdigest()[:16]
+
+
+def unproblematic(found: Iterable[Difference]) -> list[Difference]:
+    """Those after which nobody has to look who need not before."""
+    return [one for one in found if not one.needs_person]
+
+
+def approve_all(
+    assignment: Assignment, regrade: Regrade, by: User, *, shown: str, reason: str, for_later: bool
+) -> Approved:
+    """Takes over everything that needs no person; `shown` is the digest of the page. Raises RegradeMoved."""
+    found = unproblematic(differences(regrade))
+    if digest(found) != shown:
+        raise RegradeMoved(f"regrade {regrade.pk}")
+    chosen = {one.submission.pk: one.fingerprint for one in found}
+    return approve(assignment, regrade, by, chosen, reason=reason, for_later=for_later)
+
+
+def approve(
+    assignment: Assignment,
+    regrade: Regrade,
+    by: User,
+    chosen: Mapping[int, str],
+    *,
+    reason: str,
+    for_later: bool,
+) -> Approved:
+    """Takes over the chosen candidates, and tells those who could see a score that has moved."""
+
+    def tell(change: RegradeChange) -> None:
+        if change.old_score != change.new_score and could_see(assignment, change.submission):
+            outbox.post("score_changed_mail", f"score-changed:{change.pk}", {"change": change.pk})
+
+    return verb.approve(regrade, by, chosen, reason=reason, for_later=for_later, on_approved=tell)
+
+
+def could_see(assignment: Assignment, submission: Submission) -> bool:
+    """Whether its authors could see its score before it was decided (`queries.study.visible_score`)."""
+    if Feedback.objects.filter(submission=submission, state=Feedback.State.RELEASED).exists():
+        return True
+    return submission.state == Submission.State.GRADED and not assignment.hide_scores
+
+
+def give_points(assignment: Assignment, release: Release, points: Mapping[CellKey, Decimal], by: User) -> Release:
+    """A new version with other points and nothing else new; its solution runs as for every version.
+
+    Raises NoPointsChanged, CourseArchived.
+    """
+    files = {path: data for path, data in storage.read_snapshot(release.source).items() if path.endswith(".ipynb")}
+    changed = with_points(files, points)
+    if not changed:
+        raise NoPointsChanged(f"release {release.pk}")
+    return publish.upload(assignment, changed, by, keep_others=True)
+
+
+def fingerprints(values: Sequence[str]) -> dict[int, str]:
+    """What a form's boxes say: "submission:fingerprint". Anything else is left out."""
+    pairs = (value.partition(":") for value in values)
+    return {int(key): mark for key, colon, mark in pairs if colon and key.isdecimal()}

@@ -1,0 +1,301 @@
+"""Regrades as a teacher does them: points in a form, whose score moves, approved, told, rejected."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+
+import pytest
+from django.core import mail
+
+from classroom import outbox, publish, tasks
+from classroom.models import Outbox
+from grading import feedback, review
+from grading.compare import differences
+from grading.models import Autograding, CellScore, Feedback, GradeCell, LineItem, Regrade, Release, Submission
+from runtimes import storage
+from tests.classroom.work import PS1, cell_of, graded, handed_in, source
+
+TEACH = "/c/data/a/ps1/teach/"
+REGRADES = f"{TEACH}regrades/"
+HTMX = {"HX-Request": "true"}
+REASON = "The hidden test was wrong."
+
+
+@pytest.fixture(autouse=True)
+def woken(monkeypatch) -> list[str]:
+    """How often workers were woken; nobody is."""
+    sent: list[str] = []
+    monkeypatch.setattr(tasks, "wake_graders", lambda: sent.append("graders"))
+    return sent
+
+
+def mails() -> list[str]:
+    """What waits to be told, by kind."""
+    return list(Outbox.objects.filter(kind="score_changed_mail").values_list("state", flat=True))
+
+
+@pytest.fixture
+def adas(ps1, ada) -> Submission:
+    return graded(handed_in(ps1, ada))
+
+
+@pytest.fixture
+def bens(ps1, ben) -> Submission:
+    return graded(handed_in(ps1, ben), tests=Decimal(0), failed_tests="AssertionError: squares(4)")
+
+
+@pytest.fixture
+def newer(ps1, grace) -> Release:
+    """Version 2: the tests are worth four points."""
+    content = json.loads(source())
+    next(cell for cell in content["cells"] if cell["id"] == "tests")["metadata"]["nbgrader"]["points"] = 4
+    made = publish.upload(ps1, {PS1: json.dumps(content).encode()}, grace, keep_others=True)
+    Release.objects.filter(pk=made.pk).update(state=Release.State.CHECKED)
+    made.refresh_from_db()
+    return made
+
+
+def started(client, version: str = "2", **fields: object) -> Regrade:
+    answer = client.post(REGRADES, {"version": version, "scope": "counted", "reason": REASON, **fields})
+    assert answer.status_code == 302, answer.content.decode()
+    return Regrade.objects.get(state=Regrade.State.OPEN)
+
+
+def ended(found: Regrade, tests: int | None = 4) -> None:
+    for run in found.candidates.filter(state=Autograding.State.QUEUED):
+        for cell in GradeCell.objects.filter(notebook__release=run.release_id).exclude(kind="answer"):
+            score = tests if cell.kind == "tests" else None
+            CellScore.objects.create(autograding=run, cell=cell, auto_score=score, needs_manual_grade=score is None)
+    found.candidates.update(state=Autograding.State.FINISHED)
+
+
+def page(client, found: Regrade, **query: str) -> str:
+    return client.get(f"{REGRADES}{found.pk}/", query).content.decode()
+
+
+def move(client, found: Regrade, act: str, **fields: object):
+    return client.post(f"{REGRADES}{found.pk}/move/", {"act": act, "reason": REASON, **fields}, follow=True)
+
+
+def approve_all(client, found: Regrade, **fields: object):
+    digest = client.get(f"{REGRADES}{found.pk}/").context["page"].digest
+    return move(client, found, "approve_all", digest=digest, **fields)
+
+
+def returned(submission: Submission, by) -> None:
+    review.give(submission, cell_of(submission, "essay"), by, manual_score=Decimal(3))
+    review.finish(submission, by)
+    assert feedback.release([submission], by) == 1
+
+
+def test_points_are_changed_in_a_form_and_make_a_version_that_counts_nowhere(ps1, adas, grace, as_user):
+    client = as_user(grace)
+    form = client.get(f"{TEACH}points/").context["form"]
+    names = {field.label: field.html_name for field in form}
+    answer = client.post(f"{TEACH}points/", {names["tests"]: "3.5", names["essay"]: "3"}, follow=True)
+    assert "Version 2 has these points" in answer.content.decode()
+    made = Release.objects.get(number=2)
+    assert made.max_score == Decimal("6.5")
+    old, new = (storage.read_snapshot(Release.objects.get(number=n).source) for n in (1, 2))
+    assert old.keys() == new.keys()
+    cells = [json.loads(files[PS1])["cells"] for files in (old, new)]
+    assert [one["source"] for one in cells[0]] == [one["source"] for one in cells[1]]
+    assert made.state == Release.State.DRAFT
+    assert Submission.objects.get(pk=adas.pk).scored_by_id == adas.release_id
+
+
+def test_the_same_points_make_no_version(ps1, grace, as_user):
+    client = as_user(grace)
+    names = {field.label: field.html_name for field in client.get(f"{TEACH}points/").context["form"]}
+    answer = client.post(f"{TEACH}points/", {names["tests"]: "2", names["essay"]: "3"})
+    assert answer.status_code == 422
+    assert "has these points already" in answer.content.decode()
+    assert Release.objects.filter(number=2).count() == 0
+
+
+def test_it_is_shown_whose_score_would_move_and_why_before_anything_counts(adas, bens, newer, grace, as_user):
+    client = as_user(grace)
+    found = started(client)
+    assert "Time left: unknown" in page(client, found)
+    ended(found)
+    text = page(client, found)
+    for words in ("Ada", "Ben", "+4", "0/2 → 4/4", "AssertionError: squares(4)", REASON, "Approve all 2"):
+        assert words in text
+    assert Autograding.objects.filter(current=True, regrade=found).count() == 0
+
+
+def test_approving_all_counts_and_tells_those_who_could_see_their_score(adas, bens, newer, grace, tim, ada, as_user):
+    returned(adas, tim)
+    client = as_user(grace)
+    found = started(client)
+    ended(found)
+    assert "2 scores taken over." in approve_all(client, found).content.decode()
+    found.refresh_from_db()
+    assert (found.state, found.holds_from) == (Regrade.State.DONE, None)
+    assert mails() == ["waiting"]
+    outbox.drain()
+    [message] = [one for one in mail.outbox if "has changed" in one.subject]
+    assert (message.to, REASON in message.body, " 7" in message.body) == (
+        [ada.email],
+        True,
+        False,
+    )
+    for address in (f"/receipts/{adas.code}/", f"/feedback/{adas.code}/"):
+        shown = as_user(ada).get(address).content.decode()
+        assert "Your score changed from 5 to 7." in shown
+        assert REASON in shown
+
+
+def test_who_cannot_see_a_score_is_not_told(adas, newer, grace, ada, as_user):
+    client = as_user(grace)
+    found = started(client)
+    ended(found)
+    approve_all(client, found)
+    assert mails() == []
+    assert "Your score changed" not in as_user(ada).get(f"/receipts/{adas.code}/").content.decode()
+
+
+def test_the_ticked_ones_are_approved_and_the_others_wait(adas, bens, newer, grace, as_user):
+    client = as_user(grace)
+    found = started(client)
+    ended(found)
+    [bens_line] = [line for line in differences(found) if line.submission == bens]
+    chosen = [f"{bens.pk}:{bens_line.fingerprint}"]
+    assert "1 score taken over." in move(client, found, "approve", chosen=chosen, for_later="on").content.decode()
+    found.refresh_from_db()
+    assert (found.state, found.holds_from is not None) == (Regrade.State.OPEN, True)
+    assert [line.submission for line in differences(found)] == [adas]
+
+
+def test_what_changed_since_it_was_shown_is_said_and_left(adas, bens, newer, grace, tim, as_user):
+    client = as_user(grace)
+    found = started(client)
+    ended(found)
+    digest = client.get(f"{REGRADES}{found.pk}/").context["page"].digest
+    review.give(adas, cell_of(adas, "tests"), tim, manual_score=Decimal(1))
+    said = move(client, found, "approve_all", digest=digest).content.decode()
+    assert "Something has changed since this was shown" in said
+    said = move(client, found, "approve", chosen=[f"{adas.pk}:0123456789abcdef", "nonsense"]).content.decode()
+    assert "1 was not: it was marked" in said
+    assert not Autograding.objects.filter(current=True, regrade=found).exists()
+
+
+def test_what_would_need_a_person_is_not_in_approve_all(adas, bens, newer, grace, tim, as_user):
+    returned(adas, tim)
+    client = as_user(grace)
+    found = started(client)
+    ended(found, tests=None)
+    text = page(client, found, show="needing")
+    assert "would need a person" in text
+    assert "Approve all" not in text
+    assert "checked>" not in text.split("for_later")[0]
+
+
+def test_rejecting_changes_nothing_and_tells_nobody(adas, newer, grace, tim, as_user):
+    returned(adas, tim)
+    client = as_user(grace)
+    found = started(client)
+    ended(found)
+    move(client, found, "reject")
+    found.refresh_from_db()
+    assert (found.state, mails()) == (Regrade.State.REJECTED, [])
+    assert "Rejected by Grace: no score has changed" in page(client, found)
+    assert review.total_of(Submission.objects.get(pk=adas.pk)).score == 5
+
+
+def test_a_mark_that_stays_is_named(adas, newer, grace, tim, as_user):
+    review.give(adas, cell_of(adas, "tests"), tim, manual_score=Decimal(1))
+    client = as_user(grace)
+    found = started(client)
+    ended(found)
+    assert "Tim gave 1 by hand, and that stays; the tests say 4." in page(client, found, show="kept")
+
+
+def test_a_second_regrade_waits_for_the_first(adas, newer, grace, as_user):
+    client = as_user(grace)
+    started(client)
+    answer = client.post(REGRADES, {"version": "2", "scope": "all", "reason": "again"})
+    assert answer.status_code == 422
+    assert "Decide that one first" in answer.content.decode()
+
+
+def test_attempts_can_be_chosen_and_what_does_not_count_is_left_out(ps1, ada, bens, newer, grace, as_user):
+    first = graded(handed_in(ps1, ada, key="1"))
+    second = graded(handed_in(ps1, ada, key="2"))
+    client = as_user(grace)
+    form = client.get(REGRADES).context["form"]
+    assert [label for _value, label in form.fields["scope"].choices][:2] == [
+        "The attempts that count (2)", "All attempts (3)",
+    ]  # fmt: skip
+    found = started(client)
+    assert set(found.candidates.values_list("submission", flat=True)) == {second.pk, bens.pk}
+    move(client, found, "reject")
+    assert client.post(REGRADES, {"version": "2", "scope": "chosen", "reason": "x"}).status_code == 422
+    found = started(client, scope="chosen", chosen=[first.code])
+    assert list(found.candidates.values_list("submission", flat=True)) == [first.pk]
+
+
+def test_what_is_handed_in_meanwhile_can_be_taken_in(ps1, adas, newer, grace, cleo, as_user):
+    client = as_user(grace)
+    found = started(client)
+    late = graded(handed_in(ps1, cleo))
+    assert "handed in since this began" in page(client, found)
+    move(client, found, "include")
+    assert found.candidates.filter(submission=late).exists()
+    assert "handed in since this began" not in page(client, found)
+
+
+def test_it_stops_goes_on_and_the_page_follows(adas, newer, grace, as_user, woken):
+    client = as_user(grace)
+    found = started(client)
+    address = f"{REGRADES}{found.pk}/"
+    part = client.get(address, headers=HTMX)
+    assert "HX-Retarget" not in part
+    assert "<h1" not in part.content.decode()
+    assert 'hx-trigger="every 2s"' in part.content.decode()
+    move(client, found, "stop")
+    assert "wait until you go on" in page(client, found) or "waits until you go on" in page(client, found)
+    woken.clear()
+    move(client, found, "resume")
+    assert woken == ["graders"]
+    ended(found)
+    whole = client.get(address, headers=HTMX)
+    assert whole["HX-Retarget"] == "#regrade"
+    assert "hx-trigger" not in whole.content.decode()
+
+
+def test_candidates_that_failed_are_tried_again(adas, newer, grace, as_user):
+    client = as_user(grace)
+    found = started(client)
+    found.candidates.update(state=Autograding.State.FAILED, failures=[{"code": "gave_up"}])
+    move(client, found, "again")
+    assert found.candidates.get().state == Autograding.State.QUEUED
+
+
+def test_a_course_that_is_archived_is_not_graded_again(adas, newer, grace, course, as_user):
+    from django.utils import timezone
+
+    course.archived_at = timezone.now()
+    course.save()
+    answer = as_user(grace).post(REGRADES, {"version": "2", "scope": "all", "reason": "x"})
+    assert answer.status_code == 422
+    assert not Regrade.objects.exists()
+
+
+def test_a_regrade_of_another_assignment_is_not_there(adas, newer, tutorial, grace, as_user):
+    client = as_user(grace)
+    found = started(client)
+    assert client.get(f"/c/data/a/tutorial/teach/regrades/{found.pk}/").status_code == 404
+    assert LineItem.objects.count() == 2
+
+
+def test_feedback_that_moved_is_news_on_the_students_page(adas, newer, grace, tim, ada, as_user):
+    returned(adas, tim)
+    as_user(ada).get(f"/feedback/{adas.code}/")
+    assert Feedback.objects.get().read_at is not None
+    client = as_user(grace)
+    found = started(client)
+    ended(found)
+    approve_all(client, found)
+    assert Feedback.objects.get().read_at is None
