@@ -52,11 +52,19 @@ def submit(work: Work, user: User, *, request_key: str, clicked_at: datetime | N
     if (earlier := _earlier(work, user, request_key)) is not None:
         return HandedIn(earlier, again=True)
     check_open(work, user, clicked)
-    _flush(work)
-    lacking = not async_to_sync(_pull)(runtimes.live_runtime(work.workspace))
+    lacking = not bring_in(work)
     with transaction.atomic():
         submission = _take(work, user, storage.snapshot(work.workspace), request_key, clicked)
     return HandedIn(submission, files_may_lack=lacking)
+
+
+def bring_in(work: Work) -> bool:
+    """Everything that was typed and that code wrote into storage. False: some of what code wrote may be missing.
+
+    Raises NotSaved.
+    """
+    _flush(work)
+    return async_to_sync(_pull)(runtimes.live_runtime(work.workspace))
 
 
 def submit_files(

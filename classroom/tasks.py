@@ -8,12 +8,13 @@ from django.db import transaction
 
 from classroom import drive_copies, feedback_mail, invite, outbox, publish, score_mail
 from grading import autograde as grading
-from grading import drain
+from grading import drain, rehearse
 from grading import release as releases
 from grading.errors import GraderUnavailable
 
 # Modules that register deliveries of the outbox.
 DELIVERIES = (invite, drive_copies, feedback_mail, score_mail)
+GIVE_WAY_SECONDS = 1
 
 
 @shared_task
@@ -53,6 +54,19 @@ def _wake_grader() -> None:
 
 
 @shared_task
+def check_work(check: int) -> None:
+    """Runs the visible tests over one person's work, after what waits to be graded."""
+    if rehearse.gives_way(check):
+        check_work.apply_async((check,), countdown=GIVE_WAY_SECONDS)
+        return
+    try:
+        rehearse.rehearse(check)
+    except GraderUnavailable:
+        # The row waits; the sweep wakes it again.
+        return
+
+
+@shared_task
 def drain_outbox() -> None:
     """Delivers what waits in the outbox."""
     outbox.drain()
@@ -71,4 +85,6 @@ def sweep() -> None:
         check_release.delay(release)
     for _worker in grading.sweep()[: settings.CELERY_WORKER_CONCURRENCY]:
         autograde_waiting.delay()
+    for check in rehearse.sweep():
+        check_work.delay(check)
     outbox.drain()

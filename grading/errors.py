@@ -11,6 +11,9 @@
     ├── NotRegradable      a version by which nothing can be scored again
     │   ├── AlreadyRegrading   another regrade of the assignment waits for its decision
     │   └── NothingToRegrade   none of the chosen work has scores yet
+    ├── NotCheckable       the visible tests cannot be run now
+    │   ├── ChecksUsedUp
+    │   └── CheckedJustNow     `seconds` says when again
     └── GraderUnavailable  no sandbox could be had, or it was lost: the same work is tried again
 
 A bad notebook is no error: it is a problem of a release or a failure of a submission (`grading.explain`).
@@ -54,6 +57,33 @@ class NothingHandedIn(NotCollectable):
     """There are no files, or nobody handed them in."""
 
     user_message: str | Promise = _("There is nothing to hand in: the workspace is empty. Open the assignment first.")
+
+
+class NotCheckable(GradingError):
+    """The tests of this work cannot be run."""
+
+    user_message: str | Promise = _("There is nothing to check: the assignment has no student version.")
+
+
+class ChecksUsedUp(NotCheckable):
+    """The assignment allows no further check of this work."""
+
+    user_message: str | Promise = _(
+        "You have used all checks of this assignment. You can still run the cells yourself."
+    )
+
+
+class CheckedJustNow(NotCheckable):
+    """The last check was too short a time ago."""
+
+    def __init__(self, seconds: int) -> None:
+        super().__init__(f"{seconds} s")
+        self.seconds = seconds
+        self.user_message = ngettext(
+            "You checked just now. You can check again in %(seconds)d second.",
+            "You checked just now. You can check again in %(seconds)d seconds.",
+            seconds,
+        ) % {"seconds": seconds}
 
 
 class NotReviewable(GradingError):

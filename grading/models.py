@@ -177,6 +177,46 @@ class ReleaseCheck(models.Model):
         return f"{self.release} ({self.state})"
 
 
+class WorkCheck(models.Model):
+    """A run of the tests that students see, over their work as it was at that moment. Scores nothing.
+
+    `account` says whose work it is, in the asker's words: checks are counted by it.
+    """
+
+    class State(models.TextChoices):
+        QUEUED = "queued", _("waiting")
+        RUNNING = "running", _("running")
+        DONE = "done", _("done")
+        FAILED = "failed", _("could not run")
+
+    account = models.CharField(max_length=64)
+    release = models.ForeignKey(Release, on_delete=models.PROTECT, related_name="+")
+    snapshot = models.ForeignKey(Snapshot, on_delete=models.PROTECT, related_name="+")
+    state = models.CharField(max_length=8, choices=State, default=State.QUEUED)
+    done = models.PositiveIntegerField(default=0)
+    total = models.PositiveIntegerField(default=0)
+    results = models.JSONField(default=list, blank=True)
+    failures = models.JSONField(default=list, blank=True)
+    lacking = models.JSONField(default=list, blank=True)
+    tries = models.PositiveIntegerField(default=0)
+    queued_at = models.DateTimeField(default=timezone.now)
+    started_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+    lease_until = models.DateTimeField(null=True)
+    lease_owner = models.CharField(max_length=64, blank=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["account"], condition=Q(state__in=["queued", "running"]), name="one_open_check"
+            ),
+        ]
+        indexes: ClassVar = [models.Index(fields=["account", "-id"]), models.Index(fields=["state", "queued_at"])]
+
+    def __str__(self) -> str:
+        return f"{self.account} ({self.state})"
+
+
 class Submission(models.Model):
     """What was handed in: frozen files, the server's time, a receipt."""
 

@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, URLResolver, path
 
-from classroom.views import feedback, hand_in, notebook, study, submit
+from classroom.views import check, feedback, hand_in, notebook, study, submit
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("c/<slug:course>/", study.course, name="course"),
@@ -12,6 +12,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("w/<slug:workspace>/ticket/", notebook.ticket, name="notebook_ticket"),
     path("w/<slug:workspace>/state/", notebook.state, name="notebook_state"),
     path("w/<slug:workspace>/machine/", notebook.machine, name="notebook_machine"),
+    path("w/<slug:workspace>/check/", check.check, name="check"),
     path("w/<slug:workspace>/restore/", notebook.restore, name="notebook_restore"),
     path("w/<slug:workspace>/kernel/", notebook.kernel, name="notebook_kernel"),
     path("w/<slug:workspace>/download/", hand_in.download, name="download"),

@@ -29,6 +29,7 @@ from grading.engine.read import Unreadable, read
 from grading.engine.reconcile import Finding, Reconciled, reconcile
 from grading.engine.redact import messages, redact
 from grading.engine.renamed import likest, renamed
+from grading.engine.visible import lacking, visible
 
 __all__ = [
     "ENGINE_VERSION",
@@ -56,6 +57,7 @@ __all__ = [
     "grade",
     "instantiate",
     "is_notebook",
+    "lacking",
     "layout_of",
     "likeness",
     "likest",
@@ -65,4 +67,5 @@ __all__ = [
     "reconcile",
     "redact",
     "renamed",
+    "visible",
 ]

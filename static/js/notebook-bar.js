@@ -167,6 +167,7 @@ document.addEventListener("keydown", (event) => {
 // --- submit: first let what was typed reach the server, then freeze what is there
 document.addEventListener("submit", async (event) => {
   const form = event.target;
+  if (form.id === "check-form") await checks(event, form);
   if (form.id !== "submit-form") return;
   event.preventDefault();
   const button = form.querySelector("button");
@@ -185,6 +186,19 @@ document.addEventListener("submit", async (event) => {
     poll();
   }
 });
+// --- check: the same, and nothing is frozen for good
+async function checks(event, form) {
+  event.preventDefault();
+  const button = form.querySelector("button");
+  if (button.disabled) return;
+  button.disabled = true;
+  if (isReady) await ask("nb:flush");
+  try {
+    await htmx.ajax("POST", form.action, { target: "#check", swap: "innerHTML", source: form });
+  } finally {
+    button.disabled = false;
+  }
+}
 document.body.addEventListener("htmx:afterSwap", (event) => {
   const opens = event.detail.target.querySelector?.("[data-dialog-open]");
   const dialog = opens && document.getElementById(opens.dataset.dialogOpen);

@@ -23,6 +23,7 @@ MOST_QUERIES = {
     "assignment_publish": 12,
     "assignment_settings": 9,
     "assignment_source": 7,
+    "check": 12,
     "course": 8,
     "course_new": 5,
     "course_order": 8,
