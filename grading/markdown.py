@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import mimetypes
+import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote
@@ -29,6 +30,8 @@ _ATTRIBUTES = {
     **formulas.ATTRIBUTES,
 }
 _TAGS = (set(nh3.ALLOWED_TAGS) - {"map", "area", "bdo"}) | formulas.TAGS
+# Browsers may break a line between a formula and its full stop; a word joiner holds them together.
+_AFTER_A_FORMULA = re.compile(r"(</math>(?:</[a-z]+>)*)(?=[.,;:!?)\]])")
 _PARSER = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
 _PARSER.use(dollarmath_plugin, renderer=formulas.formula, double_inline=True, allow_labels=False)
 _PARSER.use(amsmath_plugin, renderer=formulas.environment)
@@ -52,6 +55,7 @@ def clean_markdown(
         url_schemes={"http", "https", "mailto", "data"},
         link_rel="noopener noreferrer nofollow",
     )
+    clean = _AFTER_A_FORMULA.sub("\\1\u2060", clean)
     return mark_safe(clean)  # noqa: S308 - nh3 made it safe
 
 

@@ -19,8 +19,9 @@ document.addEventListener("focusout", (event) => {
   if (menu && event.relatedTarget && !menu.contains(event.relatedTarget)) menu.open = false;
 });
 
-// The theme changes under the hand; the form keeps it.
-for (const form of document.querySelectorAll("form:has([data-theme-choice])")) {
+// The theme changes under the hand; the form keeps it. A notebook in a frame is told by loading the page again.
+const themeForms = document.getElementById("frame") ? [] : document.querySelectorAll("form:has([data-theme-choice])");
+for (const form of themeForms) {
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     const chosen = event.submitter;

@@ -128,6 +128,12 @@ def test_open_goes_to_the_notebook_page_in_one_click(ps1, ada, as_user):
     assert Ticket.objects.get().mode == "write"
 
 
+def test_the_notebook_page_says_who_one_is_and_has_language_and_theme(ps1, ada, as_user):
+    page = words(as_user(ada).get(f"/w/{work_of(ps1, ada).workspace.slug}/"))
+    for part in ("Signed in as </span>Ada", "You are signed in as Ada", 'name="language"', 'name="theme"', "<h1>"):
+        assert part in page
+
+
 def test_the_ticket_is_in_no_address(ps1, ada, as_user):
     client = as_user(ada)
     response = client.get(f"/w/{work_of(ps1, ada).workspace.slug}/")

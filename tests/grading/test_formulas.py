@@ -54,3 +54,8 @@ def test_a_formula_is_no_way_in(text):
     assert "href" not in html
     assert "style=" not in html
     assert "<img" not in html
+
+
+def test_a_full_stop_stays_with_its_formula():
+    assert "</math></span>\u2060." in clean_markdown("for $1 \\leq i \\leq n$. Make sure")
+    assert "\u2060" not in clean_markdown("for $n$ of them")
