@@ -66,6 +66,9 @@ class Enrollment(models.Model):
     role = models.CharField(_("role"), max_length=8, choices=Role)
     state = models.CharField(_("state"), max_length=8, choices=State, default=State.ACTIVE)
     extra_time_percent = models.PositiveIntegerField(_("extra time (%)"), default=0)
+    # What other systems call this person in this course (nbgrader: Student.id and Student.lms_user_id).
+    student_id = models.CharField(_("student id"), max_length=128, blank=True)
+    lms_user_id = models.CharField(_("LMS user id"), max_length=128, blank=True)
     joined_at = models.DateTimeField(default=timezone.now)
     left_at = models.DateTimeField(null=True, blank=True)
     last_seen_at = models.DateTimeField(null=True, blank=True)
@@ -73,6 +76,9 @@ class Enrollment(models.Model):
     class Meta:
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["course", "user"], name="one_enrollment_a_person"),
+            models.UniqueConstraint(
+                fields=["course", "student_id"], condition=~Q(student_id=""), name="one_enrollment_a_student_id"
+            ),
         ]
 
     def __str__(self) -> str:

@@ -121,16 +121,16 @@ def audience(assignment: Assignment, students: Mapping[int, object] | set[int]) 
     return Audience(len(mine), len(mine & set(opened)), len(mine & set(submitted)))
 
 
-def publish(assignment: Assignment, release: Release, *, anyway: bool = False) -> None:
+def publish(assignment: Assignment, release: Release, *, anyway: bool = False, unrun: bool = False) -> None:
     """Students who open it from now on get `release`; work that is open keeps its own version.
 
-    Publishing the same release twice changes nothing. `anyway` publishes although the solution did not get full marks.
-    Raises NotPublishable, CannotPublish, CourseArchived.
+    Publishing the same release twice changes nothing. `anyway` publishes although the solution did not get full marks,
+    `unrun` before it was run. Raises NotPublishable, CannotPublish, CourseArchived.
     """
     check_runs(assignment.course)
     _check_belongs(assignment, release)
     with transaction.atomic():
-        releases.publish(release, anyway=anyway)
+        releases.publish(release, anyway=anyway, unrun=unrun)
         mine = Assignment.objects.filter(Q(release=None) | Q(release__number__lte=release.number), pk=assignment.pk)
         # A condition on another table cannot be part of an UPDATE: it goes in as a subquery.
         moved = Assignment.objects.filter(pk__in=mine.values("pk"))

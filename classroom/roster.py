@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from django.contrib.auth.hashers import make_password
@@ -116,7 +116,7 @@ def plan(course: Course, class_list: ClassList, by: User) -> Plan:
         for enrollment in Enrollment.objects.select_related("user", "section").filter(course=course)
     }
     emails = [line.email for line in class_list.right]
-    users = {user.email.lower(): user for user in _users(emails)}
+    users = users_by_email(emails)
     joins: list[Change] = []
     returns: list[Change] = []
     moves: list[Change] = []
@@ -141,13 +141,14 @@ def plan(course: Course, class_list: ClassList, by: User) -> Plan:
     return Plan(joins, returns, moves, same, missing, sorted(wrong, key=lambda line: line.number))
 
 
-def _users(emails: Iterable[str]) -> list[User]:
+def users_by_email(emails: Iterable[str]) -> dict[str, User]:
+    """The site's people with one of these lowered addresses, by lowered address."""
     # In slices: SQLite takes at most 32,766 parameters, and `__in` of a lowered column needs the expression index.
     found: list[User] = []
     wanted = list(emails)
     for start in range(0, len(wanted), 500):
         found += User.objects.alias(lowered=Lower("email")).filter(lowered__in=wanted[start : start + 500])
-    return found
+    return {user.email.lower(): user for user in found}
 
 
 def _change(line: Line, columns: frozenset[str], enrollment: Enrollment | None, user: User | None) -> Change:
@@ -219,7 +220,7 @@ def _new_users(changes: Sequence[Change]) -> dict[str, User]:
     taken = set(User.objects.values_list("username", flat=True)) if changes else set()
     users: dict[str, User] = {}
     for change in changes:
-        username = _free_username(change.line.email, taken)
+        username = free_username(change.line.email, taken)
         taken.add(username)
         users[change.line.email] = User.objects.create(
             username=username, email=change.line.email, display_name=change.line.name, password=make_password(None)
@@ -227,7 +228,8 @@ def _new_users(changes: Sequence[Change]) -> dict[str, User]:
     return users
 
 
-def _free_username(email: str, taken: set[str]) -> str:
+def free_username(email: str, taken: Container[str]) -> str:
+    """A user name like the part before the @ that nobody has yet."""
     stem = slugify(email.partition("@")[0].replace(".", "-"))[:120] or "person"
     number, name = 1, stem
     while name in taken:

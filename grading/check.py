@@ -13,7 +13,7 @@ from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_noop as _
 
-from grading import cells, engine
+from grading import cells, engine, states
 from grading.engine import Generated, Graded, Settings, Spec
 from grading.errors import GraderUnavailable
 from grading.lease import Lease, LeaseLost
@@ -105,6 +105,9 @@ def _store(lease: Lease, row: ReleaseCheck, tried: _Tried) -> None:
         with transaction.atomic():
             lease.end(state, results=results, done=total, total=total, finished_at=timezone.now())
             release = row.release
+            if Release.objects.filter(pk=release.pk, state__in=states.FROZEN).exists():
+                # Published before its solution was run: it stays as it is, and the run is only told.
+                return
             release.problems = [problem.as_json() for problem in tried.generated.problems] if tried.generated else []
             if student is not None and tried.generated is not None:
                 release.student = student

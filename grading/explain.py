@@ -141,6 +141,7 @@ NOTES: Mapping[str, Promise] = {
         "The run was stopped in cell %(cell)s. What ran before it keeps its scores, and the rest waits for a person; "
         "nbgrader would score nothing."
     ),
+    "imported": _("The scores are nbgrader's own, imported from its gradebook."),
     "skip_tag_removed": _("Cell %(cell)s carried a tag that would have kept it from running. It was run."),
 }
 

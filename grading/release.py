@@ -12,6 +12,8 @@ from django.utils import timezone
 from grading import cells, engine, states
 from grading.check import check, requeue_checks
 from grading.engine import Generated, Problem
+from grading.engine.gradebook_values import Place
+from grading.engine.instantiate import known_tests
 from grading.errors import NotPublishable
 from grading.models import LineItem, Release, ReleaseCheck
 from grading.specify import COURSE_FOLDER, assignment_files, settings_of, store_notebooks
@@ -33,16 +35,19 @@ def draft(
     *,
     course_files: Mapping[str, bytes] | None = None,
     traits: Mapping[str, Mapping[str, Any]] | None = None,
+    sources: Mapping[Place, str] | None = None,
 ) -> Release:
     """A new release of an assignment, parsed, with every problem that can be seen without running anything.
 
     `course_files` are nbgrader's files of the course (`header.ipynb`, `footer.ipynb`, `autotests.yml`), `traits` its
-    settings by class and name. Bad notebooks are problems of the release. Raises UnsafePath for a file's name.
+    settings by class and name, `sources` the cells of a gradebook (their AUTOTEST lines were tests already). Bad
+    notebooks are problems of the release. Raises UnsafePath for a file's name.
     """
     source = {**files, **{COURSE_FOLDER + name: data for name, data in (course_files or {}).items()}}
     settings = {"traits": {name: dict(values) for name, values in (traits or {}).items()}}
     if line_item.graded:
-        made = engine.generate(assignment_files(source), settings_of(line_item, settings, source))
+        ours, about = assignment_files(source), settings_of(line_item, settings, source)
+        made = engine.generate(ours, about, known_tests(ours, about, sources) if sources else None)
     else:
         made = _tutorial(assignment_files(source))
     broken = any(problem.severity == "error" for problem in made.problems)
@@ -88,15 +93,18 @@ def _store(made: Generated, *, line_item: LineItem, student: Snapshot | None, **
     raise AssertionError("unreachable")
 
 
-def publish(release: Release, *, anyway: bool = False) -> None:
+def publish(release: Release, *, anyway: bool = False, unrun: bool = False) -> None:
     """Freezes a checked release. A tutorial needs no check. Publishing twice changes nothing.
 
+    `unrun` is for what was taught and graded elsewhere before: its solution is run later, and the result is only told.
     Raises NotPublishable, also when the solution did not get full marks, unless `anyway`.
     """
     if Release.objects.filter(pk=release.pk, state=Release.State.PUBLISHED).exists():
         return
     ready = Q(state=Release.State.CHECKED) if release.line_item.graded else Q(state=Release.State.DRAFT)
-    if release.line_item.graded and not anyway:
+    if unrun:
+        ready |= Q(state=Release.State.DRAFT)
+    elif release.line_item.graded and not anyway:
         ready &= Q(check_run__state=ReleaseCheck.State.PASSED)
     moved = Release.objects.filter(ready, pk=release.pk, student__isnull=False)
     # A condition on another table cannot be part of an UPDATE on every database: it goes in as a subquery.

@@ -32,6 +32,14 @@ def prepare_site() -> Path:
     return environment.ensure("site")
 
 
+def manage(arguments: list[str]) -> int:
+    """`manage.py` with the site's Python, on this clone's data."""
+    python = prepare_site()
+    os.environ["KERNEL_ENVIRONMENT"] = str(environment.kernels())
+    _become(python, ["manage.py", *arguments])
+    return 1
+
+
 def bench(arguments: list[str]) -> int:
     """Every benchmark, one after the other."""
     return check.benches(arguments)
@@ -48,6 +56,7 @@ def messages(arguments: list[str]) -> int:
 
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "demo": demo,
+    "manage": manage,
     "prepare": prepare,
     "test": check.everything,
     "test-sqlite": check.on_sqlite,

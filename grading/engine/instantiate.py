@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from grading.engine.configure import RunLog, config
 from grading.engine.contract import Borrow, Problem, Sandbox, Settings
-from grading.engine.generate import is_data, is_notebook, needs_kernel, with_frame
+from grading.engine.generate import AUTOTEST, is_data, is_notebook, needs_kernel, with_frame
+from grading.engine.gradebook_values import Place
 from grading.engine.load import InstantiateTests, NbGraderPreprocessor, NotebookNode
 from grading.engine.read import Unreadable, read, write
 
@@ -37,6 +38,29 @@ async def instantiate(
         except Unwritable as error:
             problems.append(Problem("autotest_failed", path, params={"message": str(error)}))
     return done, problems
+
+
+def known_tests(files: Mapping[str, bytes], settings: Settings, sources: Mapping[Place, str]) -> dict[str, bytes]:
+    """Notebooks with `### AUTOTEST` lines whose tests were all written before.
+
+    `sources` are a gradebook's source cells. The tests of a class that was graded with them must stay what they were: a
+    hashed one has its salt in it.
+    """
+    done: dict[str, bytes] = {}
+    for path in sorted(filter(is_notebook, files)):
+        try:
+            notebook = with_frame(read(files[path]), settings)
+        except Unreadable:
+            continue  # `generate` reports it
+        if not needs_kernel(notebook):
+            continue
+        for cell in notebook.cells:
+            place = (PurePosixPath(path).stem, str(cell.metadata.get("nbgrader", {}).get("grade_id")))
+            if AUTOTEST in cell.source:
+                cell.source = sources.get(place, cell.source)
+        if not needs_kernel(notebook):
+            done[path] = write(notebook)
+    return done
 
 
 class Unwritable(Exception):

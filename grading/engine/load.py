@@ -25,6 +25,7 @@ from nbclient.exceptions import CellTimeoutError, DeadKernelError  # noqa: E402
 from nbconvert.exporters.notebook import NotebookExporter as _NotebookExporter  # noqa: E402
 from nbformat import NotebookNode  # noqa: E402
 from nbformat import validator as _validator  # noqa: E402
+from nbgrader import api as _api  # noqa: E402
 from nbgrader import utils  # noqa: E402
 from nbgrader.api import MissingEntry  # noqa: E402
 from nbgrader.nbgraderformat import (  # noqa: E402
@@ -63,6 +64,7 @@ if _guarded:
     sys.modules.pop(_GRAMMAR, None)
 
 # These libraries publish only a part of their types.
+api: Any = _api
 nbformat: Any = _nbformat
 validator: Any = _validator
 NotebookExporter: Any = _NotebookExporter
@@ -133,6 +135,7 @@ __all__ = [
     "SaveCells",
     "SchemaTooNewError",
     "SchemaTooOldError",
+    "api",
     "nbformat",
     "utils",
     "validator",
