@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 from datetime import timedelta
 from typing import Any
 
@@ -10,12 +11,19 @@ from django.db import transaction
 
 from classroom.models import Assignment
 from classroom.publish import access_changed
+from classroom.redate import Effects, effects, follow
 from grading.models import LineItem
 
-_OF_THE_ASSIGNMENT = ("title", "unit", "due_at", "closes_at", "profile", "hide_scores")
+_OF_THE_ASSIGNMENT = (
+    "title", "unit", "due_at", "closes_at", "profile", "hide_scores", "group_size",
+    "groups_by_students",
+)  # fmt: skip
 _OF_THE_LINE_ITEM = {
     "late_policy": "late_policy",
     "late_percent_per_day": "late_percent_per_day",
+    "late_cap_percent": "late_cap_percent",
+    "late_floor_percent": "late_floor_percent",
+    "late_steps": "late_steps",
     "attempt_limit": "attempt_limit",
     "keep": "keep",
     "grading_profile": "profile",
@@ -36,7 +44,7 @@ _DURATIONS = {
 def adjust(assignment: Assignment, wanted: Mapping[str, Any]) -> None:
     """Sets what `wanted` names (the fields of `SettingsForm` or a part of them) and leaves the rest.
 
-    Work that was handed in keeps the lateness it was told; a new late policy holds for what it costs from now on.
+    The lateness of what was handed in follows the dates; a new late policy holds for what it costs from now on.
     """
     mine = {name: wanted[name] for name in _OF_THE_ASSIGNMENT if name in wanted}
     items = {field: wanted[name] for name, field in _OF_THE_LINE_ITEM.items() if name in wanted}
@@ -46,6 +54,19 @@ def adjust(assignment: Assignment, wanted: Mapping[str, Any]) -> None:
             Assignment.objects.filter(pk=assignment.pk).update(**mine)
         if items:
             LineItem.objects.filter(pk=assignment.line_item_id).update(**items)
-        if "closes_at" in mine and mine["closes_at"] != assignment.closes_at:
+        if any(name in mine and mine[name] != getattr(assignment, name) for name in ("due_at", "closes_at")):
+            # The due date too: who has more time has a closing date that moves with it.
             access_changed(assignment)
+        follow(assignment)
     assignment.refresh_from_db()
+    assignment.line_item.refresh_from_db()
+
+
+def effects_of(assignment: Assignment, wanted: Mapping[str, Any]) -> Effects:
+    """What `adjust` would do to the lateness of what was handed in. Changes nothing."""
+    wish, item = copy(assignment), copy(assignment.line_item)
+    wish.due_at = wanted.get("due_at", assignment.due_at)
+    if "grace_minutes" in wanted:
+        item.grace = wanted["grace_minutes"] * timedelta(minutes=1)
+    wish.line_item = item
+    return effects(wish)

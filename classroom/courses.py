@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from classroom.models import Assignment, Course, Enrollment, Work
 from classroom.people.models import User
+from grading.models import LineItem
 from runtimes.bus import publish_on_commit
 
 
@@ -27,6 +28,12 @@ def archive(course: Course, *, archived: bool) -> None:
         if moved.update(archived_at=timezone.now() if archived else None):
             for slug in Work.objects.filter(assignment__course=course).values_list("workspace__slug", flat=True):
                 publish_on_commit(f"access:{slug}")
+
+
+def count_days_there(course: Course) -> None:
+    """Days late are counted by the clock of the course's time zone: to be called after that has changed."""
+    items = Assignment.objects.filter(course=course).values("line_item")
+    LineItem.objects.filter(pk__in=items).update(time_zone=course.time_zone)
 
 
 def put_in_order(course: Course, places: Mapping[int, tuple[int, str]]) -> None:

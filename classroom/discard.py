@@ -6,7 +6,7 @@ from django.db import transaction
 from django.utils.translation import gettext_lazy as _
 
 from classroom.errors import ClassroomError
-from classroom.models import Assignment, DriveCopy, Extension, Group, Work, WorkMember
+from classroom.models import Assignment, DriveCopy, Extension, Group, GroupMember, Work, WorkMember
 from grading.models import Release
 from runtimes import launch as runtimes
 from runtimes.models import Runtime, Workspace
@@ -37,6 +37,7 @@ def discard(assignment: Assignment) -> None:
             raise NotADraft(str(assignment.pk))
         _end_previews(assignment)
         Extension.objects.filter(assignment=assignment).delete()
+        GroupMember.objects.filter(assignment=assignment).delete()
         Group.objects.filter(assignment=assignment).delete()
         draft.delete()
         Release.objects.filter(line_item=assignment.line_item_id).delete()

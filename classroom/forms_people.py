@@ -14,6 +14,7 @@ from django.utils.functional import lazy
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from classroom.deadlines import Allowance, allowance_of
 from classroom.forms_time import LocalDateTimeField
 from classroom.models import Assignment, Course, Enrollment, Extension, Section
 from classroom.people.models import User
@@ -137,13 +138,20 @@ class MemberForm(forms.Form):
 
 
 class ExtensionForm(forms.ModelForm):  # type: ignore[type-arg]
-    """A later due date for one person, in the course's time zone."""
+    """A later due date for one person in the course's time zone, more attempts, or both."""
 
-    due_at = LocalDateTimeField(label=_("New due date"))
+    due_at = LocalDateTimeField(label=_("New due date"), required=False)
+    more_attempts = forms.IntegerField(
+        label=_("More attempts"),
+        min_value=0,
+        max_value=100,
+        required=False,
+        help_text=_("On top of what everyone has, where attempts are limited."),
+    )
 
     class Meta:
         model = Extension
-        fields: ClassVar = ["assignment", "due_at", "reason"]
+        fields: ClassVar = ["assignment", "due_at", "more_attempts", "reason"]
 
     def __init__(self, *args: Any, course: Course, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -156,12 +164,40 @@ class ExtensionForm(forms.ModelForm):  # type: ignore[type-arg]
         assignments.empty_label = None
 
     def clean(self) -> dict[str, Any]:
-        """Raises ValidationError for a date that is no later than everyone's."""
+        """Raises ValidationError for a date that is no later than everyone's, and for nothing at all."""
         cleaned = super().clean() or {}
+        cleaned["more_attempts"] = cleaned.get("more_attempts") or 0
         assignment, due_at = cleaned.get("assignment"), cleaned.get("due_at")
+        if not due_at and not cleaned["more_attempts"] and not self.errors:
+            self.add_error("due_at", gettext("Give a later date, more attempts, or both."))
         if assignment and due_at and assignment.due_at and due_at <= assignment.due_at:
             self.add_error("due_at", gettext("This is not later than the due date that everyone has."))
         return cleaned
+
+
+class AccommodationForm(forms.Form):
+    """A person's standing accommodation in the course."""
+
+    percent = forms.IntegerField(
+        label=_("Extra time, in percent"),
+        min_value=0,
+        max_value=1000,
+        required=False,
+        help_text=_("Of the time from an assignment's publication to its due date: 25 makes 10 days of 8."),
+    )
+    days = forms.IntegerField(label=_("Extra days"), min_value=0, max_value=365, required=False)
+    hours = forms.IntegerField(label=_("Extra hours"), min_value=0, max_value=23, required=False)
+
+    def __init__(self, *args: Any, enrollment: Enrollment, **kwargs: Any) -> None:
+        now = allowance_of(enrollment)
+        kwargs["initial"] = {"percent": now.percent or None, "days": now.days or None, "hours": now.hours or None}
+        super().__init__(*args, **kwargs)
+
+    @property
+    def allowance(self) -> Allowance:
+        """What was typed; an empty field is none."""
+        said = self.cleaned_data
+        return Allowance(said["percent"] or 0, said["days"] or 0, said["hours"] or 0)
 
 
 class FirstPasswordForm(forms.Form):

@@ -9,8 +9,9 @@ from django.utils import timezone
 from classroom.access import Act, in_section, may
 from classroom.deadlines import is_open
 from classroom.errors import Closed, NothingToPreview, NotOpenYet
-from classroom.models import Assignment, Enrollment, Extension, Group, Work, WorkMember
+from classroom.models import Assignment, Enrollment, Group, Work, WorkMember
 from classroom.people.models import User
+from classroom.terms import terms_of
 from grading.models import Release
 from runtimes import launch as runtimes
 from runtimes import storage
@@ -110,12 +111,7 @@ def _own_mode(work: Work, mine: Enrollment) -> Mode:
         return "read"
     if work.preview:
         return "write"
-    return "write" if is_open(work.assignment, extension_of(work.assignment, mine.user), timezone.now()) else "read"
-
-
-def extension_of(assignment: Assignment, user: User) -> Extension | None:
-    """The person's later due date, if they have one."""
-    return Extension.objects.filter(assignment=assignment, user=user).first()
+    return "write" if is_open(work.assignment, terms_of(work.assignment, mine.user), timezone.now()) else "read"
 
 
 def _work_of(assignment: Assignment, user: User, *, preview: bool) -> Work | None:
@@ -140,7 +136,7 @@ def _open_release(assignment: Assignment, user: User) -> Release:
     release = assignment.release
     if assignment.state in (Assignment.State.DRAFT, Assignment.State.SCHEDULED) or release is None:
         raise NotOpenYet(str(assignment.pk))
-    if not is_open(assignment, extension_of(assignment, user), timezone.now()):
+    if not is_open(assignment, terms_of(assignment, user), timezone.now()):
         raise Closed(str(assignment.pk))
     return release
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import ClassVar
 
 from django.conf import settings
@@ -65,7 +66,10 @@ class Enrollment(models.Model):
     section = models.ForeignKey(Section, null=True, blank=True, on_delete=models.PROTECT, related_name="enrollments")
     role = models.CharField(_("role"), max_length=8, choices=Role)
     state = models.CharField(_("state"), max_length=8, choices=State, default=State.ACTIVE)
+    # A standing accommodation: later dates in every assignment of the course (`deadlines.Allowance`).
     extra_time_percent = models.PositiveIntegerField(_("extra time (%)"), default=0)
+    extra_days = models.PositiveSmallIntegerField(_("extra days"), default=0)
+    extra_hours = models.PositiveSmallIntegerField(_("extra hours"), default=0)
     # What other systems call this person in this course (nbgrader: Student.id and Student.lms_user_id).
     student_id = models.CharField(_("student id"), max_length=128, blank=True)
     lms_user_id = models.CharField(_("LMS user id"), max_length=128, blank=True)
@@ -105,10 +109,13 @@ class Assignment(models.Model):
     release = models.ForeignKey(Release, null=True, blank=True, on_delete=models.PROTECT, related_name="+")
     next_release = models.ForeignKey(Release, null=True, blank=True, on_delete=models.PROTECT, related_name="+")
     publish_at = models.DateTimeField(_("publish at"), null=True, blank=True)
+    # When students could first open it: what a share of extra time is a share of.
+    opened_at = models.DateTimeField(null=True, blank=True)
     due_at = models.DateTimeField(_("due"), null=True, blank=True)
     closes_at = models.DateTimeField(_("closes"), null=True, blank=True)
     hide_scores = models.BooleanField(_("hide scores until feedback is released"), default=False)
     group_size = models.PositiveIntegerField(_("group size"), default=1)
+    groups_by_students = models.BooleanField(_("students form groups themselves"), default=False)
     created_at = models.DateTimeField(default=timezone.now)
 
     class Meta:
@@ -122,11 +129,12 @@ class Assignment(models.Model):
 
 
 class Extension(models.Model):
-    """A later due date for one person."""
+    """A later due date for one person, more attempts, or both. `due_at` None: everyone's date holds."""
 
     assignment = models.ForeignKey(Assignment, on_delete=models.PROTECT, related_name="extensions")
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="extensions")
-    due_at = models.DateTimeField(_("due"))
+    due_at = models.DateTimeField(_("due"), null=True, blank=True)
+    more_attempts = models.PositiveSmallIntegerField(_("more attempts"), default=0)
     reason = models.CharField(_("reason"), max_length=300, blank=True)
     granted_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
     created_at = models.DateTimeField(default=timezone.now)
@@ -137,7 +145,16 @@ class Extension(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.user}: {self.due_at:%Y-%m-%d %H:%M}"
+        return f"{self.user}: {self.due_at:%Y-%m-%d %H:%M}" if self.due_at else f"{self.user}: +{self.more_attempts}"
+
+
+# No 0, 1, I, L, O or U: it is read aloud and typed.
+_CODE_ALPHABET = "23456789ABCDEFGHJKMNPQRSTVWXYZ"
+
+
+def join_code() -> str:
+    """What students tell each other to come into one group, like 7KQ2M9: one of 729 million."""
+    return "".join(secrets.choice(_CODE_ALPHABET) for _ in range(6))
 
 
 class Group(models.Model):
@@ -145,15 +162,33 @@ class Group(models.Model):
 
     assignment = models.ForeignKey(Assignment, on_delete=models.PROTECT, related_name="groups")
     name = models.CharField(_("name"), max_length=100)
-    members = models.ManyToManyField(settings.AUTH_USER_MODEL, related_name="work_groups")
+    join_code = models.CharField(max_length=12, default=join_code)
+    members = models.ManyToManyField(settings.AUTH_USER_MODEL, through="GroupMember", related_name="work_groups")
 
     class Meta:
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["assignment", "name"], name="one_group_a_name"),
+            models.UniqueConstraint(fields=["assignment", "join_code"], name="one_group_a_code"),
         ]
 
     def __str__(self) -> str:
         return self.name
+
+
+class GroupMember(models.Model):
+    """Who is in a group. One group a person and assignment."""
+
+    group = models.ForeignKey(Group, on_delete=models.CASCADE, related_name="memberships")
+    assignment = models.ForeignKey(Assignment, on_delete=models.PROTECT, related_name="+")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="group_memberships")
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["assignment", "user"], name="one_group_a_person"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user} · {self.group}"
 
 
 class Work(models.Model):

@@ -66,7 +66,9 @@ def create(
     last = course.assignments.aggregate(last=Max("position"))["last"] or 0
     try:
         with transaction.atomic():
-            item = LineItem.objects.create(label=f"{course.slug}/{slug}", graded=graded, profile=machines.grading())
+            item = LineItem.objects.create(
+                label=f"{course.slug}/{slug}", graded=graded, profile=machines.grading(), time_zone=course.time_zone
+            )
             return Assignment.objects.create(
                 course=course,
                 slug=slug,
@@ -137,6 +139,7 @@ def publish(assignment: Assignment, release: Release, *, anyway: bool = False, u
         if not moved.update(release=release, next_release=None, publish_at=None):
             raise CannotPublish(f"assignment {assignment.pk} has a newer release")
         Assignment.objects.filter(pk=assignment.pk, state__in=[State.DRAFT, State.SCHEDULED]).update(state=State.OPEN)
+        Assignment.objects.filter(pk=assignment.pk, opened_at=None).update(opened_at=timezone.now())
     assignment.refresh_from_db()
 
 

@@ -13,11 +13,11 @@ from asgiref.sync import async_to_sync
 from django.db import transaction
 from django.utils import timezone
 
-from classroom import deadlines, outbox, tasks
+from classroom import attempts, deadlines, outbox, redate, tasks
 from classroom.errors import Closed, NotASubmission, NotSaved
-from classroom.launch import extension_of
-from classroom.models import Work
+from classroom.models import Enrollment, Work
 from classroom.people.models import User
+from classroom.terms import terms_of, terms_of_people
 from grading.collect import collect
 from grading.models import Submission
 from runtimes import launch as runtimes
@@ -54,7 +54,8 @@ def submit(work: Work, user: User, *, request_key: str, clicked_at: datetime | N
     check_open(work, user, clicked)
     lacking = not bring_in(work)
     with transaction.atomic():
-        submission = _take(work, user, storage.snapshot(work.workspace), request_key, clicked)
+        submission = _take(work, storage.snapshot(work.workspace), request_key, clicked)
+    redate.follow_one(submission)
     return HandedIn(submission, files_may_lack=lacking)
 
 
@@ -83,7 +84,8 @@ def submit_files(
         return HandedIn(earlier, again=True)
     check_open(work, user, clicked)
     with transaction.atomic():
-        submission = _take(work, user, snapshot, request_key, clicked)
+        submission = _take(work, snapshot, request_key, clicked)
+    redate.follow_one(submission)
     return HandedIn(submission)
 
 
@@ -91,7 +93,7 @@ def check_open(work: Work, user: User, now: datetime) -> None:
     """Raises NotASubmission for a tutorial or a preview, Closed where nothing is taken any more."""
     if work.preview or not work.assignment.line_item.graded:
         raise NotASubmission(str(work.pk))
-    if not deadlines.is_open(work.assignment, extension_of(work.assignment, user), now):
+    if not deadlines.is_open(work.assignment, terms_of(work.assignment, user), now):
         raise Closed(str(work.pk))
 
 
@@ -113,21 +115,33 @@ def _earlier(work: Work, user: User, request_key: str) -> Submission | None:
     ).first()
 
 
-def _take(work: Work, user: User, snapshot: Snapshot, request_key: str, clicked: datetime) -> Submission:
-    """The receipt, the autograding and the Drive copy are decided together; the last two are done after commit."""
+def _take(work: Work, snapshot: Snapshot, request_key: str, clicked: datetime) -> Submission:
+    """The receipt, the autograding and the Drive copy are decided together; the last two are done after commit.
+
+    Everyone who works on it and is in the course is an author, and the latest of their due dates holds.
+    """
+    authors = _authors(work)
+    terms = deadlines.latest(terms_of_people(work.assignment, [one.pk for one in authors]).values())
     submission = collect(
         line_item=work.assignment.line_item,
         release=work.release,
         snapshot=snapshot,
-        authors=list(User.objects.filter(work_memberships__work=work).order_by("pk")),
+        authors=authors,
         received_at=clicked,
-        due_at=deadlines.due_at(work.assignment, extension_of(work.assignment, user)),
+        due_at=terms.due_at,
         request_key=request_key,
+        group=attempts.series(work),
+        more_attempts=terms.more_attempts,
     )
     # Its autograding was queued by collect, in this transaction.
     tasks.wake_grader()
     outbox.post("drive_copy", f"drive:{submission.code}", {"submission": submission.pk, "work": work.pk})
     return submission
+
+
+def _authors(work: Work) -> list[User]:
+    here = Enrollment.objects.filter(course=work.assignment.course_id).exclude(state=Enrollment.State.DROPPED)
+    return list(User.objects.filter(work_memberships__work=work, pk__in=here.values("user")).order_by("pk"))
 
 
 async def _pull(runtime: Runtime | None) -> bool:

@@ -30,38 +30,46 @@ def collect(
     received_at: datetime,
     due_at: datetime | None,
     request_key: str,
+    group: str = "",
+    more_attempts: int = 0,
 ) -> Submission:
     """The submission for this request, made once: the same key from the same authors returns the same one.
 
-    `received_at` is the server's time; a time in the files is never looked at. Queued for grading in the same
-    transaction. Raises AttemptsUsedUp or NothingHandedIn.
+    `received_at` is the server's time; a time in the files is never looked at. Attempts are counted by `group` (a text
+    that names it, whoever is in it now), else by authors; `more_attempts` come on top of the limit. Queued for grading
+    in the same transaction. Raises AttemptsUsedUp or NothingHandedIn.
     """
     people = sorted(set(authors), key=lambda person: person.pk)
     if not people or not snapshot.files.exists():
         raise NothingHandedIn(f"line item {line_item.pk}")
-    key = ",".join(str(person.pk) for person in people)
+    wanted = Submission(
+        line_item=line_item,
+        release=release,
+        snapshot=snapshot,
+        authors_key=group or ",".join(str(person.pk) for person in people),
+        request_key=request_key,
+        received_at=received_at,
+        due_at=due_at,
+        late_by=lateness(received_at, due_at, line_item.grace),
+    )
+    return _number(wanted, people, more_attempts)
+
+
+def _number(wanted: Submission, people: list[Person], more_attempts: int) -> Submission:
+    series = Submission.objects.filter(line_item=wanted.line_item, authors_key=wanted.authors_key)
     for race in range(_RACES):
-        known = Submission.objects.filter(line_item=line_item, authors_key=key, request_key=request_key).first()
+        known = series.filter(request_key=wanted.request_key).first()
         if known is not None:
             return known
+        wanted.attempt = _next_attempt(wanted, more_attempts)
         try:
             with transaction.atomic():
-                submission = Submission(
-                    line_item=line_item,
-                    release=release,
-                    correction=correction_of(release),
-                    snapshot=snapshot,
-                    attempt=_next_attempt(line_item, key),
-                    authors_key=key,
-                    request_key=request_key,
-                    received_at=received_at,
-                    due_at=due_at,
-                    late_by=lateness(received_at, due_at, line_item.grace),
-                )
-                _insert(submission, people)
-                return submission
+                wanted.correction = correction_of(wanted.release)
+                _insert(wanted, people)
+                return wanted
         except IntegrityError:
             # The same click twice, or two clicks at once: look again.
+            wanted.pk = None
             if race == _RACES - 1:
                 raise
     raise AssertionError("unreachable")
@@ -87,9 +95,10 @@ def correction_of(release: Release) -> Release | None:
     return last.release if last is not None else None
 
 
-def _next_attempt(line_item: LineItem, authors_key: str) -> int:
-    last = Submission.objects.filter(line_item=line_item, authors_key=authors_key).aggregate(last=Max("attempt"))
+def _next_attempt(wanted: Submission, more_attempts: int) -> int:
+    item = wanted.line_item
+    last = Submission.objects.filter(line_item=item, authors_key=wanted.authors_key).aggregate(last=Max("attempt"))
     attempt = int(last["last"] or 0) + 1
-    if line_item.attempt_limit is not None and attempt > line_item.attempt_limit:
-        raise AttemptsUsedUp(f"{attempt} of {line_item.attempt_limit}")
+    if item.attempt_limit is not None and attempt > item.attempt_limit + more_attempts:
+        raise AttemptsUsedUp(f"{attempt} of {item.attempt_limit + more_attempts}")
     return attempt

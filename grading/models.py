@@ -42,6 +42,7 @@ class LineItem(models.Model):
         NONE = "none", _("no penalty")
         ZERO = "zero", _("late work scores zero")
         PER_DAY = "per_day", _("a share a started day")
+        CUSTOM = "custom", _("a table of your own")
 
     label = models.CharField(max_length=200)
     graded = models.BooleanField(default=True)
@@ -50,6 +51,12 @@ class LineItem(models.Model):
     keep = models.CharField(max_length=5, choices=Keep, default=Keep.LAST)
     late_policy = models.CharField(max_length=8, choices=LatePolicy, default=LatePolicy.NONE)
     late_percent_per_day = models.DecimalField(max_digits=5, decimal_places=2, default=10)
+    late_cap_percent = models.DecimalField(max_digits=5, decimal_places=2, null=True, blank=True)
+    late_floor_percent = models.DecimalField(max_digits=5, decimal_places=2, null=True, blank=True)
+    # Rows of `grading.late.steps_of`.
+    late_steps = models.JSONField(default=list, blank=True)
+    # Days late are counted by a clock there.
+    time_zone = models.CharField(max_length=60, default="UTC")
     grace = models.DurationField(default=timedelta(0))
     cell_timeout = models.DurationField(default=timedelta(seconds=30))
     wall_timeout = models.DurationField(default=timedelta(minutes=10))

@@ -14,8 +14,9 @@ from django.utils.translation import gettext, gettext_noop
 
 from grading import states
 from grading.errors import NotReviewable, OutOfRange, Unfinished
+from grading.late import penalty_of
 from grading.models import Autograding, CellScore, Comment, GradeCell, LineItem, Mark, Submission
-from grading.scoring import ZERO, CellPoints, LatePenalty, Total, total
+from grading.scoring import ZERO, CellPoints, Total, total
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractUser as Person
@@ -109,9 +110,7 @@ def shown_run(submission: Submission) -> Autograding | None:
 def total_of(submission: Submission, cells: Iterable[MarkedCell] | None = None) -> Total:
     """The submission's points after the late penalty of its line item."""
     rows = marked_cells(submission) if cells is None else cells
-    item = submission.line_item
-    penalty = LatePenalty(item.late_policy, submission.late_by, item.late_percent_per_day)
-    return total((row.points for row in rows if row.graded), penalty)
+    return total((row.points for row in rows if row.graded), penalty_of(submission))
 
 
 def give(

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
@@ -13,12 +11,11 @@ from django.utils.translation import gettext, ngettext
 from classroom.queries.receipt import changes
 from grading import feedback, review
 from grading.explain import FAILURES, explain
+from grading.late import cost_words, penalty_of, plain, span, words
 from grading.markdown import clean_markdown
 from grading.models import Autograding, LineItem, RegradeChange, Submission
 from grading.review import MarkedCell
 from grading.scoring import Total
-
-_DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -56,21 +53,25 @@ def page(submission: Submission, *, nonce: str) -> Page:
             if row.cell.pk not in shown and row.graded
         ],
         total=total,
-        penalty=penalty_words(submission, total) if total.penalty else "",
+        penalty=penalty_words(submission) if total.penalty else "",
         failures=[explain(FAILURES, row) for row in current.failures] if current else [],
         changes=changes(submission),
     )
 
 
-def penalty_words(submission: Submission, total: Total) -> str:
+def penalty_words(submission: Submission) -> str:
     """Why points were taken off, by the assignment's late policy."""
-    item = submission.line_item
-    if item.late_policy == LineItem.LatePolicy.ZERO:
+    late = penalty_of(submission)
+    if late.policy == LineItem.LatePolicy.ZERO:
         return gettext("Late work scores zero in this assignment.")
-    days = math.ceil(submission.late_by / _DAY)
+    if late.policy == LineItem.LatePolicy.CUSTOM:
+        return gettext("Late by %(span)s: %(take)s.") % {"span": span(submission.late_by), "take": cost_words(late)}
     text = ngettext(
         "%(days)d started day late, at %(percent)s %% of the score a day.",
         "%(days)d started days late, at %(percent)s %% of the score a day.",
-        days,
+        late.days,
     )
-    return text % {"days": days, "percent": f"{item.late_percent_per_day.normalize():f}"}
+    said = text % {"days": late.days, "percent": plain(late.percent_per_day)}
+    if late.cap_percent is not None or late.floor_percent is not None:
+        return f"{said} {words(submission.line_item)}"
+    return said

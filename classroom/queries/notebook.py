@@ -10,11 +10,12 @@ from enum import StrEnum
 from django.utils import timezone
 from django.utils.translation import gettext, pgettext
 
-from classroom import deadlines
-from classroom.models import Extension, Work
+from classroom import attempts, deadlines
+from classroom.models import Work
 from classroom.people.models import User
 from classroom.queries import strictly
 from classroom.queries.study import released
+from classroom.terms import terms_of
 from grading.explain import FINDINGS, explain
 from grading.models import ReleaseNotebook, Submission
 from grading.recognise import differences
@@ -79,6 +80,8 @@ class BarState:
     is_open: bool
     submissions: Sequence[Submission]
     attempts_left: int | None
+    own_date: bool = False
+    attempt_limit: int | None = None
 
     @property
     def latest(self) -> Submission | None:
@@ -129,20 +132,22 @@ def bar_state(work: Work, user: User) -> BarState:
     runtime = (
         strictly(Runtime.objects).select_related("profile").filter(workspace=work.workspace).order_by("-pk").first()
     )
-    extension = Extension.objects.filter(assignment=work.assignment_id, user=user).first()
+    terms = terms_of(work.assignment, user)
     submissions = _submissions(work, user)
-    limit = work.assignment.line_item.attempt_limit
+    limit = attempts.limit(work.assignment.line_item, terms)
     return BarState(
         machine=_MACHINE[Runtime.State(runtime.state)] if runtime else Machine.NONE,
         runtime=runtime,
         kernels=_kernels(runtime),
         waiting=sentence(runtime) if runtime and runtime.state in _ON_ITS_WAY else "",
         saved=document.state(work.workspace),
-        due_at=deadlines.due_at(work.assignment, extension),
-        closes_at=deadlines.closes_at(work.assignment, extension),
-        is_open=deadlines.is_open(work.assignment, extension, timezone.now()),
+        due_at=terms.due_at,
+        closes_at=terms.closes_at,
+        own_date=terms.own,
+        is_open=deadlines.is_open(work.assignment, terms, timezone.now()),
         submissions=submissions,
-        attempts_left=None if limit is None else max(limit - len(submissions), 0),
+        attempts_left=None if limit is None else max(limit - attempts.used(work, user, submissions), 0),
+        attempt_limit=limit,
     )
 
 

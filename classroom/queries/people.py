@@ -9,8 +9,10 @@ from django.db import models
 from django.db.models import Case, Value, When
 from django.db.models.functions import Lower
 
+from classroom.deadlines import Dates
 from classroom.invite import awaits
-from classroom.models import Course, Enrollment, Extension, Section
+from classroom.models import Assignment, Course, Enrollment, Extension, Section
+from classroom.terms import terms_of_all
 
 _RANK = {Enrollment.Role.TEACHER: 0, Enrollment.Role.TA: 1, Enrollment.Role.READER: 2, Enrollment.Role.STUDENT: 3}
 
@@ -66,6 +68,27 @@ def extensions(enrollment: Enrollment) -> list[Extension]:
         .filter(user=enrollment.user_id, assignment__course=enrollment.course_id)
         .order_by("due_at")
     )
+
+
+@dataclass(frozen=True)
+class OwnDate:
+    """What a standing accommodation and extensions make of one assignment's dates."""
+
+    assignment: Assignment
+    dates: Dates
+
+
+def own_dates(enrollment: Enrollment) -> list[OwnDate]:
+    """The assignments in which the person's due date is not everyone's, soonest first. Four queries."""
+    assignments = list(
+        Assignment.objects.all()
+        .fetch_mode(models.FETCH_RAISE)
+        .select_related("course")
+        .filter(course=enrollment.course_id, due_at__isnull=False)
+    )
+    terms = terms_of_all(enrollment.user, assignments)
+    found = [OwnDate(one, terms[one.pk]) for one in assignments if terms[one.pk].own]
+    return sorted(found, key=lambda row: (row.dates.due_at is None, row.dates.due_at))
 
 
 def of_users(course: Course, users: Sequence[int]) -> list[Enrollment]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from grading.late import penalty_of
 from grading.models import CellKey, CellScore, GradeCell, Mark, Submission
-from grading.scoring import CellPoints, LatePenalty, Total, total
+from grading.scoring import CellPoints, Total, total
 
 Score = Total
 
@@ -20,17 +21,11 @@ def scores_of(submissions: Iterable[Submission]) -> dict[int, Score]:
         row.pk: total(
             (_points(cell, auto.get(row.pk, {}).get(cell.pk), marks.get(row.pk, {}).get(cell.key))
              for cell in cells.get(row.scored_by_id, ())),
-            penalty(row),
+            penalty_of(row),
         )
         for row in rows
         if row.pk in auto or row.pk in marks
     }  # fmt: skip
-
-
-def penalty(submission: Submission) -> LatePenalty:
-    """What lateness costs this submission, by the assignment's policy now."""
-    item = submission.line_item
-    return LatePenalty(item.late_policy, submission.late_by, item.late_percent_per_day)
 
 
 def _points(cell: GradeCell, auto: CellScore | None, mark: Mark | None) -> CellPoints:

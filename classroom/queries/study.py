@@ -11,10 +11,12 @@ from django.db.models import Count, Exists, OuterRef
 from django.utils import timezone
 
 from classroom import deadlines
-from classroom.models import Assignment, Course, Enrollment, Extension, WorkMember
+from classroom.deadlines import Dates
+from classroom.models import Assignment, Course, Enrollment, WorkMember
 from classroom.people.models import User
 from classroom.queries import strictly
 from classroom.queries.scores import Score, scores_of
+from classroom.terms import terms_of_all
 from grading.models import Comment, Feedback, LineItem, Submission
 
 Handed = Submission.State
@@ -44,6 +46,7 @@ class Row:
     due_at: datetime | None
     is_open: bool
     opened: bool
+    own_date: bool = False
     submission: Submission | None = None
     score: Score | None = None
     comments: int = 0
@@ -91,7 +94,7 @@ class HomeCourse:
 class _Known:
     """What was fetched of one person, by assignment, line item or submission."""
 
-    extensions: dict[int, Extension]
+    terms: dict[int, Dates]
     opened: set[int]
     handed_in: dict[int, list[Submission]]
     scores: dict[int, Score]
@@ -112,11 +115,10 @@ def rows(user: User, courses: Iterable[Course]) -> list[Row]:
 
 
 def _known(user: User, assignments: list[Assignment]) -> _Known:
-    extensions = Extension.objects.filter(user=user, assignment__in=assignments)
     opened = WorkMember.objects.filter(user=user, preview=False, assignment__in=assignments)
     handed_in = _submissions(user, [assignment.line_item for assignment in assignments])
     return _Known(
-        extensions={extension.assignment_id: extension for extension in extensions},
+        terms=terms_of_all(user, assignments),
         opened=set(opened.values_list("assignment_id", flat=True)),
         handed_in=handed_in,
         scores=scores_of([one for tries in handed_in.values() for one in tries]),
@@ -125,16 +127,17 @@ def _known(user: User, assignments: list[Assignment]) -> _Known:
 
 
 def _row(assignment: Assignment, known: _Known, now: datetime) -> Row:
-    extension = known.extensions.get(assignment.pk)
+    mine = known.terms[assignment.pk]
     tries = known.handed_in.get(assignment.line_item_id, [])
     latest = tries[-1] if tries else None
     counting = counting_submission(assignment.line_item, tries, known.scores)
-    is_open = deadlines.is_open(assignment, extension, now)
+    is_open = deadlines.is_open(assignment, mine, now)
     opened = assignment.pk in known.opened
     return Row(
         assignment=assignment,
         stage=stage(assignment, latest, is_open=is_open, opened=opened),
-        due_at=deadlines.due_at(assignment, extension),
+        due_at=mine.due_at,
+        own_date=mine.own and mine.due_at is not None,
         is_open=is_open,
         opened=opened,
         submission=latest,

@@ -46,6 +46,7 @@ def settings(request: HttpRequest, me: Member) -> HttpResponse:
     form = CourseSettingsForm(request.POST or None, instance=me.course)
     if request.method == "POST" and form.is_valid():
         form.save()
+        courses.count_days_there(me.course)
         messages.success(request, _("Saved."))
         return redirect("course_settings", me.course.slug)
     if form.errors:

@@ -11,14 +11,17 @@ from django.views.decorators.http import require_http_methods, require_POST
 from classroom import enter, forms_time
 from classroom import publish as verbs
 from classroom.access import Act
-from classroom.adjust import adjust
+from classroom.adjust import adjust, effects_of
 from classroom.discard import discard, discardable
 from classroom.enter import Member, course_page
 from classroom.errors import ClassroomError
-from classroom.forms_assignments import PublishForm, SettingsForm
+from classroom.forms_assignments import PublishForm
 from classroom.forms_courses import ConfirmNameForm
+from classroom.forms_settings import SettingsForm
 from classroom.models import Assignment
 from classroom.queries import assignment as queries
+from classroom.queries import late
+from classroom.redate import Effects
 from classroom.templatetags.say import said
 from grading.errors import GradingError
 
@@ -35,8 +38,11 @@ def publish(request: HttpRequest, me: Member, assignment: str) -> HttpResponse:
     needs_anyway = report.check is not None and not report.full_marks
     dates_only = report.release.pk == found.release_id
     form = PublishForm(request.POST or None, assignment=found, needs_anyway=needs_anyway, dates_only=dates_only)
-    if request.method == "POST" and form.is_valid() and _publish(request, found, report, form):
-        return redirect("teach_assignment", me.course.slug, found.slug)
+    effects = effects_of(found, form.cleaned_data) if request.method == "POST" and form.is_valid() else Effects()
+    if request.method == "POST" and form.is_valid() and agreed(request, effects):
+        if _publish(request, found, report, form):
+            return redirect("teach_assignment", me.course.slug, found.slug)
+        effects = Effects()
     context = {
         "me": me,
         "course": me.course,
@@ -44,8 +50,9 @@ def publish(request: HttpRequest, me: Member, assignment: str) -> HttpResponse:
         "report": report,
         "form": form,
         "audience": queries.audience(me, found),
+        "effects": effects,
     }
-    return render(request, "teach/publish.html", context, status=422 if form.errors else 200)
+    return render(request, "teach/publish.html", context, status=422 if form.errors or effects else 200)
 
 
 def _publish(request: HttpRequest, found: Assignment, report: queries.Report, form: PublishForm) -> bool:
@@ -110,7 +117,8 @@ def settings(request: HttpRequest, me: Member, assignment: str) -> HttpResponse:
     """Dates, late work, attempts, machines, what students see."""
     found = enter.assignment(me, assignment)
     form = SettingsForm(request.POST or None, assignment=found)
-    if request.method == "POST" and form.is_valid():
+    effects = effects_of(found, form.cleaned_data) if request.method == "POST" and form.is_valid() else Effects()
+    if request.method == "POST" and form.is_valid() and agreed(request, effects):
         adjust(found, form.cleaned_data)
         for note in forms_time.notes(form):
             messages.info(request, note)
@@ -121,6 +129,13 @@ def settings(request: HttpRequest, me: Member, assignment: str) -> HttpResponse:
         "course": me.course,
         "assignment": found,
         "form": form,
+        "effects": effects,
+        "preview": late.preview(found) if found.line_item.graded else None,
         "confirm": ConfirmNameForm(wanted=found.slug) if discardable(found) else None,
     }
-    return render(request, "teach/assignment_settings.html", context, status=422 if form.errors else 200)
+    return render(request, "teach/assignment_settings.html", context, status=422 if form.errors or effects else 200)
+
+
+def agreed(request: HttpRequest, effects: Effects) -> bool:
+    """Whether the person was shown just these effects and sent the form again, or there are none."""
+    return not effects or request.POST.get("agreed") == effects.digest

@@ -39,6 +39,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("c/<slug:course>/people/<int:enrollment>/", person.person, name="person"),
     path("c/<slug:course>/people/<int:enrollment>/drop/", people.drop, name="person_drop"),
     path("c/<slug:course>/people/<int:enrollment>/extension/", person.extension, name="person_extension"),
+    path("c/<slug:course>/people/<int:enrollment>/accommodation/", person.accommodation, name="person_accommodation"),
     path(
         "c/<slug:course>/people/<int:enrollment>/extension/<int:extension>/back/",
         person.extension_back,

@@ -14,7 +14,6 @@ from classroom.outbox import NothingToDo
 from classroom.queries.feedback import penalty_words
 from grading import feedback, review
 from grading.models import Feedback, LineItem, Submission
-from grading.review import total_of
 from tests.classroom.work import cell_of, graded, handed_in, work_of
 
 
@@ -81,7 +80,7 @@ def test_the_late_penalty_is_explained(returned, ada, as_user):
     assert "2 started days late, at 10 % of the score a day." in page
     LineItem.objects.update(late_policy=LineItem.LatePolicy.ZERO)
     returned = Submission.objects.select_related("line_item").get()
-    assert "scores zero" in penalty_words(returned, total_of(returned))
+    assert "scores zero" in penalty_words(returned)
 
 
 def test_authors_are_told_by_a_mail_without_scores(returned, ada):

@@ -54,16 +54,16 @@ def test_eight_clicks_at_once_make_one_work(ps1, ada):
 
 def test_a_group_shares_one_work(ps1, ada, ben):
     group = Group.objects.create(assignment=ps1, name="pair")
-    group.members.set([ada, ben])
+    group.members.set([ada, ben], through_defaults={"assignment": ps1})
     assert launch.open_work(ps1, ada) == launch.open_work(ps1, ben)
     assert access(ben, work_of(ps1, ada)).mode == "write"
 
 
 def test_someone_who_joins_the_group_later_gets_its_work(ps1, ada, ben):
     group = Group.objects.create(assignment=ps1, name="pair")
-    group.members.set([ada])
+    group.members.set([ada], through_defaults={"assignment": ps1})
     work = launch.open_work(ps1, ada)
-    group.members.add(ben)
+    group.members.add(ben, through_defaults={"assignment": ps1})
     assert launch.open_work(ps1, ben) == work
 
 

@@ -140,7 +140,7 @@ def test_what_could_not_be_saved_is_not_handed_in(ps1, ada, monkeypatch):
 
 def test_a_group_hands_in_for_all_its_members(ps1, ada, ben):
     group = Group.objects.create(assignment=ps1, name="pair")
-    group.members.set([ada, ben])
+    group.members.set([ada, ben], through_defaults={"assignment": ps1})
     submission = handed_in(ps1, ada)
     assert set(submission.authors.all()) == {ada, ben}
     assert handed_in(ps1, ben, key="other").attempt == 2

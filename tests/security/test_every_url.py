@@ -122,6 +122,7 @@ lines(
     "POST people_confirm",
     "POST people_invitations",
     "POST person_drop",
+    "POST person_accommodation",
     "POST person_extension",
     "POST person_extension_back",
     "POST regrade_move",
