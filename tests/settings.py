@@ -9,17 +9,25 @@ if not os.environ.get("DATA_DIR"):
     os.environ["DATA_DIR"] = os.environ["PUPITRE_TEST_DATA"] = tempfile.mkdtemp(prefix="pt-", dir="/tmp")
     Path(os.environ["DATA_DIR"]).chmod(0o755)
 os.environ.setdefault("LOG_LEVEL", "WARNING")
-if worker := os.environ.get("PYTEST_XDIST_WORKER"):
-    # Tests that run at the same time share no folder and no broker: a worker's name is gw0, gw1, ...
+
+
+def _apart(worker: str) -> None:
+    """Tests that run at the same time share no folder and no broker. A worker's name is gw0, gw1, ..."""
     folder = Path(os.environ["DATA_DIR"]) / worker
     folder.mkdir(mode=0o755, exist_ok=True)
     os.environ["DATA_DIR"] = str(folder)
     if redis := os.environ.get("REDIS_URL"):
         # deploy/local/services.py starts a Redis with 64 databases.
         os.environ["REDIS_URL"] = redis.removesuffix("/0") + f"/{int(worker.removeprefix('gw')) + 1}"
+    # The processes that a test starts are told these places, and are not to look below them.
+    os.environ["PUPITRE_TEST_WORKER"] = worker
 
-from classroom.settings import *  # noqa: F403
-from classroom.settings import STORAGES
+
+if (_worker := os.environ.get("PYTEST_XDIST_WORKER")) and os.environ.get("PUPITRE_TEST_WORKER") != _worker:
+    _apart(_worker)
+
+from classroom.settings import *  # noqa: E402, F403
+from classroom.settings import STORAGES  # noqa: E402
 
 # A slow hash is for passwords that are kept; it is known here for those that a running site has made.
 PASSWORD_HASHERS = [
