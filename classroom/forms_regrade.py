@@ -11,6 +11,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from classroom.queries.regrade import Attempt
+from classroom.templatetags.say import points
 from grading.models import CellKey, GradeCell, Release, Submission
 
 AS_IT_IS = "same"
@@ -45,7 +46,8 @@ class RegradeForm(forms.Form):
         super().__init__(*args, **kwargs)
         self._versions, self._attempts = {str(one.number): one for one in versions}, attempts
         as_it_is = gettext("The version that counts for each already, in today’s environment")
-        named = [(number, gettext("Version %(n)s") % {"n": number}) for number in self._versions]
+        text = gettext("Version %(n)s (%(points)s points)")
+        named = [(no, text % {"n": no, "points": points(one.max_score)}) for no, one in self._versions.items()]
         self._choices("version", [*named, (AS_IT_IS, as_it_is)])
         self.fields["version"].initial = named[0][0] if named else AS_IT_IS
         counted = sum(one.counts for one in attempts)

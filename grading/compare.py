@@ -69,6 +69,11 @@ class Difference:
         return self.new.score - self.old.score
 
     @property
+    def distance(self) -> Decimal:
+        """How far the score moves, up or down."""
+        return abs(self.moved)
+
+    @property
     def moves(self) -> bool:
         """Whether the score or what can be had changes."""
         return bool(self.moved) or self.new.max_score != self.old.max_score

@@ -23,7 +23,7 @@ MOST_QUERIES = {
     "assignment_publish": 12,
     "assignment_settings": 9,
     "assignment_source": 7,
-    "check": 12,
+    "check": 14,
     "course": 9,
     "course_new": 5,
     "course_order": 8,

@@ -120,7 +120,7 @@ def test_it_is_shown_whose_score_would_move_and_why_before_anything_counts(adas,
     assert "Time left: unknown" in page(client, found)
     ended(found)
     text = page(client, found)
-    for words in ("Ada", "Ben", "+4", "0/2 → 4/4", "AssertionError: squares(4)", REASON, "Approve all 2"):
+    for words in ("Ada", "Ben", "(+4)", "0/2 → 4/4", "AssertionError: squares(4)", REASON, "Approve all 2"):
         assert words in text
     assert Autograding.objects.filter(current=True, regrade=found).count() == 0
 
