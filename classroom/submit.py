@@ -2,44 +2,33 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-import structlog
-from asgiref.sync import async_to_sync
 from django.db import transaction
 from django.utils import timezone
 
 from classroom import attempts, deadlines, outbox, redate, tasks
 from classroom.errors import Closed, NotASubmission, NotSaved
+from classroom.gather import Lacking, gather
 from classroom.models import Enrollment, Work
 from classroom.people.models import User
 from classroom.terms import terms_of, terms_of_people
 from grading.collect import collect
 from grading.models import Submission
-from runtimes import launch as runtimes
 from runtimes import storage
-from runtimes.agent_replies import AgentError
-from runtimes.errors import RuntimesError, StorageError
-from runtimes.jupyter import document
-from runtimes.models import Runtime, Snapshot, SnapshotFile
-
-_log = structlog.get_logger(__name__)
-
-# How long a person who clicked waits at most for the files that code wrote.
-PULL_SECONDS = 10.0
+from runtimes.errors import StorageError
+from runtimes.models import Snapshot, SnapshotFile
 
 
 @dataclass(frozen=True)
 class HandedIn:
-    """A receipt. `again`: this very request was taken before. `files_may_lack`: what code wrote last may be missing."""
+    """A receipt. `again`: this very request was taken before."""
 
     submission: Submission
     again: bool = False
-    files_may_lack: bool = False
 
 
 def submit(work: Work, user: User, *, request_key: str, clicked_at: datetime | None = None) -> HandedIn:
@@ -52,20 +41,19 @@ def submit(work: Work, user: User, *, request_key: str, clicked_at: datetime | N
     if (earlier := _earlier(work, user, request_key)) is not None:
         return HandedIn(earlier, again=True)
     check_open(work, user, clicked)
-    lacking = not bring_in(work)
+    lacking = bring_in(work)
     with transaction.atomic():
-        submission = _take(work, storage.snapshot(work.workspace), request_key, clicked)
+        submission = _take(work, storage.snapshot(work.workspace), request_key, clicked, lacking)
     redate.follow_one(submission)
-    return HandedIn(submission, files_may_lack=lacking)
+    return HandedIn(submission)
 
 
-def bring_in(work: Work) -> bool:
-    """Everything that was typed and that code wrote into storage. False: some of what code wrote may be missing.
-
-    Raises NotSaved.
-    """
-    _flush(work)
-    return async_to_sync(_pull)(runtimes.live_runtime(work.workspace))
+def bring_in(work: Work) -> Lacking:
+    """Everything that was typed and that code wrote into storage; what is not there afterwards. Raises NotSaved."""
+    try:
+        return gather(work)
+    except StorageError as error:
+        raise NotSaved(str(error), why=error.user_message) from error
 
 
 def submit_files(
@@ -76,15 +64,15 @@ def submit_files(
     Raises as `submit` does, and UnsafePath.
     """
     clicked = clicked_at or timezone.now()
-    _flush(work)
-    snapshot = storage.snapshot_of({**storage.read_snapshot(storage.snapshot(work.workspace)), **files})
     # A page that a browser kept may send its key again with other files: those are another request.
-    request_key = hashlib.sha256(f"{request_key} {snapshot.digest}".encode()).hexdigest()
+    request_key = hashlib.sha256(f"{request_key} {storage.snapshot_of(files).digest}".encode()).hexdigest()
     if (earlier := _earlier(work, user, request_key)) is not None:
         return HandedIn(earlier, again=True)
     check_open(work, user, clicked)
+    lacking = bring_in(work)
+    snapshot = storage.snapshot_of({**storage.read_snapshot(storage.snapshot(work.workspace)), **files})
     with transaction.atomic():
-        submission = _take(work, snapshot, request_key, clicked)
+        submission = _take(work, snapshot, request_key, clicked, lacking)
     redate.follow_one(submission)
     return HandedIn(submission)
 
@@ -102,20 +90,13 @@ def files_of(snapshot: Snapshot) -> list[SnapshotFile]:
     return list(SnapshotFile.objects.select_related("blob").filter(snapshot=snapshot).order_by("path"))
 
 
-def _flush(work: Work) -> None:
-    try:
-        document.flush_sync(work.workspace)
-    except StorageError as error:
-        raise NotSaved(str(error), why=error.user_message) from error
-
-
 def _earlier(work: Work, user: User, request_key: str) -> Submission | None:
     return Submission.objects.filter(
         line_item=work.assignment.line_item_id, authorships__user=user, request_key=request_key
     ).first()
 
 
-def _take(work: Work, snapshot: Snapshot, request_key: str, clicked: datetime) -> Submission:
+def _take(work: Work, snapshot: Snapshot, request_key: str, clicked: datetime, lacking: Lacking) -> Submission:
     """The receipt, the autograding and the Drive copy are decided together; the last two are done after commit.
 
     Everyone who works on it and is in the course is an author, and the latest of their due dates holds.
@@ -132,6 +113,8 @@ def _take(work: Work, snapshot: Snapshot, request_key: str, clicked: datetime) -
         request_key=request_key,
         group=attempts.series(work),
         more_attempts=terms.more_attempts,
+        files_may_lack=lacking.files_may_lack,
+        left_out=lacking.left_out,
     )
     # Its autograding was queued by collect, in this transaction.
     tasks.wake_grader()
@@ -142,16 +125,3 @@ def _take(work: Work, snapshot: Snapshot, request_key: str, clicked: datetime) -
 def _authors(work: Work) -> list[User]:
     here = Enrollment.objects.filter(course=work.assignment.course_id).exclude(state=Enrollment.State.DROPPED)
     return list(User.objects.filter(work_memberships__work=work, pk__in=here.values("user")).order_by("pk"))
-
-
-async def _pull(runtime: Runtime | None) -> bool:
-    """False if files that code wrote could not be fetched in time. Without a runtime storage has all there is."""
-    if runtime is None or runtime.state != Runtime.State.READY:
-        return True
-    try:
-        async with asyncio.timeout(PULL_SECONDS):
-            changed = await storage.pull(runtime)
-    except (TimeoutError, AgentError, RuntimesError, KeyError) as error:
-        _log.warning("files not pulled at submit", runtime=runtime.name, error=type(error).__name__)
-        return False
-    return not changed.left_out

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -32,12 +32,15 @@ def collect(
     request_key: str,
     group: str = "",
     more_attempts: int = 0,
+    files_may_lack: bool = False,
+    left_out: Mapping[str, str] | None = None,
 ) -> Submission:
     """The submission for this request, made once: the same key from the same authors returns the same one.
 
     `received_at` is the server's time; a time in the files is never looked at. Attempts are counted by `group` (a text
-    that names it, whoever is in it now), else by authors; `more_attempts` come on top of the limit. Queued for grading
-    in the same transaction. Raises AttemptsUsedUp or NothingHandedIn.
+    that names it, whoever is in it now), else by authors; `more_attempts` come on top of the limit.
+    `files_may_lack`, `left_out`: what is known not to be in `snapshot`. Queued for grading in the same transaction.
+    Raises AttemptsUsedUp or NothingHandedIn.
     """
     people = sorted(set(authors), key=lambda person: person.pk)
     if not people or not snapshot.files.exists():
@@ -51,6 +54,8 @@ def collect(
         received_at=received_at,
         due_at=due_at,
         late_by=lateness(received_at, due_at, line_item.grace),
+        files_may_lack=files_may_lack,
+        left_out=dict(left_out or {}),
     )
     return _number(wanted, people, more_attempts)
 

@@ -249,6 +249,9 @@ class Submission(models.Model):
     received_at = models.DateTimeField(default=timezone.now)
     due_at = models.DateTimeField(null=True)
     late_by = models.DurationField(default=timedelta(0))
+    # The machine did not answer: what code wrote last may be missing. left_out: path → why it is not among the files.
+    files_may_lack = models.BooleanField(default=False)
+    left_out = models.JSONField(default=dict, blank=True)
     finished_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+")
     finished_at = models.DateTimeField(null=True)
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from django.db.models import Q
 from django.utils.functional import Promise
-from django.utils.translation import gettext, override
+from django.utils.translation import gettext, ngettext, override
 from django.utils.translation import gettext_lazy as _
 
 from runtimes.models import Kernel, Runtime
 from runtimes.status import REASON_SENTENCES, Reason
 
+NAMES_TOLD = 5
 _STARTING = _("Starting.")
 _STOPPING = _("Stopping. Your files are being kept.")
 
@@ -40,6 +43,25 @@ def because(reason: str, message: str) -> str:
         return str(REASON_SENTENCES[Reason(reason)])
     except (KeyError, ValueError):
         return gettext(message) if message else ""
+
+
+def not_kept(left_out: Mapping[str, str]) -> list[str]:
+    """A sentence for each reason in `left_out` (path → why, as in the source), with the first few names."""
+    by_reason: dict[str, list[str]] = {}
+    for path, why in sorted(left_out.items()):
+        by_reason.setdefault(why, []).append(path)
+    return [
+        gettext("Not kept: %(names)s. %(why)s") % {"names": _names(paths), "why": gettext(why)}
+        for why, paths in by_reason.items()
+    ]
+
+
+def _names(paths: list[str]) -> str:
+    names = ", ".join(paths[:NAMES_TOLD])
+    more = len(paths) - NAMES_TOLD
+    if more <= 0:
+        return names
+    return ngettext("%(names)s and %(more)d more", "%(names)s and %(more)d more", more) % {"names": names, "more": more}
 
 
 def queue_position(runtime: Runtime) -> int:

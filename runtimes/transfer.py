@@ -26,7 +26,7 @@ from runtimes.paths import is_system, safe_path
 
 # What an agent is told was not taken: far below wire.MAX_HEADER_BYTES.
 NAMES_TOLD_BACK = 1000
-# On the runtime's row.
+# On a row.
 MOST_NAMED = 100
 _NOT_A_FILE = _("Links, devices and files with unusual names are not kept.")
 _WHY = {
@@ -48,6 +48,11 @@ class Changed(list[str]):
     def __init__(self, paths: Iterable[str] = (), left_out: dict[str, str] | None = None) -> None:
         super().__init__(paths)
         self.left_out = left_out or {}
+
+    @property
+    def named(self) -> dict[str, str]:
+        """As much of `left_out` as a row keeps."""
+        return dict(sorted(self.left_out.items())[:MOST_NAMED])
 
 
 async def pull(runtime: Runtime, *, agent: AgentClient | None = None) -> Changed:
@@ -163,9 +168,8 @@ def _remove(workspace_id: int, paths: list[str], begun: datetime) -> list[str]:
 
 
 async def _note(runtime: Runtime, changed: Changed) -> None:
-    left_out = dict(sorted(changed.left_out.items())[:MOST_NAMED])
     row = Runtime.objects.filter(pk=runtime.pk)
-    moved = await row.exclude(left_out=left_out).aupdate(left_out=left_out, pulled_at=timezone.now())
+    moved = await row.exclude(left_out=changed.named).aupdate(left_out=changed.named, pulled_at=timezone.now())
     if moved:
         await bus.publish(f"runtime:{runtime.name}")
     else:

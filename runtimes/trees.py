@@ -16,11 +16,13 @@ from django.utils import timezone
 
 from runtimes import blobs, bus
 from runtimes.errors import FileNotThere, PathTaken, QuotaExceeded, WorkspaceReadOnly
-from runtimes.models import Blob, Document, FileVersion, Kernel, Session, TreeChange, Workspace, WorkspaceFile
+from runtimes.models import MIB, Blob, Document, FileVersion, Kernel, Session, TreeChange, Workspace, WorkspaceFile
 from runtimes.paths import parents, safe_path
 
 # The newest so many earlier contents of a path are kept, each kind by itself.
 VERSIONS_KEPT = 20
+# Of the quota (at most a quarter): whatever code writes, what a person types can still be saved.
+FOR_PEOPLE_BYTES = 64 * MIB
 
 
 class Source(StrEnum):
@@ -60,7 +62,7 @@ def place(workspace: Workspace, path: str, blob: Blob, *, source: str) -> Worksp
             return current
         if current is None:
             _check_names(workspace, path)
-        _check_quota(workspace, path, blob.size)
+        _check_quota(workspace, path, blob.size, source)
         if current is not None and _keeps_former(source, path):
             keep_version(workspace, path, current.blob_id, FileVersion.Source.REPLACED)
         row, _made = WorkspaceFile.objects.update_or_create(
@@ -90,9 +92,11 @@ def _check_names(workspace: Workspace, path: str) -> None:
         raise PathTaken(path)
 
 
-def _check_quota(workspace: Workspace, path: str, size: int) -> None:
+def _check_quota(workspace: Workspace, path: str, size: int, source: str) -> None:
     used = _bytes(WorkspaceFile.objects.filter(workspace=workspace).exclude(path=path))
     most = Workspace.objects.values_list("quota_bytes", flat=True).get(pk=workspace.pk)
+    if source == Source.CODE:
+        most -= min(FOR_PEOPLE_BYTES, most // 4)
     if used + size > most:
         raise QuotaExceeded(f"{used} + {size} > {most} bytes")
 

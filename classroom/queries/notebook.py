@@ -19,7 +19,7 @@ from classroom.terms import terms_of
 from grading.explain import FINDINGS, explain
 from grading.models import ReleaseNotebook, Submission
 from grading.recognise import differences
-from runtimes.describe import sentence
+from runtimes.describe import not_kept, sentence
 from runtimes.jupyter import document
 from runtimes.models import Kernel, Runtime, Session
 from runtimes.status import ISOLATION_WORDS
@@ -109,6 +109,11 @@ class BarState:
         if self.runtime is None or self.machine not in (Machine.WAITING, Machine.STARTING):
             return False
         return self.runtime.requested_at < timezone.now() - A_MOMENT
+
+    @property
+    def not_kept(self) -> list[str]:
+        """Sentences about files on the machine's disk that are not kept; it may be gone by now."""
+        return not_kept(self.runtime.left_out) if self.runtime is not None else []
 
     @property
     def moving(self) -> bool:

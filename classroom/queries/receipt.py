@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from django.db.models import F
+from django.utils.translation import gettext
 
 from classroom.models import Assignment
 from classroom.queries import strictly
@@ -15,6 +16,7 @@ from classroom.submit import files_of
 from grading import review
 from grading.explain import FAILURES, explain
 from grading.models import Autograding, RegradeChange, Submission
+from runtimes.describe import not_kept
 from runtimes.models import SnapshotFile
 
 Moving = (Submission.State.QUEUED, Submission.State.GRADING)
@@ -69,6 +71,16 @@ def changes(submission: Submission) -> list[RegradeChange]:
 def graded_with(submission: Submission) -> Autograding | None:
     """What the result that counts was made with; None before there is one. One query."""
     return strictly(Autograding.objects).select_related("release").filter(submission=submission, current=True).first()
+
+
+def lacking(submission: Submission) -> list[str]:
+    """What is known not to be among the files, and why, in the reader's language."""
+    sentences = not_kept(submission.left_out)
+    if submission.files_may_lack:
+        sentences.insert(
+            0, gettext("Files that code wrote in the last moments may be missing: the machine did not answer in time.")
+        )
+    return sentences
 
 
 def files(submission: Submission) -> list[SnapshotFile]:

@@ -13,6 +13,7 @@ from classroom.enter import Member
 from classroom.models import Assignment, Enrollment, ReviewVisit, Section, Work
 from classroom.people.models import User
 from classroom.queries import strictly
+from classroom.queries.receipt import lacking
 from classroom.queries.scores import Score, scores_of
 from classroom.queries.study import released
 from grading import feedback, review
@@ -174,6 +175,7 @@ class Sheet:
     autograding: Autograding | None
     failures: Sequence[str]
     notes: Sequence[str]
+    lacking: Sequence[str]
     editable: bool
     attempts: Sequence[Submission]
     workspace: str
@@ -193,6 +195,7 @@ def sheet(submission: Submission, *, nonce: str) -> Sheet:
         autograding=latest,
         failures=[explain(FAILURES, row) for row in latest.failures] if latest else [],
         notes=[explain(NOTES, row) for row in latest.notes] if latest else [],
+        lacking=lacking(submission),
         editable=submission.state in REVIEWABLE and submission.state != State.REVIEWED,
         attempts=list(
             Submission.objects.filter(line_item=submission.line_item_id, authors_key=submission.authors_key)

@@ -22,13 +22,13 @@ from classroom import submit as verb
 from classroom.access import Act
 from classroom.enter_work import Inside, work_page
 from classroom.errors import BadUpload, ClassroomError
+from classroom.gather import gather
 from classroom.hand_out import files_response
 from classroom.queries import notebook as queries
 from classroom.uploads import files_of
 from grading.errors import GradingError
 from runtimes import storage
 from runtimes.errors import RuntimesError, StorageError
-from runtimes.jupyter import document
 
 _log = structlog.get_logger(__name__)
 
@@ -39,7 +39,7 @@ def download(request: HttpRequest, place: Inside) -> HttpResponse:
     """All files of the work as they are now, or one of them (`path`)."""
     workspace = place.work.workspace
     try:
-        document.flush_sync(workspace)
+        gather(place.work)
     except StorageError as error:
         # A full or closed workspace must not keep anybody from what is stored.
         _log.warning("download without the last edits", workspace=workspace.pk, error=type(error).__name__)

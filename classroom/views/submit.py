@@ -9,7 +9,6 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.template.loader import render_to_string
-from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
@@ -38,18 +37,8 @@ def submit(request: HttpRequest, place: Inside) -> HttpResponse:
     except (ClassroomError, GradingError, RuntimesError) as error:
         return _refused(request, place, str(error.user_message))
     if not request.htmx:  # type: ignore[attr-defined]
-        if handed_in.files_may_lack:
-            messages.warning(request, lacking_words())
         return redirect("receipt", handed_in.submission.code)
     return _taken(request, place, handed_in)
-
-
-def lacking_words() -> str:
-    """What a person should know when the machine did not answer in time."""
-    return _(
-        "Your notebook is handed in. Files that your code wrote in the last moments may be missing: the machine did "
-        "not answer in time. If they matter, run the cell again, wait a moment and submit once more."
-    )
 
 
 def _taken(request: HttpRequest, place: Inside, handed_in: verb.HandedIn) -> HttpResponse:
@@ -64,7 +53,7 @@ def _taken(request: HttpRequest, place: Inside, handed_in: verb.HandedIn) -> Htt
         "submits": True,
         "oob": True,
         "findings": notebook.findings_in(submission, place.work),
-        "lacking": lacking_words() if handed_in.files_may_lack else "",
+        "lacking": receipt.lacking(submission),
         "request_key": secrets.token_urlsafe(16),
     }
     return render(request, "study/handed_in.html", context)
@@ -95,6 +84,7 @@ def receipt_page(request: HttpRequest, it: Handed) -> HttpResponse:
         "assignment": it.assignment,
         "course": it.assignment.course,
         "files": receipt.files(it.submission),
+        "lacking": receipt.lacking(it.submission),
         "progress": receipt.progress(it.assignment, it.submission),
         "attempts": _attempts(it),
     }
@@ -119,6 +109,7 @@ def receipt_text(request: HttpRequest, it: Handed) -> HttpResponse:
         "assignment": it.assignment,
         "course": it.assignment.course,
         "files": receipt.files(it.submission),
+        "lacking": receipt.lacking(it.submission),
         "run": receipt.graded_with(it.submission),
         "authors": it.submission.authors.order_by("display_name", "username"),
     }

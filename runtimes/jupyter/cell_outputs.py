@@ -12,22 +12,12 @@ import copy
 from collections.abc import Iterable
 from typing import Any
 
-from django.utils.translation import gettext_lazy as _
 from jupyter_ydoc.utils import cast_all
 from pycrdt import Array, Map, Text
 
+from runtimes.jupyter.output_limits import Budget, fitting, notebook_bytes, short_error, size_of
 from runtimes.jupyter.replica import Replica
 from runtimes.jupyter.stream_text import needs_overwriting, overwritten
-
-#: More text than this in one cell makes browsers slow; more of the rest makes the file unwieldy.
-MOST_TEXT_BYTES = 1 << 20
-MOST_RICH_BYTES = 16 << 20
-_MOST_ERROR_CHARACTERS = 100_000
-
-_CUT_TEXT = _("[The rest of this text is left out: a cell keeps at most one megabyte. Print less, or write to a file.]")
-_CUT_RICH = _(
-    "[An output was left out: a cell keeps at most 16 megabytes. Show something smaller, or write to a file.]"
-)
 
 Message = dict[str, Any]
 
@@ -50,9 +40,9 @@ class CellOutputs:
         self._count: float | None = None
         # A carriage return ended the stream so far: what comes next writes over its last line.
         self._returned = False
-        self._text_bytes = 0
-        self._rich_bytes = 0
+        self._budget = Budget()
         self._told: set[str] = set()
+        self._failed = False
 
     def cell(self) -> Map[Any] | None:
         """The cell in the document, while it is there."""
@@ -63,6 +53,7 @@ class CellOutputs:
         cell = self.cell()
         if cell is None:
             return None
+        self._budget = Budget(notebook_bytes(self.replica.view.ycells, without=self.cell_id))
         with self.replica.doc.transaction():
             if len(_outputs(cell)):
                 del _outputs(cell)[:]
@@ -118,7 +109,7 @@ class CellOutputs:
             self._add(outputs, kind, content)
 
     def _clear(self, outputs: Array[Any]) -> None:
-        self._text_bytes = self._rich_bytes = 0
+        self._budget.clear()
         self._told.clear()
         if len(outputs):
             del outputs[:]
@@ -127,35 +118,38 @@ class CellOutputs:
         if kind == "stream":
             self._stream(outputs, str(content["name"]), str(content["text"]))
         elif kind == "error":
-            outputs.append(Map(_error(content)))
+            self._rich(outputs, short_error(content), first=not self._failed)
+            self._failed = True
         else:
-            output = rich_output(kind, content)
-            self._rich_bytes += size_of(output)
-            if self._rich_bytes > MOST_RICH_BYTES:
-                self._tell(outputs, str(_CUT_RICH))
-            else:
-                outputs.append(Map(output))
+            self._rich(outputs, rich_output(kind, content))
+
+    def _rich(self, outputs: Array[Any], output: dict[str, Any], *, first: bool = False) -> None:
+        """first: the error that ended a cell is shown, whatever went before."""
+        notice = self._budget.add_rich(size_of(output))
+        if notice and not first:
+            self._tell(outputs, notice)
+        else:
+            outputs.append(Map(output))
 
     def _stream(self, outputs: Array[Any], name: str, text: str) -> None:
         last = outputs[len(outputs) - 1] if len(outputs) else None
         text = self._room(text)
+        grown = 0
         if not text:
             pass
         elif (before := _text_of(last, name)) is not None:
-            self._text_bytes += _append(before, text, over=self._returned or needs_overwriting(text))
+            grown = _append(before, text, over=self._returned or needs_overwriting(text))
         else:
             shown = overwritten(text)
-            self._text_bytes += len(shown.encode())
+            grown = len(shown.encode())
             outputs.append(Map({"output_type": "stream", "name": name, "text": Text(shown)}))
         self._returned = text.endswith("\r")
-        if self._text_bytes >= MOST_TEXT_BYTES:
-            self._tell(outputs, str(_CUT_TEXT))
+        if notice := self._budget.add_text(grown):
+            self._tell(outputs, notice)
 
     def _room(self, text: str) -> str:
         """As much of `text` as the cell still takes. What overwrites what is there needs no room."""
-        room = MOST_TEXT_BYTES - self._text_bytes
-        if room <= 0:
-            return ""
+        room = self._budget.text_room()
         return text if len(text) <= room // 4 else text.encode()[:room].decode("utf-8", "ignore")
 
     def _tell(self, outputs: Array[Any], notice: str) -> None:
@@ -222,32 +216,10 @@ def rich_output(kind: str, content: dict[str, Any]) -> dict[str, Any]:
     return output
 
 
-def _error(content: dict[str, Any]) -> dict[str, Any]:
-    traceback = [str(line) for line in content.get("traceback", [])]
-    while len(traceback) > 1 and sum(map(len, traceback)) > _MOST_ERROR_CHARACTERS:
-        del traceback[len(traceback) // 2]
-    return {
-        "output_type": "error",
-        "ename": str(content.get("ename", ""))[:1000],
-        "evalue": str(content.get("evalue", ""))[:_MOST_ERROR_CHARACTERS],
-        "traceback": [line[:_MOST_ERROR_CHARACTERS] for line in traceback],
-    }
-
-
-def size_of(value: Any) -> int:
-    """About how many bytes a JSON value has."""
-    if isinstance(value, str):
-        return len(value)
-    if isinstance(value, dict):
-        return sum(size_of(key) + size_of(one) for key, one in value.items())
-    if isinstance(value, list):
-        return sum(map(size_of, value))
-    return 8
-
-
 def update_display(replica: Replica, content: dict[str, Any]) -> None:
-    """`update_display_data`: replaces every output with that display id in the document."""
+    """`update_display_data`: replaces every output with that display id in the document, as far as there is room."""
     display_id = str((content.get("transient") or {}).get("display_id") or "")
+    content = fitting(replica.view.ycells, content) if display_id else content
     for cell in replica.view.ycells if display_id else ():
         outputs = cell.get("outputs") if cell["cell_type"] == "code" else None
         if isinstance(outputs, Array):

@@ -11,6 +11,8 @@ import copy
 from dataclasses import dataclass, field
 from typing import Any
 
+from runtimes.jupyter.output_limits import Budget, size_of
+
 Message = dict[str, Any]
 
 _MODULE, _MODEL = "@jupyter-widgets/output", "OutputModel"
@@ -24,6 +26,8 @@ class _Widget:
     caught_for: str = ""
     clear_first: bool = False
     changed: bool = False
+    budget: Budget = field(default_factory=Budget)
+    told: bool = False
 
     def catch(self, message: Message) -> None:
         kind, content = message["msg_type"], message["content"]
@@ -32,9 +36,20 @@ class _Widget:
             self.clear_first = True
             return
         if kind == "clear_output" or self.clear_first:
-            self.outputs, self.clear_first = [], False
+            self.outputs, self.clear_first, self.told = [], False, False
+            self.budget.clear()
         if kind in _CAUGHT and len(self.outputs) < _MOST_OUTPUTS:
+            self._take(kind, content)
+
+    def _take(self, kind: str, content: dict[str, Any]) -> None:
+        """As much as a cell would: what a widget catches is in this process's memory, and then in the notebook."""
+        size = size_of(content)
+        notice = self.budget.add_text(size) if kind == "stream" else self.budget.add_rich(size)
+        if not notice:
             self._add(kind, content)
+        elif not self.told:
+            self.told = True
+            self._add("stream", {"name": "stderr", "text": f"\n{notice}\n"})
 
     def _add(self, kind: str, content: dict[str, Any]) -> None:
         output = {"output_type": kind, **{key: value for key, value in content.items() if key != "transient"}}
