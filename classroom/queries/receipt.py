@@ -19,6 +19,7 @@ from grading.models import Autograding, RegradeChange, Submission
 from runtimes.describe import not_kept
 from runtimes.models import SnapshotFile
 
+SOONEST_MS, MS_EACH_AHEAD, LATEST_MS = 1000, 200, 30_000
 Moving = (Submission.State.QUEUED, Submission.State.GRADING)
 
 
@@ -39,6 +40,12 @@ class Progress:
     def moving(self) -> bool:
         """Whether it changes by itself."""
         return self.submission.state in Moving
+
+    @property
+    def look_again_ms(self) -> int:
+        """When the page asks again: soon for who is next, later the more are ahead, or those who wait would be what
+        keeps the site busy."""
+        return min(SOONEST_MS + MS_EACH_AHEAD * self.ahead, LATEST_MS)
 
 
 def progress(assignment: Assignment, submission: Submission) -> Progress:

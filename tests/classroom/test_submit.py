@@ -6,6 +6,7 @@ import io
 import json
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -16,6 +17,7 @@ from django.utils import timezone
 from classroom import submit
 from classroom.errors import Closed, NotASubmission, NotSaved
 from classroom.models import Assignment, Extension, Group, Outbox
+from classroom.queries import receipt
 from grading.errors import AttemptsUsedUp
 from grading.models import Autograding, Submission
 from runtimes import storage
@@ -179,6 +181,17 @@ def test_without_a_script_submit_leads_to_the_receipt(ps1, ada, as_user):
     page = client.get(response["Location"]).content.decode()
     assert Submission.objects.get().snapshot.digest in page
     assert PS1 in page
+
+
+def test_the_receipt_asks_less_often_the_more_are_ahead(ps1, ada, ben, as_user):
+    submission = handed_in(ps1, ada)
+    state = f"/receipts/{submission.code}/state/"
+    assert "delay:1000ms" in as_user(ada).get(state).content.decode()
+    ahead = handed_in(ps1, ben).autogradings
+    ahead.update(queued_at=timezone.now() - timedelta(hours=1))
+    assert "delay:1200ms" in as_user(ada).get(state).content.decode()
+    found = receipt.progress(ps1, submission)
+    assert replace(found, ahead=10_000).look_again_ms == 30_000
 
 
 def test_the_receipt_follows_grading_until_it_is_done(ps1, ada, as_user):

@@ -73,7 +73,8 @@ def processes(listener: socket.socket) -> list[Child]:
     return [
         Child("runtimes", [*manage, "runtimes"], rank=0),
         Child("site", [*manage, "serve", "--fd", str(listener.fileno())], fds=(listener.fileno(),)),
-        Child("worker", [*celery, "worker", "--pool", "prefork", *quiet]),
+        # Pages come before grading where both want the same core.
+        Child("worker", ["nice", "-n", "5", *celery, "worker", "--pool", "prefork", *quiet]),
         Child("beat", [*celery, "beat"]),
     ]
 
