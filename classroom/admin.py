@@ -11,7 +11,12 @@ from django.utils.translation import gettext_lazy as _
 
 from classroom.models import Course, Enrollment, Outbox
 from classroom.people.models import User
-from runtimes.models import Profile
+from runtimes.describe import sentence
+from runtimes.models import Profile, Runtime
+
+admin.site.site_title = "Pupitre"
+admin.site.site_header = _("Pupitre · administration")
+admin.site.index_title = _("What there is")
 
 
 @admin.register(User)
@@ -63,6 +68,38 @@ class ProfileAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     list_display = ("name", "slug", "cpu", "memory_bytes", "gpu", "network", "isolation")
     prepopulated_fields: ClassVar = {"slug": ("name",)}
+
+
+@admin.register(Runtime)
+class RuntimeAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    """Machines that run, waited or ended, and why. To be read: the `runtimes` process obeys the rows, not a form."""
+
+    list_display = ("name", "state", "purpose", "profile", "account", "requested_at", "why")
+    list_filter = ("state", "purpose", "profile")
+    list_select_related = ("profile",)
+    search_fields = ("name", "account")
+    ordering = ("-requested_at",)
+    fields = (
+        "name", "state", "why", "purpose", "profile", "account", "provider", "isolation",
+        "requested_at", "ready_at", "last_active_at", "deadline", "stopped_at",
+    )  # fmt: skip
+
+    @admin.display(description=_("Why"))
+    def why(self, runtime: Runtime) -> str:
+        """The sentence that the person at the notebook reads."""
+        return sentence(runtime) or "–"
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Machines are asked for by opening work."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: object = None) -> bool:
+        """Their state is the `runtimes` process's to write."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:
+        """Usage is counted from these rows."""
+        return False
 
 
 @admin.register(Outbox)
