@@ -11,8 +11,9 @@ from jupyter_client.asynchronous.client import AsyncKernelClient
 from grading.engine import Borrow, FilesRefused, Sandbox, SandboxLost
 from grading.errors import GraderUnavailable
 from runtimes.agent_replies import AgentError, AgentRefused, TransferRefused
-from runtimes.borrow import MAX_MESSAGE_BYTES, Borrowed, Ending, borrow
+from runtimes.borrow import MAX_MESSAGE_BYTES, Borrowed, Ending
 from runtimes.errors import RuntimesError
+from runtimes.job import job
 from runtimes.models import Profile
 from runtimes.provider_errors import ProviderError
 
@@ -83,7 +84,7 @@ class _Lender:
     @asynccontextmanager
     async def __call__(self, *, files: Mapping[str, bytes]) -> AsyncIterator[Sandbox]:
         async with AsyncExitStack() as stack:
-            borrowing = borrow(
+            borrowing = job(
                 profile=self._profile, account=self._account, files=files, preload=self._preload, env=ENVIRONMENT
             )
             try:

@@ -36,6 +36,7 @@ RENEW_SECONDS = 15.0
 # A burst of news need not renew it each time.
 RENEW_AFTER = timedelta(seconds=5)
 WELCOME_SECONDS = 10.0
+PATIENCE = timedelta(minutes=15)
 _FULL_BYTES = 64 * 1024
 # What one message may be, unless the borrower says otherwise.
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
@@ -68,7 +69,7 @@ async def borrow(
     files: Mapping[str, bytes] | None = None,
     preload: Sequence[str] = (),
     env: Mapping[str, str] | None = None,
-    patience: timedelta = timedelta(minutes=15),
+    patience: timedelta = PATIENCE,
 ) -> AsyncIterator[Borrowed]:
     """A runtime of `profile` with `files` on its disk and one kernel that runs.
 

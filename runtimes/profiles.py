@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 from runtimes.models import Profile, Runtime
@@ -45,3 +46,9 @@ def template(profile: Profile) -> Request:
     """A request of this profile's usual kind, for keeping some warm: equal to those to come in all but the name."""
     usual = Runtime(name="warm", profile=profile, purpose=Runtime.Purpose.INTERACTIVE, preload=profile.preload, env={})
     return request(usual)
+
+
+def job(profile: Profile, *, preload: Sequence[str], env: Mapping[str, str]) -> Request:
+    """What a job of this profile needs: as a runtime that is asked for by a row, but for the name."""
+    wanted = Runtime(name="job", profile=profile, purpose=Runtime.Purpose.GRADING, preload=preload, env=env)
+    return request(wanted)

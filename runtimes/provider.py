@@ -9,7 +9,9 @@ Errors are in `provider_errors.py`, states and their sentences in `status.py`; b
 
 from __future__ import annotations
 
+import asyncio
 import re
+import socket
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -137,10 +139,29 @@ class Owned:
     status: Status
 
 
+class Loan(ABC):
+    """A runtime for one job, with one kernel that runs. Its holder passes `sockets` on to whoever does the job."""
+
+    environment: str
+    #: Done when the runtime ended before `close`, with the reason.
+    ended: asyncio.Future[Reason]
+
+    @abstractmethod
+    def sockets(self) -> Sequence[socket.socket]:
+        """The desk, where questions to its agent are asked, and the wire of its kernel's messages: packets (see
+        `runtimes/agent/packets.py`)."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Ends it and returns when nothing of it is left."""
+
+
 class Provider(ABC):
     """One place where runtimes live. One process owns a provider; all methods are called on one event loop."""
 
     slug: ClassVar[str]
+    #: Whether `lend` is offered.
+    lends: ClassVar[bool] = False
 
     @classmethod
     @abstractmethod
@@ -176,6 +197,11 @@ class Provider(ABC):
         """Ends a runtime and returns when nothing of it is left. An unknown name is no error.
 
         grace: how long its kernels get to finish after SIGTERM."""
+
+    async def lend(self, request: Request) -> Loan:
+        """A runtime for one job on this host, ready; waits for room. Raises what `acquire` raises, and NotOffered where
+        jobs shall run in runtimes like all others: `borrow` asks for one of those then."""
+        raise NotOffered(f"{self.slug} has no runtimes for jobs alone")
 
     @abstractmethod
     async def owned(self) -> list[Owned]:

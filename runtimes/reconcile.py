@@ -16,6 +16,7 @@ from django.db import DatabaseError
 from django.utils import timezone
 
 from runtimes import bus, launch, profiles, rows
+from runtimes.counter import Counter
 from runtimes.keeper import Keeper
 from runtimes.models import Runtime
 from runtimes.provider import Provider, Reason
@@ -50,10 +51,10 @@ class Reconciler:
     async def run(self) -> None:
         """Starts the provider, then keeps rows and things the same. Raises ProviderUnavailable if it cannot start."""
         await self._provider.start()
-        helpers = [
-            asyncio.create_task(for_ever(work))
-            for work in (self._follow_events, self._compare, self._record_usage, self._listen)
-        ]
+        works = [self._follow_events, self._compare, self._record_usage, self._listen]
+        if self._provider.lends:
+            works.append(Counter(self._provider).run)
+        helpers = [asyncio.create_task(for_ever(work)) for work in works]
         try:
             self.started.set()
             await self._look_until_leaving()

@@ -16,23 +16,16 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from . import enclosure, kernel, linux, supervisor
+from . import attendant, enclosure, kernel, linux, supervisor
 from .gauges import Gauges
+from .process import MAX_MESSAGE_BYTES, close_all_but, live_in_child, replace_standard_streams, signal_group, tell
 from .spawner import Before, InitSpawner
 
 if TYPE_CHECKING:
     from .zygote import Walls
 
-MAX_MESSAGE_BYTES = 1 << 18
 MAX_DESCRIPTORS = 4
 SUPERVISOR_LIVES = 5
-LOG = "/tmp/.runtime.log"  # noqa: S108 - the sandbox's own
-
-
-def tell(connection: socket.socket, message: dict[str, Any]) -> None:
-    """Sends one message; an owner that is gone is no error, since this process ends with it."""
-    with suppress(OSError):
-        connection.send(json.dumps(message).encode()[:MAX_MESSAGE_BYTES])
 
 
 def run(owner: socket.socket, walls: Walls) -> NoReturn:
@@ -54,23 +47,9 @@ def run(owner: socket.socket, walls: Walls) -> NoReturn:
     close_all_but({0, 1, 2, owner.fileno(), *descriptors})
     linux.prctl(linux.PR_SET_DUMPABLE, 0)
     tell(owner, {"walls": True})
+    if request["job"]:
+        attendant.Attendant(owner, request, descriptors).serve()
     Init(owner, request, descriptors).serve()
-
-
-def close_all_but(kept: set[int]) -> None:
-    """Closes every other descriptor of this process."""
-    for name in list(Path("/proc/self/fd").iterdir()):
-        if int(name.name) not in kept:
-            with suppress(OSError):
-                os.close(int(name.name))
-
-
-def replace_standard_streams() -> None:
-    """Output goes to the sandbox's own /tmp, whose size is limited: never to a file of the host."""
-    null = os.open("/dev/null", os.O_RDWR)
-    log = os.open(LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    for number, source in ((0, null), (1, log), (2, log)):
-        os.dup2(source, number)
 
 
 class Init:
@@ -119,7 +98,7 @@ class Init:
         if "terminate" in json.loads(data):
             self._ending = True
             for pid in self._kernels:
-                _signal_group(pid, signal.SIGTERM)
+                signal_group(pid, signal.SIGTERM)
             self._reap()
 
     def _hear_supervisor(self, link: socket.socket) -> None:
@@ -143,7 +122,7 @@ class Init:
             self._fork_kernel(link, order, descriptors[0])
         elif order["do"] == "signal" and order["pid"] in self._kernels:
             if order["group"]:
-                _signal_group(order["pid"], order["signal"])
+                signal_group(order["pid"], order["signal"])
             else:
                 os.kill(order["pid"], order["signal"])
         elif order["do"] == "tell":
@@ -156,7 +135,7 @@ class Init:
             tell(link, {"did": "fail", "index": order["index"], "message": str(error)})
             return
         if pid == 0:
-            _in_child(lambda: self._be_kernel(order, ready))
+            live_in_child(lambda: self._be_kernel(order, ready))
         self._kernels[pid] = order["index"]
         self._ended.pop(order["index"], None)
         tell(link, {"did": "fork", "index": order["index"], "pid": pid})
@@ -184,7 +163,7 @@ class Init:
         )
         pid = os.fork()
         if pid == 0:
-            _in_child(lambda: self._be_supervisor(theirs, before))
+            live_in_child(lambda: self._be_supervisor(theirs, before))
         theirs.close()
         self._link = ours
         self._supervisor = pid
@@ -207,7 +186,7 @@ class Init:
             pid = ended.si_pid
             if pid in self._kernels:
                 # While it is not reaped its number is nobody else's: what it left running goes with it.
-                _signal_group(pid, signal.SIGKILL)
+                signal_group(pid, signal.SIGKILL)
             _pid, status = os.waitpid(pid, 0)
             self._learn_end(pid, os.waitstatus_to_exitcode(status))
 
@@ -218,23 +197,3 @@ class Init:
             self._ended[self._kernels.pop(pid)] = status
             if self._link is not None:
                 tell(self._link, {"did": "exit", "pid": pid, "status": status})
-
-
-def _signal_group(pid: int, number: int) -> None:
-    with suppress(ProcessLookupError):
-        os.killpg(pid, number)
-
-
-def _in_child(live: Any) -> NoReturn:
-    """Runs `live` in a fresh fork and never returns from it."""
-    import traceback
-
-    try:
-        signal.set_wakeup_fd(-1)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        os.setsid()
-        live()
-    except BaseException:  # noqa: BLE001 - it must not run on as pid 1's double
-        traceback.print_exc()
-    finally:
-        os._exit(1)

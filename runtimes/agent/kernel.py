@@ -8,16 +8,24 @@ from __future__ import annotations
 import json
 import os
 import site
+import socket
 import sys
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from . import warm
 from .enclosure import HOME, TEMPORARY
 
+if TYPE_CHECKING:
+    from ipykernel.kernelapp import IPKernelApp
+
 PRIVATE = TEMPORARY + "/."
 PATH = "/opt/py/bin:/usr/local/bin:/usr/bin:/bin"
+
+
+_hidden: list[Any] = []
 
 
 class _ModulesHidden:
@@ -30,23 +38,42 @@ class _ModulesHidden:
         return getattr(sys, name)
 
 
-def become(order: Mapping[str, Any], ready: int) -> NoReturn:
+def become(order: Mapping[str, Any], ready: int, wire: socket.socket | None = None) -> NoReturn:
     """Runs the kernel of `order` (index, connection, env, cwd) and never returns; writes a byte to the descriptor
-    `ready` once its sockets exist: a client that connects earlier meets ZMQ's reconnect delay."""
+    `ready` once it listens: a client that connects earlier meets ZMQ's reconnect delay.
+
+    wire: all its messages go there, instead of to the sockets of `connection`."""
     prepare_environment(order)
     private = Path(f"{PRIVATE}kernel-{order['index']}")
     private.mkdir(mode=0o700, exist_ok=True)
-    connection_file = private / "connection.json"
-    connection_file.write_text(json.dumps({**order["connection"], "kernel_name": "python3"}))
-    (private / "security").mkdir(exist_ok=True)
-    # A student's own agent.py must not meet ours.
-    for name in [name for name in sys.modules if name.partition(".")[0] == "agent"]:
-        del sys.modules[name]
-    numpy = sys.modules.get("numpy")
-    if numpy is not None:
+    application = _application(private, order, wire)
+    # A student's own agent.py must not meet ours. Held on to: taking a module apart copies the pages that it is on.
+    names = [name for name in sys.modules if name == "agent" or name.startswith("agent.")]
+    _hidden.extend(sys.modules.pop(name) for name in names)
+    numpy_random = sys.modules.get("numpy.random")
+    if numpy_random is not None:
         # Python reseeds `random` after a fork; numpy's global generator would be the same in every sandbox.
-        numpy.random.seed()
-    _serve(str(connection_file), ready)
+        numpy_random.seed()
+    _serve(application, ready)
+
+
+def _application(private: Path, order: Mapping[str, Any], wire: socket.socket | None) -> IPKernelApp:
+    """ipykernel's application, told where its messages go."""
+    from ipykernel.kernelapp import IPKernelApp
+
+    application = IPKernelApp.instance()
+    application.session.pid, application.session.session = os.getpid(), str(uuid.uuid4())
+    connection_file = private / "connection.json"
+    sys.argv = ["ipykernel_launcher.py", "-f", str(connection_file)]
+    application.connection_file = str(connection_file)
+    if wire is not None:
+        from . import wired
+
+        wired.wire_up(application, wire)
+    else:
+        connection_file.write_text(json.dumps({**order["connection"], "kernel_name": "python3"}))
+        (private / "security").mkdir(exist_ok=True)
+    return application
 
 
 def prepare_environment(order: Mapping[str, Any]) -> None:
@@ -84,14 +111,10 @@ def base_environment() -> dict[str, str]:
     }
 
 
-def _serve(connection_file: str, ready: int) -> NoReturn:
+def _serve(application: IPKernelApp, ready: int) -> NoReturn:
     import ipykernel.ipkernel
-    from ipykernel.kernelapp import IPKernelApp
     from ipykernel.zmqshell import ZMQInteractiveShell
 
-    sys.argv = ["ipykernel_launcher.py", "-f", connection_file]
-    application = IPKernelApp.instance()
-    application.connection_file = connection_file
     ipykernel.ipkernel.sys = _ModulesHidden()
     try:
         application.initialize([])

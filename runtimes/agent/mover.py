@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
@@ -41,12 +41,7 @@ class Mover:
 
     def push(self, asker: Asker, _header: dict[str, Any], payload: bytes) -> None:
         """Writes the files of a tar."""
-
-        def move() -> Result:
-            self._home.write(unpack_files(payload))
-            return {}, b""
-
-        self._start(asker, move)
+        self._start(asker, lambda: push(self._home, payload))
 
     def remove(self, asker: Asker, header: dict[str, Any], _payload: bytes) -> None:
         """Takes files and folders away."""
@@ -70,31 +65,16 @@ class Mover:
 
     def pull(self, asker: Asker, header: dict[str, Any], _payload: bytes) -> None:
         """Answers with what changed."""
-        bounds = Bounds(int(header["max_files"]), int(header["max_bytes"]), int(header["max_file_bytes"]))
-        again = bool(header["again"])
-
-        def move() -> Result:
-            found = self._home.changes(bounds, again=again)
-            skipped = dict(list(found.skipped.items())[:MAX_SKIPPED_TOLD])
-            told = {"deleted": found.deleted, "skipped": skipped, "token": found.token, "more": found.more}
-            return told, pack_files(found.files)
-
-        self._start(asker, move)
+        self._start(asker, lambda: pull(self._home, header))
 
     def acknowledge(self, asker: Asker, header: dict[str, Any], _payload: bytes) -> None:
         """The site has what an earlier pull told."""
-        token, without = str(header["token"]), [str(path) for path in header["without"]]
-
-        def move() -> Result:
-            self._home.acknowledge(token, without)
-            return {}, b""
-
-        self._start(asker, move)
+        self._start(asker, lambda: acknowledge(self._home, header))
 
     def _start(self, asker: Asker, move: Callable[[], Result]) -> None:
         def run() -> None:
             try:
-                header, payload = _refusing(move)
+                header, payload = refusing(move)
             except Refused as refusal:
                 code, message = refusal.code, str(refusal)
                 self._done.append(lambda: self._desk.refuse(asker, code, message))
@@ -106,10 +86,33 @@ class Mover:
         self._thread.submit(run)
 
 
-def _refusing(move: Callable[[], Result]) -> Result:
+def push(home: Home, payload: bytes) -> Result:
+    """Writes the files of a tar."""
+    home.write(unpack_files(payload))
+    return {}, b""
+
+
+def pull(home: Home, header: Mapping[str, Any]) -> Result:
+    """What changed, within the bounds that were asked for."""
+    bounds = Bounds(int(header["max_files"]), int(header["max_bytes"]), int(header["max_file_bytes"]))
+    found = home.changes(bounds, again=bool(header["again"]))
+    skipped = dict(list(found.skipped.items())[:MAX_SKIPPED_TOLD])
+    told = {"deleted": found.deleted, "skipped": skipped, "token": found.token, "more": found.more}
+    return told, pack_files(found.files)
+
+
+def acknowledge(home: Home, header: Mapping[str, Any]) -> Result:
+    """The other side has what an earlier pull told, but for some paths."""
+    home.acknowledge(str(header["token"]), {str(path) for path in header["without"]})
+    return {}, b""
+
+
+def refusing(move: Callable[[], Result]) -> Result:
     """The result of `move`. Raises Refused for whatever goes wrong: the asker must not wait for ever."""
     try:
         return move()
+    except Refused:
+        raise
     except ArchiveRefused as error:
         raise Refused("unsafe-path", str(error)) from error
     except OSError as error:

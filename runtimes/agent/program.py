@@ -12,7 +12,7 @@ import traceback
 from pathlib import Path
 from typing import NoReturn
 
-from . import enclosure, init, linux
+from . import enclosure, init, linux, process
 from .gauges import Gauges
 from .spawner import ProgramSpawner
 from .supervisor import Supervisor
@@ -25,25 +25,25 @@ def main(arguments: list[str]) -> None:
         _serve(arguments[0], owner)
     except Exception:
         if owner is not None:
-            init.tell(owner, {"error": traceback.format_exc()})
+            process.tell(owner, {"error": traceback.format_exc()})
         raise
 
 
 def _serve(source: str, owner: socket.socket | None) -> NoReturn:
     descriptors: list[int] = []
     if source == "-" and owner is not None:
-        data, descriptors, _flags, _address = socket.recv_fds(owner, init.MAX_MESSAGE_BYTES, init.MAX_DESCRIPTORS)
+        data, descriptors, _flags, _address = socket.recv_fds(owner, process.MAX_MESSAGE_BYTES, init.MAX_DESCRIPTORS)
         owner.set_inheritable(False)
     else:
         data = Path(source).read_bytes()
     if not data:
         sys.exit("no request")
     request = json.loads(data)
-    init.replace_standard_streams()
+    process.replace_standard_streams()
     enclosure.limit(request.get("rlimits", {}))
     # Kernels run as the same user: they may not read this process.
     linux.prctl(linux.PR_SET_DUMPABLE, 0)
     if owner is not None:
-        init.tell(owner, {"walls": True})
+        process.tell(owner, {"walls": True})
     gauges = Gauges.from_descriptors(descriptors, request["memory_limit_bytes"]) if owner else Gauges.of_own_group()
     Supervisor(request, ProgramSpawner(owner), gauges).serve()

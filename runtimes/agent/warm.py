@@ -78,6 +78,8 @@ def build_application() -> None:
     config.HistoryManager.hist_file = ":memory:"
     application = IPKernelApp.instance(config=config)
     BaseIPythonApplication.initialize(application, [])
+    # Made here, since it takes longer than everything else about a kernel; `kernel.become` makes it the kernel's own.
+    assert application.session is not None
     # Command line and configuration are read; IPKernelApp.initialize would read them again for each kernel.
     BaseIPythonApplication.initialize = lambda _self, _argv=None: None
     shell = ZMQInteractiveShell.instance(

@@ -16,7 +16,14 @@ import sys
 import traceback
 from pathlib import Path
 
-from . import enclosure, init, linux, warm
+from . import (
+    enclosure,
+    init,
+    linux,
+    process,
+    warm,
+    wired,  # noqa: F401 - the kernels of jobs find it imported
+)
 
 SKIPPED = "PUPITRE_SKIPPED_MODULES"
 
@@ -54,7 +61,7 @@ def _clone(connection: socket.socket, listener: socket.socket, walls: Walls) -> 
     try:
         pid = linux.clone(enclosure.NAMESPACES)
     except OSError as error:
-        init.tell(connection, {"error": f"clone: {error}"})
+        process.tell(connection, {"error": f"clone: {error}"})
         return
     if pid:
         return
@@ -63,7 +70,7 @@ def _clone(connection: socket.socket, listener: socket.socket, walls: Walls) -> 
         listener.close()
         init.run(connection, walls)
     except BaseException:  # noqa: BLE001 - whatever it is, the owner must learn it
-        init.tell(connection, {"error": traceback.format_exc()})
+        process.tell(connection, {"error": traceback.format_exc()})
     finally:
         os._exit(1)
 

@@ -11,6 +11,8 @@ from typing import IO, ClassVar, Self, override
 
 from runtimes.provider import (
     Endpoint,
+    Isolation,
+    Loan,
     Network,
     NotOffered,
     NotReady,
@@ -26,6 +28,7 @@ from runtimes.provider import (
 from runtimes.sandboxes import bubblewrap, cgroups, host, network, seccomp, slots
 from runtimes.sandboxes.config import MAX_RUN_DIR_BYTES, SandboxConfig
 from runtimes.sandboxes.environment import KernelEnvironment
+from runtimes.sandboxes.loans import Loans
 from runtimes.sandboxes.news import News
 from runtimes.sandboxes.place import Place
 from runtimes.sandboxes.pool import Pool
@@ -40,6 +43,7 @@ class LocalProvider(Provider):
     """Sandboxes of one run folder, owned by one process: when it dies, however it dies, they die."""
 
     slug: ClassVar[str] = "local"
+    lends: ClassVar[bool] = True
 
     def __init__(self, config: SandboxConfig) -> None:
         self._config = config
@@ -50,6 +54,7 @@ class LocalProvider(Provider):
         self._lock: IO[str] | None = None
         self._starter: Starter | None = None
         self._pool: Pool | None = None
+        self._loans: Loans | None = None
 
     @classmethod
     @override
@@ -69,6 +74,7 @@ class LocalProvider(Provider):
             log.warning("no control groups can be made here: sandboxes are limited by rlimits only")
         self._starter = Starter(config, features, found)
         self._pool = Pool(self._starter, self._environment)
+        self._loans = Loans(self._starter, self._crowded, self._serve_queue)
 
     @override
     async def acquire(self, request: Request) -> Status:
@@ -121,6 +127,17 @@ class LocalProvider(Provider):
         self._serve_queue()
 
     @override
+    async def lend(self, request: Request) -> Loan:
+        self._running()
+        self._check(request)
+        if (request.isolation or self._config.isolation) is not Isolation.FORKED:
+            raise NotOffered("only a forked sandbox can be lent")
+        environment = self._environment(request.environment)
+        self._drain_former(request, environment)
+        assert self._loans is not None
+        return await self._loans.lend(request, environment)
+
+    @override
     async def owned(self) -> list[Owned]:
         by_identity = {place.identity: place for place in self._places.values() if place.identity}
         owned = []
@@ -149,8 +166,9 @@ class LocalProvider(Provider):
     async def close(self) -> None:
         starter, self._starter = self._starter, None
         if starter is not None:
-            if self._pool is not None:
-                await self._pool.close()
+            for held in (self._pool, self._loans):
+                if held is not None:
+                    await held.close()
             places = list(self._places.values())
             await asyncio.gather(*(place.end(starter, Reason.OWNER_GONE, timedelta(0)) for place in places))
             self._places.clear()
@@ -224,7 +242,12 @@ class LocalProvider(Provider):
 
     def _full(self) -> bool:
         live = sum(1 for place in self._places.values() if place.live)
-        return live >= self._config.capacity
+        lent = self._loans.count if self._loans is not None else 0
+        return live + lent >= self._config.capacity
+
+    def _crowded(self) -> bool:
+        """No room, or others came first."""
+        return bool(self._waiting) or self._full()
 
     def _changed(self, place: Place) -> None:
         self._news.tell(place.request.name, place.status)
@@ -236,6 +259,8 @@ class LocalProvider(Provider):
             self._places[self._waiting.pop(0)].begin(self._starter)
         for position, name in enumerate(self._waiting, start=1):
             self._places[name].wait(position)
+        if self._loans is not None:
+            self._loans.notice_room()
 
 
 def _lock(config: SandboxConfig) -> IO[str]:

@@ -9,7 +9,7 @@ import signal
 import socket
 import struct
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -34,7 +34,9 @@ class SandboxFailed(ProviderError):
 
 @dataclass
 class Sandbox:
-    """A sandbox whose agent is ready. `link`: messages from pid 1; closing it ends the sandbox."""
+    """A sandbox whose agent is ready. `link`: messages from pid 1; closing it ends the sandbox.
+
+    ends: a job's desk and wire, until they are passed on."""
 
     slot: Slot
     group: Group
@@ -45,6 +47,7 @@ class Sandbox:
     pidfd: int = -1
     process: subprocess.Popen[bytes] | None = None
     internet: Internet | None = None
+    ends: tuple[socket.socket, ...] = ()
     closed: bool = False
     on_close: list[Callable[[], None]] = field(default_factory=list)
 
@@ -78,6 +81,8 @@ class Sandbox:
         if self.process is not None:
             self.process.wait()
         self.link.close()
+        for end in self.ends:
+            end.close()
         if self.internet is not None:
             self.internet.close()
         self.slot.remove()
@@ -85,7 +90,7 @@ class Sandbox:
             callback()
 
 
-def order(request: Request, slot: Slot, keys: Keys, group: Group) -> dict[str, Any]:
+def order(request: Request, slot: Slot, keys: Keys, group: Group, *, job: bool) -> dict[str, Any]:
     """What a sandbox is told of itself: see `runtimes.agent.init` and `runtimes.agent.program`."""
     internet = request.network is Network.INTERNET
     return {
@@ -94,6 +99,7 @@ def order(request: Request, slot: Slot, keys: Keys, group: Group) -> dict[str, A
         "keys": asdict(keys),
         "env": dict(request.env),
         "kernels": request.kernels,
+        "job": job,
         "watch_idle": request.purpose == "interactive",
         "home_bytes": request.limits.home_bytes,
         "tmp_bytes": request.limits.tmp_bytes,
@@ -135,12 +141,17 @@ def isolation_codes(group: Group, how: str, network: Network, *, program: bool) 
 
 
 def enter(
-    link: socket.socket, message: Mapping[str, Any], group: Group, internet: Callable[[], Internet | None]
+    link: socket.socket,
+    message: Mapping[str, Any],
+    group: Group,
+    internet: Callable[[], Internet | None],
+    sockets: Sequence[socket.socket] = (),
 ) -> Any:
-    """Sends the order, waits until the agent is ready, returns the attached network. Blocks. Raises SandboxFailed."""
+    """Sends the order with the sandbox's ends of `sockets`, waits until the agent is ready, returns the attached
+    network. Blocks. Raises SandboxFailed."""
     gauges = group.open_gauges()
     try:
-        socket.send_fds(link, [json.dumps(message).encode()], gauges)
+        socket.send_fds(link, [json.dumps(message).encode()], [*gauges, *(each.fileno() for each in sockets)])
     except OSError as error:
         raise SandboxFailed(f"the sandbox ended before it was told anything: {error}") from error
     finally:

@@ -70,6 +70,12 @@ class Starter:
                 log.warning("falling back to a sandbox without a fork server: %s", error)
         return await self._strict(request, environment)
 
+    async def start_job(self, request: Request, environment: KernelEnvironment) -> Sandbox:
+        """A sandbox for one job, its kernel started, with its `ends`. Raises what `start` raises; there is no
+        falling back, since only a forked sandbox can be had so."""
+        server = await self.servers.get(environment, request.preload)
+        return await self._forked(request, server, job=True)
+
     async def run(self, work: Callable[[], None]) -> None:
         """Runs something that blocks, to its end even if the caller is cancelled."""
         await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._threads, work))
@@ -80,11 +86,11 @@ class Starter:
         await self.servers.close()
         self._threads.shutdown(wait=False)
 
-    async def _forked(self, request: Request, server: ForkServer) -> Sandbox:
+    async def _forked(self, request: Request, server: ForkServer, *, job: bool = False) -> Sandbox:
         gone = self.servers.use(server)
         made: Sandbox | None = None
         try:
-            made = await self._in_thread(lambda: self._enter_forked(request, server))
+            made = await self._in_thread(lambda: self._enter_forked(request, server, job=job))
         finally:
             if made is None:
                 gone()
@@ -121,7 +127,7 @@ class Starter:
 
     # --- on threads
 
-    def _enter_forked(self, request: Request, server: ForkServer) -> Sandbox:
+    def _enter_forked(self, request: Request, server: ForkServer, *, job: bool) -> Sandbox:
         slot = slots.create(self._config, request.name)
         made: Sandbox | None = None
         try:
@@ -132,7 +138,7 @@ class Starter:
             except SandboxFailed as error:
                 raise ForkRefused(str(error)) from error
             group.join(made.pid)
-            self._enter(made, request)
+            self._enter(made, request, job=job)
         except BaseException:
             if made is None:
                 slot.remove()
@@ -170,16 +176,21 @@ class Starter:
             os.close(plain.block)
         return made
 
-    def _enter(self, made: Sandbox, request: Request) -> None:
+    def _enter(self, made: Sandbox, request: Request, *, job: bool = False) -> None:
         keys = connection_keys(self._config.master_key, self._config.key_version, made.slot.identity)
         attach = request.network is Network.INTERNET
 
         def internet() -> Internet | None:
             return network.attach(made.pid) if attach else None
 
-        made.internet = sandbox.enter(
-            made.link, sandbox.order(request, made.slot, keys, made.group), made.group, internet
-        )
+        pairs = [socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _end in range(2 if job else 0)]
+        made.ends = tuple(near for near, _far in pairs)
+        order = sandbox.order(request, made.slot, keys, made.group, job=job)
+        try:
+            made.internet = sandbox.enter(made.link, order, made.group, internet, [far for _near, far in pairs])
+        finally:
+            for _near, far in pairs:
+                far.close()
         made.link.setblocking(False)
 
     def _group(self, slot: Slot, request: Request) -> Group:

@@ -66,6 +66,8 @@ def test_what_runs_inside_a_runtime_imports_only_the_standard_library_pyzmq_and_
     allowed = {*sys.stdlib_module_names, "zmq", "ipykernel", "IPython", "jupyter_client", "traitlets", "runtimes"}
     # Libraries that the fork server warms up are imported where a release names them.
     allowed |= {"numpy", "pandas", "matplotlib", "matplotlib_inline", "pygments", "stack_data", "ipywidgets", "comm"}
+    # What ipykernel runs on.
+    allowed.add("tornado")
     strangers = {
         (path.name, name)
         for path in python_files("runtimes/agent")

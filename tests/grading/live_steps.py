@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 
 from django.test import override_settings
 from django.utils import timezone
@@ -67,3 +68,8 @@ def until_graded(site: LiveSite, submissions: list[Submission], seconds: float =
     site.until(lambda: not still.exists(), "everything is graded", seconds)
     for submission in submissions:
         submission.refresh_from_db()
+
+
+def sandboxes(site: LiveSite) -> list[Path]:
+    """Records of the sandboxes that exist, for whatever they are."""
+    return list((site.folder / "run" / "m").glob("*.json"))

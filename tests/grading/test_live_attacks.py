@@ -13,10 +13,10 @@ from nbformat.v4 import new_code_cell, new_notebook
 from grading import feedback
 from grading.models import CellScore, Submission
 from runtimes import storage
-from runtimes.models import MIB, Runtime
+from runtimes.models import MIB
 from tests.grading.corpus import answered, cell, dump, edited_path, parse
 from tests.grading.course_of_one import CELLS, PYTHON
-from tests.grading.live_steps import hand_in, line_item, published, rows_and_files, until_graded
+from tests.grading.live_steps import hand_in, line_item, published, rows_and_files, sandboxes, until_graded
 from tests.live import LiveSite
 
 pytestmark = [pytest.mark.live, pytest.mark.sandbox, pytest.mark.timeout(1800)]
@@ -162,7 +162,7 @@ def test_the_environment_holds_nothing_of_the_site(attacks, site: LiveSite) -> N
 
 def test_nothing_outlives_its_grading(attacks, site: LiveSite) -> None:
     assert score(attacks["daemon"]) == 3
-    site.until(lambda: not Runtime.objects.filter(state__in=Runtime.LIVE).exists(), "no sandbox is left")
+    site.until(lambda: not sandboxes(site), "no sandbox is left")
     assert not [line for line in _command_lines() if MARK in line]
 
 

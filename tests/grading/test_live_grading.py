@@ -12,10 +12,9 @@ from django.utils import timezone
 from bench._nbgrader_course import CELL_SECONDS, Rows
 from grading import states
 from grading.models import Autograding, CellScore, ReleaseCheck, Submission
-from runtimes.models import Runtime
 from tests.grading import corpus
 from tests.grading.conftest import Verdicts, course_files
-from tests.grading.live_steps import LONG_AGO, hand_in, line_item, published, rows_and_files, until_graded
+from tests.grading.live_steps import LONG_AGO, hand_in, line_item, published, rows_and_files, sandboxes, until_graded
 from tests.live import LiveSite
 
 pytestmark = [pytest.mark.live, pytest.mark.sandbox, pytest.mark.timeout(1800)]
@@ -104,8 +103,7 @@ def test_a_killed_worker_grades_nothing_twice_and_loses_nothing(site: LiveSite, 
     submission = hand_in(made, "killed", waits)
     running = Autograding.objects.filter(submission=submission, state=Autograding.State.RUNNING)
     site.until(running.exists, "grading has begun")
-    runtimes = Runtime.objects.filter(purpose=Runtime.Purpose.GRADING, state=Runtime.State.READY)
-    site.until(runtimes.exists, "its sandbox runs")
+    site.until(lambda: sandboxes(site), "its sandbox runs")
     site.kill("worker")
     # Nobody renews the lease any more; waiting for it to run out would only take time.
     running.update(lease_until=timezone.now() - LONG_AGO)
@@ -117,4 +115,4 @@ def test_a_killed_worker_grades_nothing_twice_and_loses_nothing(site: LiveSite, 
         == done.release.notebooks.get(name="problem1").grade_cells.count()
         + done.release.notebooks.get(name="problem2").grade_cells.count()
     )
-    site.until(lambda: not Runtime.objects.filter(state__in=Runtime.LIVE).exists(), "no sandbox is left")
+    site.until(lambda: not sandboxes(site), "no sandbox is left")
