@@ -7,6 +7,7 @@ from django.db import transaction
 from classroom import outbox, tasks
 from classroom.enter import Member
 from classroom.models import Assignment
+from classroom.queries import counting
 from grading import feedback, review
 from grading.autograde import enqueue
 from grading.models import Feedback, Submission
@@ -43,8 +44,9 @@ def _queue(submission: Submission) -> bool:
 
 
 def _chosen(me: Member, assignment: Assignment, code: str) -> list[Submission]:
-    found = review.queue(assignment.line_item, me.people(), every_attempt=bool(code))
-    return list(found.filter(code=code) if code else found)
+    if code:
+        return list(review.queue(assignment.line_item, me.people(), every_attempt=True).filter(code=code))
+    return list(counting.queue(assignment.line_item, me.people()))
 
 
 def _tell(given: Feedback) -> None:

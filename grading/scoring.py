@@ -49,12 +49,18 @@ def cell_score(
 
 @dataclass(frozen=True)
 class Total:
-    """A submission's points. `score` is after the late penalty."""
+    """A submission's points. `score` is after the late penalty; `waiting` are those of cells that nobody marked yet."""
 
     raw: Decimal
     penalty: Decimal
     max_score: Decimal
     to_review: int
+    waiting: Decimal = ZERO
+
+    @property
+    def at_most(self) -> Decimal:
+        """What it may become when everything that waits for a person gets all its points."""
+        return self.raw + self.waiting - self.penalty
 
     @property
     def score(self) -> Decimal:
@@ -68,7 +74,8 @@ def total(cells: Iterable[CellPoints], penalty_of: LatePenalty | None = None) ->
     raw = sum((cell.score for cell in rows), ZERO)
     most = sum((cell.max_score for cell in rows), ZERO)
     penalty = penalty_of.of(raw, most) if penalty_of else ZERO
-    return Total(raw, penalty, most, sum(cell.to_review for cell in rows))
+    waiting = sum((cell.max_score for cell in rows if cell.to_review), ZERO)
+    return Total(raw, penalty, most, sum(cell.to_review for cell in rows), waiting)
 
 
 @dataclass(frozen=True)

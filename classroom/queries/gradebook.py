@@ -12,8 +12,8 @@ from django.db.models.functions import Lower
 from classroom.enter import Member
 from classroom.histogram import Histogram, histogram
 from classroom.models import Assignment, Enrollment
+from classroom.queries.counting import counting_submission
 from classroom.queries.scores import Score, scores_of
-from classroom.queries.study import counting_submission
 from grading.models import Autograding, Submission, SubmissionAuthor
 
 State = Submission.State
@@ -127,7 +127,7 @@ def _tries(assignments: Sequence[Assignment], users: set[int]) -> dict[tuple[int
         .fetch_mode(models.FETCH_RAISE)
         .select_related("submission__line_item")
         .filter(submission__line_item__in=[one.line_item_id for one in assignments])
-        .order_by("submission__attempt", "pk")
+        .order_by("submission__received_at", "submission")
     )
     for row in rows:
         if row.user_id in users:

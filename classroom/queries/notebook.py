@@ -14,6 +14,7 @@ from classroom import attempts, deadlines
 from classroom.models import Work
 from classroom.people.models import User
 from classroom.queries import strictly
+from classroom.queries.policy import policy
 from classroom.queries.study import released
 from classroom.terms import terms_of
 from grading.explain import FINDINGS, explain
@@ -82,6 +83,7 @@ class BarState:
     attempts_left: int | None
     own_date: bool = False
     attempt_limit: int | None = None
+    policy: Sequence[str] = ()
 
     @property
     def latest(self) -> Submission | None:
@@ -140,6 +142,7 @@ def bar_state(work: Work, user: User) -> BarState:
     terms = terms_of(work.assignment, user)
     submissions = _submissions(work, user)
     limit = attempts.limit(work.assignment.line_item, terms)
+    used = attempts.used(work, user, submissions)
     return BarState(
         machine=_MACHINE[Runtime.State(runtime.state)] if runtime else Machine.NONE,
         runtime=runtime,
@@ -151,8 +154,9 @@ def bar_state(work: Work, user: User) -> BarState:
         own_date=terms.own,
         is_open=deadlines.is_open(work.assignment, terms, timezone.now()),
         submissions=submissions,
-        attempts_left=None if limit is None else max(limit - attempts.used(work, user, submissions), 0),
+        attempts_left=None if limit is None else max(limit - used, 0),
         attempt_limit=limit,
+        policy=policy(work.assignment, terms, used),
     )
 
 
@@ -208,5 +212,5 @@ def _submissions(work: Work, user: User) -> list[Submission]:
     return list(
         Submission.objects.select_related("feedback")
         .filter(line_item=work.assignment.line_item_id, authorships__user=user)
-        .order_by("attempt", "pk")
+        .order_by("received_at", "pk")
     )

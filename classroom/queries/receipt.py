@@ -8,13 +8,18 @@ from dataclasses import dataclass
 from django.db.models import F
 from django.utils.translation import gettext
 
+from classroom.attempts import limit
 from classroom.models import Assignment
+from classroom.people.models import User
 from classroom.queries import strictly
+from classroom.queries.policy import policy
 from classroom.queries.scores import Score, scores_of
 from classroom.queries.study import released, visible_score
 from classroom.submit import files_of
+from classroom.terms import terms_of
 from grading import review
 from grading.explain import FAILURES, explain
+from grading.late import cost_words, penalty_of, span
 from grading.models import Autograding, RegradeChange, Submission
 from runtimes.describe import not_kept
 from runtimes.models import SnapshotFile
@@ -88,6 +93,26 @@ def lacking(submission: Submission) -> list[str]:
             0, gettext("Files that code wrote in the last moments may be missing: the machine did not answer in time.")
         )
     return sentences
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What held for this submission: by how much it is late and what that costs, and how many attempts there are."""
+
+    late: str
+    attempt_of: int | None
+    policy: Sequence[str]
+
+
+def terms(assignment: Assignment, submission: Submission, reader: User) -> Terms:
+    """In words, by the policy now. `submission` must have its `line_item`."""
+    mine = terms_of(assignment, reader)
+    same = Submission.objects.filter(line_item=submission.line_item_id, authors_key=submission.authors_key)
+    late = ""
+    if submission.late_by:
+        cost = {"span": span(submission.late_by), "cost": cost_words(penalty_of(submission))}
+        late = gettext("late by %(span)s: %(cost)s") % cost
+    return Terms(late, limit(submission.line_item, mine), policy(assignment, mine, same.count()))
 
 
 def files(submission: Submission) -> list[SnapshotFile]:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from classroom.enter import Member
 from classroom.models import Assignment
 from classroom.queries import strictly
+from classroom.queries.counting import counting_submission
 from classroom.queries.scores import scores_of
-from classroom.queries.study import counting_submission
 from classroom.regrade import digest, unproblematic
 from grading import states
 from grading.compare import Difference, differences

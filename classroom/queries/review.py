@@ -12,7 +12,7 @@ from django.utils import timezone
 from classroom.enter import Member
 from classroom.models import Assignment, Enrollment, ReviewVisit, Section, Work
 from classroom.people.models import User
-from classroom.queries import strictly
+from classroom.queries import counting, strictly
 from classroom.queries.receipt import lacking
 from classroom.queries.scores import Score, scores_of
 from classroom.queries.study import released
@@ -80,10 +80,10 @@ def narrowed(me: Member, section: str) -> QuerySet[Enrollment]:
 
 
 def listing(me: Member, assignment: Assignment, *, state: str = "", section: str = "") -> Listing:
-    """The last attempt of everyone whom the person looks after. Eight queries, however many there are."""
+    """What counts, or may yet, of everyone whom the person looks after. Nine queries, however many there are."""
     students = list(narrowed(me, section).select_related("user", "section").order_by("user__display_name"))
     query = (
-        strictly(review.queue(assignment.line_item, [student.user_id for student in students]))
+        strictly(counting.queue(assignment.line_item, [student.user_id for student in students]))
         .select_related("line_item", "feedback")
         .prefetch_related("authors")
     )
@@ -147,9 +147,8 @@ class Place:
 
 def place(me: Member, assignment: Assignment, submission: Submission) -> Place:
     """The submission's neighbours in a stable order (by time handed in), so that marking one moves nothing."""
-    rows = list(
-        review.queue(assignment.line_item, me.people()).order_by("received_at", "pk").values_list("pk", "code", "state")
-    )
+    queue = counting.queue(assignment.line_item, me.people()).order_by("received_at", "pk")
+    rows = list(queue.values_list("pk", "code", "state"))
     codes = [code for _pk, code, _state in rows]
     waiting = [code for pk, code, state in rows if state in WAITING and pk != submission.pk]
     if submission.code not in codes:
@@ -198,9 +197,12 @@ def sheet(submission: Submission, *, nonce: str) -> Sheet:
         lacking=lacking(submission),
         editable=submission.state in REVIEWABLE and submission.state != State.REVIEWED,
         attempts=list(
-            Submission.objects.filter(line_item=submission.line_item_id, authors_key=submission.authors_key)
+            Submission.objects.filter(
+                line_item=submission.line_item_id, authors__in=submission.authorships.values("user")
+            )
             .exclude(pk=submission.pk)
-            .order_by("attempt")
+            .distinct()
+            .order_by("received_at", "pk")
         ),
         workspace=_workspace(submission),
         changes=list(submission.changes.select_related("by").order_by("-pk")),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from django.db.models import Count, Exists, OuterRef
+from django.db.models import Count
 from django.utils import timezone
 
 from classroom import deadlines
@@ -15,6 +15,8 @@ from classroom.deadlines import Dates
 from classroom.models import Assignment, Course, Enrollment, WorkMember
 from classroom.people.models import User
 from classroom.queries import strictly
+from classroom.queries.counting import counting_submission, last_of_each, queue
+from classroom.queries.policy import policy
 from classroom.queries.scores import Score, scores_of
 from classroom.terms import terms_of_all
 from grading.models import Comment, Feedback, LineItem, Submission
@@ -47,6 +49,7 @@ class Row:
     is_open: bool
     opened: bool
     own_date: bool = False
+    policy: Sequence[str] = ()
     submission: Submission | None = None
     score: Score | None = None
     comments: int = 0
@@ -122,15 +125,15 @@ def _known(user: User, assignments: list[Assignment]) -> _Known:
         opened=set(opened.values_list("assignment_id", flat=True)),
         handed_in=handed_in,
         scores=scores_of([one for tries in handed_in.values() for one in tries]),
-        comments=_comments([tries[-1] for tries in handed_in.values()]),
+        comments=_comments([one for tries in handed_in.values() for one in tries if released(one)]),
     )
 
 
 def _row(assignment: Assignment, known: _Known, now: datetime) -> Row:
     mine = known.terms[assignment.pk]
     tries = known.handed_in.get(assignment.line_item_id, [])
-    latest = tries[-1] if tries else None
     counting = counting_submission(assignment.line_item, tries, known.scores)
+    latest = told_of(tries, counting)
     is_open = deadlines.is_open(assignment, mine, now)
     opened = assignment.pk in known.opened
     return Row(
@@ -138,12 +141,20 @@ def _row(assignment: Assignment, known: _Known, now: datetime) -> Row:
         stage=stage(assignment, latest, is_open=is_open, opened=opened),
         due_at=mine.due_at,
         own_date=mine.own and mine.due_at is not None,
+        policy=policy(assignment, mine, len(tries)),
         is_open=is_open,
         opened=opened,
         submission=latest,
         score=visible_score(assignment, counting, known.scores),
         comments=known.comments.get(latest.pk, 0) if latest and released(latest) else 0,
     )
+
+
+def told_of(tries: Sequence[Submission], counting: Submission | None) -> Submission | None:
+    """Which attempt a row is about: the last; the one that counts, where its feedback came after the last."""
+    if counting is not None and released(counting) and counting.feedback.at >= tries[-1].received_at:
+        return counting
+    return tries[-1] if tries else None
 
 
 def course_units(user: User, course: Course) -> list[Unit]:
@@ -184,21 +195,21 @@ def _waiting(enrollment: Enrollment) -> dict[tuple[int, str], int]:
     )
     if enrollment.role == Enrollment.Role.TA and enrollment.section_id is not None:
         students = students.filter(section=enrollment.section_id)
-    later = Submission.objects.filter(
-        line_item=OuterRef("line_item"), authors_key=OuterRef("authors_key"), attempt__gt=OuterRef("attempt")
-    )
-    counted = (
-        Submission.objects.filter(
-            ~Exists(later),
-            line_item__in=Assignment.objects.filter(course=enrollment.course_id).values("line_item"),
-            authorships__user__in=students.values("user"),
-            state__in=[Handed.TO_REVIEW, Handed.FAILED],
-        )
-        .values("state")
-        .annotate(n=Count("pk", distinct=True))
+    items = LineItem.objects.filter(pk__in=Assignment.objects.filter(course=enrollment.course_id).values("line_item"))
+    users = students.values("user")
+    last = (
+        last_of_each(users)
+        .filter(submission__line_item__in=items.filter(keep=LineItem.Keep.LAST))
+        .filter(submission__state__in=[Handed.TO_REVIEW, Handed.FAILED])
+        .values("submission__state")
+        .annotate(n=Count("submission", distinct=True))
         .order_by()
     )
-    return {(enrollment.course_id, row["state"]): row["n"] for row in counted}
+    found = {row["submission__state"]: int(row["n"]) for row in last}
+    best = {one.pk: one for item in items.filter(keep=LineItem.Keep.BEST) for one in queue(item, users)}
+    for one in best.values():
+        found[one.state] = found.get(one.state, 0) + 1
+    return {(enrollment.course_id, state): n for state, n in found.items()}
 
 
 def _submissions(user: User, line_items: Iterable[LineItem]) -> dict[int, list[Submission]]:
@@ -207,7 +218,7 @@ def _submissions(user: User, line_items: Iterable[LineItem]) -> dict[int, list[S
         strictly(Submission.objects)
         .select_related("feedback", "line_item")
         .filter(line_item__in=list(line_items), authorships__user=user)
-        .order_by("attempt", "pk")
+        .order_by("received_at", "pk")
     )
     for submission in query:
         found.setdefault(submission.line_item_id, []).append(submission)
@@ -227,17 +238,6 @@ def _comments(submissions: Sequence[Submission]) -> dict[int, int]:
         if text.strip():
             counts[submission_id] = counts.get(submission_id, 0) + 1
     return counts
-
-
-def counting_submission(
-    line_item: LineItem, tries: Sequence[Submission], scores: dict[int, Score]
-) -> Submission | None:
-    """The attempt that counts: the last, or the best (of equals the later; an attempt without a score is below any)."""
-    if not tries:
-        return None
-    if line_item.keep == LineItem.Keep.LAST:
-        return tries[-1]
-    return max(tries, key=lambda one: (scores[one.pk].score if one.pk in scores else -1, one.attempt))
 
 
 def released(submission: Submission) -> bool:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import models
-from django.db.models import Count, Exists, F, OuterRef, QuerySet, Subquery
+from django.db.models import Count, F, OuterRef, QuerySet, Subquery
 
 from classroom.enter import Member
 from classroom.models import Assignment, Course, Enrollment, WorkMember
 from classroom.people.models import User
+from classroom.queries.counting import by_person, last_of_each
 from grading.models import Feedback, LineItem, Release, Submission
 
 State = Submission.State
@@ -30,6 +31,7 @@ class Flow:
     to_mark: int = 0
     failed: int = 0
     grading: int = 0
+    seen: set[int] = field(default_factory=set)
 
     @property
     def marked(self) -> bool:
@@ -79,11 +81,11 @@ def rows(me: Member) -> list[Row]:
 
 
 def flow_of(assignments: Iterable[Assignment], students: QuerySet[Enrollment]) -> dict[int, Flow]:
-    """Flow by assignment id. Of several attempts of the same authors the newest one counts. Three queries."""
+    """Flow by assignment id. Of several attempts the one that counts. Three queries; eight where it is the best."""
     wanted = list(assignments)
     people = students.count()
     flows = {one.pk: Flow(people=people) for one in wanted}
-    by_item = {one.line_item_id: flows[one.pk] for one in wanted}
+    flows_of = {one.line_item_id: flows[one.pk] for one in wanted}
     users = students.values("user")
     opened = (
         WorkMember.objects.filter(assignment__in=wanted, preview=False, user__in=users)
@@ -93,19 +95,23 @@ def flow_of(assignments: Iterable[Assignment], students: QuerySet[Enrollment]) -
     )
     for row in opened:
         flows[row["assignment"]].opened = row["n"]
-    for handed in _handed_in([one.line_item for one in wanted], users):
-        _count(by_item[int(str(handed["line_item"]))], handed)
+    last = [one.line_item_id for one in wanted if one.line_item.keep == LineItem.Keep.LAST]
+    for handed in _last_handed_in(last, users):
+        _count(flows_of[int(str(handed["line_item"]))], handed)
+    best = [one.line_item for one in wanted if one.line_item.keep == LineItem.Keep.BEST]
+    for (_user, item), (counts, others) in by_person(best, users).items() if best else ():
+        _count_one(flows_of[item], counts, others)
     return flows
 
 
-def _handed_in(items: Sequence[LineItem], users: QuerySet[Any, Any]) -> Iterable[Mapping[str, object]]:
-    later = Submission.objects.filter(
-        line_item=OuterRef("line_item"), authors_key=OuterRef("authors_key"), attempt__gt=OuterRef("attempt")
-    )
+def _last_handed_in(items: Sequence[int], users: QuerySet[Any, Any]) -> Iterable[Mapping[str, object]]:
     return (
-        Submission.objects.filter(~Exists(later), line_item__in=items, authorships__user__in=users)
-        .values("line_item", "state", back=F("feedback__state"))
-        .annotate(n=Count("authorships__user", distinct=True), works=Count("pk", distinct=True))
+        last_of_each(users)
+        .filter(submission__line_item__in=items)
+        .values(
+            line_item=F("submission__line_item"), state=F("submission__state"), back=F("submission__feedback__state")
+        )
+        .annotate(n=Count("user", distinct=True), works=Count("submission", distinct=True))
         .order_by()
     )
 
@@ -119,3 +125,18 @@ def _count(flow: Flow, row: Mapping[str, object]) -> None:
     flow.to_mark += works if row["state"] == State.TO_REVIEW and not returned else 0
     flow.failed += works if row["state"] == State.FAILED and not returned else 0
     flow.grading += works if row["state"] in {State.QUEUED, State.GRADING} else 0
+
+
+def _count_one(flow: Flow, counts: Submission, others: Sequence[Submission]) -> None:
+    """Adds one person's work; what waits is counted once for all its authors."""
+    feedback = getattr(counts, "feedback", None)
+    returned = feedback is not None and feedback.state == Feedback.State.RELEASED
+    flow.submitted += 1
+    flow.graded += counts.state in _GRADED or returned
+    flow.returned += returned
+    for one in (counts, *others):
+        if one.pk not in flow.seen and not (one is counts and returned):
+            flow.seen.add(one.pk)
+            flow.to_mark += one.state == State.TO_REVIEW
+            flow.failed += one.state == State.FAILED
+            flow.grading += one.state in {State.QUEUED, State.GRADING}

@@ -45,6 +45,7 @@ def _taken(request: HttpRequest, place: Inside, handed_in: verb.HandedIn) -> Htt
     submission = _fresh(handed_in.submission)
     context = {
         "progress": receipt.progress(place.work.assignment, submission),
+        "terms": receipt.terms(place.work.assignment, submission, place.me.user),
         "submission": submission,
         "assignment": place.work.assignment,
         "work": place.work,
@@ -86,6 +87,7 @@ def receipt_page(request: HttpRequest, it: Handed) -> HttpResponse:
         "files": receipt.files(it.submission),
         "lacking": receipt.lacking(it.submission),
         "progress": receipt.progress(it.assignment, it.submission),
+        "terms": receipt.terms(it.assignment, it.submission, it.me.user),
         "attempts": _attempts(it),
     }
     return render(request, "study/receipt.html", context)
@@ -111,6 +113,7 @@ def receipt_text(request: HttpRequest, it: Handed) -> HttpResponse:
         "files": receipt.files(it.submission),
         "lacking": receipt.lacking(it.submission),
         "run": receipt.graded_with(it.submission),
+        "terms": receipt.terms(it.assignment, it.submission, it.me.user),
         "authors": it.submission.authors.order_by("display_name", "username"),
     }
     text = render_to_string("study/receipt.txt", context, request)
@@ -127,4 +130,4 @@ def receipt_files(request: HttpRequest, it: Handed) -> HttpResponse:
 
 def _attempts(it: Handed) -> list[Submission]:
     mine = Submission.objects.filter(line_item=it.submission.line_item_id, authorships__user=it.me.user)
-    return list(mine.order_by("-attempt", "-pk"))
+    return list(mine.order_by("-received_at", "-pk"))
