@@ -12,10 +12,11 @@ django.setup()
 from django.conf import settings  # noqa: E402
 from django.core.asgi import get_asgi_application  # noqa: E402
 
+from classroom.body_limit import BodyLimit  # noqa: E402
 from classroom.hooks import HOOKS  # noqa: E402
 from runtimes import jupyter  # noqa: E402
 
-_pages = get_asgi_application()
+_pages = BodyLimit(get_asgi_application())  # type: ignore[arg-type]
 _notebooks = jupyter.application(HOOKS)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
+from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
 from django.utils import timezone
 from django.utils.text import slugify
@@ -20,6 +21,14 @@ class FilesInput(forms.ClearableFileInput):
 
     allow_multiple_selected = True
     template_name = "django/forms/widgets/file.html"
+
+    def build_attrs(self, base_attrs: dict[str, Any], extra_attrs: dict[str, Any] | None = None) -> dict[str, Any]:
+        """With what the page's script needs to say before sending that it is too much."""
+        said = {
+            "data-most-bytes": settings.UPLOAD_MOST_BYTES,
+            "data-too-large": gettext("These files are too large together."),
+        }
+        return super().build_attrs(base_attrs, {**said, **(extra_attrs or {})})
 
 
 class FilesField(forms.FileField):

@@ -73,6 +73,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "classroom.middleware.PersonMiddleware",
+    "classroom.body_limit.TooLargeMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "allauth.account.middleware.AccountMiddleware",
@@ -195,7 +196,8 @@ DRIVE_BACKEND = env.text("DRIVE_BACKEND", "classroom.google.drive.FolderDrive")
 DRIVE_DIR = Path(env.text("DRIVE_DIR", str(DATA_DIR / "drive")))
 UPLOAD_MOST_FILES = 2000
 UPLOAD_MOST_BYTES = 200 * 1024 * 1024
-DATA_UPLOAD_MAX_MEMORY_SIZE = 32 * 1024 * 1024
+# A form without its files: see classroom/body_limit.py.
+DATA_UPLOAD_MAX_MEMORY_SIZE = 8 * 1024 * 1024
 # A class list may be confirmed with a tick for each of thousands, and an assignment uploaded file by file.
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 10000
 DATA_UPLOAD_MAX_NUMBER_FILES = UPLOAD_MOST_FILES + 1

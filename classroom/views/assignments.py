@@ -13,6 +13,7 @@ from django_htmx.http import retarget
 
 from classroom import enter, publish
 from classroom.access import Act
+from classroom.body_limit import takes_files
 from classroom.enter import Member, course_page
 from classroom.errors import ClassroomError
 from classroom.forms_assignments import NewAssignmentForm, UploadForm
@@ -25,6 +26,7 @@ from grading.rendering import render as render_notebook
 from runtimes import storage
 
 
+@takes_files
 @require_http_methods(["GET", "HEAD", "POST"])
 @course_page(Act.AUTHOR)
 def new(request: HttpRequest, me: Member) -> HttpResponse:
@@ -89,6 +91,7 @@ def check(request: HttpRequest, me: Member, assignment: str) -> HttpResponse:
     return moved
 
 
+@takes_files
 @require_POST
 @course_page(Act.AUTHOR)
 def upload(request: HttpRequest, me: Member, assignment: str) -> HttpResponse:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import structlog
+from django.conf import settings
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.core.files.uploadedfile import UploadedFile
@@ -20,6 +21,7 @@ from django.views.decorators.http import require_GET, require_http_methods
 
 from classroom import submit as verb
 from classroom.access import Act
+from classroom.body_limit import takes_files
 from classroom.enter_work import Inside, work_page
 from classroom.errors import BadUpload, ClassroomError
 from classroom.gather import gather
@@ -53,6 +55,7 @@ def download(request: HttpRequest, place: Inside) -> HttpResponse:
     return files_response(place.work.assignment.slug, files)
 
 
+@takes_files
 @require_http_methods(["GET", "POST"])
 @never_cache
 @work_page(own=True)
@@ -79,6 +82,7 @@ def hand_in(request: HttpRequest, place: Inside) -> HttpResponse:
         "findings": queries.findings(place.work) if place.writes else [],
         "paths": paths,
         "request_key": secrets.token_urlsafe(16),
+        "most_bytes": settings.UPLOAD_MOST_BYTES,
     }
     return render(request, "study/hand_in.html", context)
 

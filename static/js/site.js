@@ -35,6 +35,15 @@ for (const form of themeForms) {
   });
 }
 
+// Files that the site would refuse are not sent at all.
+document.addEventListener("change", (event) => {
+  const most = Number(event.target.dataset?.mostBytes);
+  if (!most || !event.target.files) return;
+  const size = [...event.target.files].reduce((sum, file) => sum + file.size, 0);
+  event.target.setCustomValidity(size > most ? event.target.dataset.tooLarge : "");
+  event.target.reportValidity();
+});
+
 // A form is sent once, however often it is clicked.
 document.addEventListener("submit", (event) => {
   const form = event.target;

@@ -7,6 +7,7 @@ import base64
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import nbformat
@@ -16,9 +17,10 @@ from asgiref.sync import sync_to_async
 from runtimes import storage
 from runtimes.endpoint import Endpoint
 from runtimes.jupyter import contents, document
+from runtimes.jupyter.contents import MOST_BODY_BYTES
 from runtimes.models import Workspace, WorkspaceFile
 from tests.runtimes.fakes import FakeAgent
-from tests.runtimes.jupyter.conftest import NOTEBOOK, ready_runtime
+from tests.runtimes.jupyter.conftest import NOTEBOOK, browser, cookie_for, ready_runtime
 
 FILE = "/api/contents/"
 
@@ -252,3 +254,25 @@ async def test_a_file_is_removed_though_the_runtime_does_not_answer(
     assert (await ada_browser.delete(FILE + "ps1/data.csv")).status_code == 204
     await followed()
     assert (await ada_browser.get(FILE + "ps1/data.csv")).status_code == 404
+
+
+async def test_an_endless_upload_is_left_after_what_a_file_may_have(application: Any, work: Workspace) -> None:
+    taken = 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal taken
+        while True:
+            taken += 1 << 20
+            yield b"x" * (1 << 20)
+
+    async def refused(**headers: str) -> str:
+        async with browser(application, work, cookie_for(work, "ada"), **headers) as client:
+            answer = await client.put(FILE + "large.txt", content=endless())
+        assert answer.status_code == 413
+        return str(answer.json()["message"])
+
+    assert "too large" in await refused()
+    assert taken == MOST_BODY_BYTES + (1 << 20)
+    taken = 0
+    assert "too large" in await refused(**{"content-length": str(MOST_BODY_BYTES + 1)})
+    assert taken == 0
