@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import traceback
 import uuid
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from grading import cells, engine, states
 from grading.check import account_of
 from grading.engine import Failure, Graded, Spec
 from grading.errors import GraderUnavailable
+from grading.explain import SUSPICIONS
 from grading.lease import Lease, LeaseLost
 from grading.lend import Lend, Lender, lender
 from grading.models import Autograding, CellScore, GradeCell, Regrade, Submission
@@ -27,6 +29,8 @@ from grading.storable import storable
 from runtimes import storage
 from runtimes.models import Snapshot
 
+#: The folder of a result that has no notebooks but records.
+RECORDS = ".record/"
 OnFinished = Callable[[Autograding], None]
 
 
@@ -115,9 +119,17 @@ async def _hold(lease: Lease, spec: Spec, submitted: dict[str, bytes], lent: Len
 
 
 def _result(graded: Graded) -> Snapshot | None:
-    """The executed notebooks, stored before any row names them."""
+    """The executed notebooks and the record of what was sent to the kernel, stored before any row names them."""
     contents = {notebook.path: notebook.content for notebook in graded.notebooks if notebook.content is not None}
+    for notebook in graded.notebooks:
+        if notebook.record:
+            contents[record_path(notebook.name)] = json.dumps(storable(notebook.record)).encode()
     return storage.snapshot_of(contents) if contents else None
+
+
+def record_path(notebook: str) -> str:
+    """Where a result has the record of one notebook; no released notebook can have this name."""
+    return f"{RECORDS}{notebook}.json"
 
 
 def _finish(lease: Lease, row: Autograding, outcome: _Outcome, on_finished: OnFinished | None) -> bool:
@@ -140,9 +152,9 @@ def _finish(lease: Lease, row: Autograding, outcome: _Outcome, on_finished: OnFi
                 log=row.log + storable(graded.log),
             )
             _store_scores(row, graded)
-            after = states.after_grading(
-                failed=bool(graded.failures), flags=(cell.needs_manual_grade for cell in graded.cells if cell.graded)
-            )
+            flags = [cell.needs_manual_grade for cell in graded.cells if cell.graded]
+            flags += [note["code"] in SUSPICIONS for book in graded.notebooks for note in book.notes]
+            after = states.after_grading(failed=bool(graded.failures), flags=flags)
             _move(row, after)
             row.refresh_from_db()
             if on_finished is not None and counts:

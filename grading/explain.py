@@ -142,6 +142,19 @@ NOTES: Mapping[str, Promise] = {
         "nbgrader would score nothing."
     ),
     "imported": _("The scores are nbgrader's own, imported from its gradebook."),
+    "kernel_changed": _(
+        "Before cell %(cell)s the notebook's code had replaced what tests rely on: %(names)s. Look at what it does."
+    ),
+    "kernel_unanswered": _(
+        "Before cell %(cell)s the kernel no longer said what tests rely on. Look at what the notebook's code does."
+    ),
+    "equal_to_anything": _(
+        "The notebook makes objects that are equal to anything: %(names)s. Tests that compare with == then mean "
+        "nothing."
+    ),
+    "negative_credit": _(
+        "The test “%(grade_id)s” ended with a negative number, for which nbgrader gives all points. Look at why."
+    ),
     "skip_tag_removed": _("Cell %(cell)s carried a tag that would have kept it from running. It was run."),
 }
 
@@ -152,6 +165,9 @@ KINDS: Mapping[str, Promise] = {
     "task": _("The task cell"),
     "text": _("The locked cell"),
 }
+
+#: Notes for which a person should look, whatever the scores say.
+SUSPICIONS = frozenset({"kernel_changed", "kernel_unanswered", "equal_to_anything", "negative_credit"})
 
 UNKNOWN = _("Something went wrong that has no name yet. Tell your administrator: %(code)s")
 

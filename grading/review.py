@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
@@ -13,10 +14,13 @@ from django.utils import timezone
 from django.utils.translation import gettext, gettext_noop
 
 from grading import states
+from grading.autograde import RECORDS
 from grading.errors import NotReviewable, OutOfRange, Unfinished
 from grading.late import penalty_of
 from grading.models import Autograding, CellScore, Comment, GradeCell, LineItem, Mark, Submission
 from grading.scoring import ZERO, CellPoints, Total, total
+from runtimes import storage
+from runtimes.models import SnapshotFile
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractUser as Person
@@ -105,6 +109,16 @@ def shown_run(submission: Submission) -> Autograding | None:
     return (
         submission.autogradings.filter(open_now | Q(current=True)).select_related("release").order_by("current").first()
     )
+
+
+def record_of(run: Autograding) -> list[dict[str, Any]]:
+    """What was sent to the kernel, a row a cell in the order of the run: the grader's own record."""
+    files = SnapshotFile.objects.filter(snapshot=run.result_id, path__startswith=RECORDS).order_by("path")
+    return [
+        {**row, "notebook": file.path.removeprefix(RECORDS).removesuffix(".json")}
+        for file in files
+        for row in json.loads(storage.read(file.blob_id))
+    ]
 
 
 def total_of(submission: Submission, cells: Iterable[MarkedCell] | None = None) -> Total:

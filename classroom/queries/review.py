@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from django.db.models import QuerySet
 from django.utils import timezone
@@ -17,7 +18,7 @@ from classroom.queries.receipt import lacking
 from classroom.queries.scores import Score, scores_of
 from classroom.queries.study import released
 from grading import feedback, review
-from grading.explain import FAILURES, NOTES, explain
+from grading.explain import FAILURES, NOTES, SUSPICIONS, explain
 from grading.models import Autograding, RegradeChange, Submission
 from grading.review import MarkedCell
 from grading.scoring import Total
@@ -175,6 +176,8 @@ class Sheet:
     failures: Sequence[str]
     notes: Sequence[str]
     lacking: Sequence[str]
+    suspicious: bool
+    record: Sequence[dict[str, Any]]
     editable: bool
     attempts: Sequence[Submission]
     workspace: str
@@ -195,6 +198,8 @@ def sheet(submission: Submission, *, nonce: str) -> Sheet:
         failures=[explain(FAILURES, row) for row in latest.failures] if latest else [],
         notes=[explain(NOTES, row) for row in latest.notes] if latest else [],
         lacking=lacking(submission),
+        suspicious=any(row.get("code") in SUSPICIONS for row in (latest.notes if latest else ())),
+        record=review.record_of(latest) if latest else [],
         editable=submission.state in REVIEWABLE and submission.state != State.REVIEWED,
         attempts=list(
             Submission.objects.filter(

@@ -165,7 +165,10 @@ class CellResult:
 
 @dataclass(frozen=True)
 class NotebookResult:
-    """What became of one notebook. `content` is the executed notebook with hidden tests, None if none was readable."""
+    """What became of one notebook. `content` is the executed notebook with hidden tests, None if none was readable.
+
+    `record` has a row for each cell that was sent to the kernel: cell, grade_id, sha256 of its source, count.
+    """
 
     name: str
     path: str
@@ -173,6 +176,7 @@ class NotebookResult:
     content: bytes | None
     seconds: float = 0.0
     notes: tuple[Json, ...] = ()
+    record: tuple[Json, ...] = ()
 
 
 @dataclass(frozen=True)

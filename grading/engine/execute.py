@@ -8,6 +8,8 @@ from typing import Any
 
 from grading.engine.contract import EngineError, Json, Limits, Sandbox, SandboxLost
 from grading.engine.load import CellTimeoutError, Config, DeadKernelError, Execute, NotebookNode, nbformat, validator
+from grading.engine.parts import is_executed
+from grading.engine.watch import Watch, question
 
 # One message of each kind carries headers that nobody counts as output.
 _MESSAGE_BYTES = 64
@@ -41,6 +43,7 @@ class SandboxExecute(Execute):
         super().__init__(config=config, log=log)
         self._sandbox, self._limits = sandbox, limits
         self._received, self._overflowed, self._timed_out, self._over = 0, False, False, False
+        self.watch = Watch()
         #: How many cells were executed to their end, or to their own time limit.
         self.ran = 0
 
@@ -74,11 +77,23 @@ class SandboxExecute(Execute):
         if reply is None:
             raise DeadKernelError("The kernel does not answer")
         self.nb.metadata["language_info"] = reply["content"]["language_info"]
+        is_python = self.nb.metadata["language_info"].get("name") == "python"
+        await self._look(1, wanted=is_python)
         for index, cell in enumerate(self.nb.cells):
             self._timed_out = False
+            await self._look(index + 1, wanted=is_python and self.watch.wants(cell))
             await self.async_execute_cell(cell, index, store_history=True)
+            if is_executed(cell):
+                self.watch.sent(index + 1, cell)
             self.ran = index + 1
+        await self._look(len(self.nb.cells), wanted=is_python, last=True)
         self.set_widgets_metadata()
+
+    async def _look(self, number: int, *, wanted: bool, last: bool = False) -> None:
+        """Asks the kernel what `watch` compares. A kernel that does not answer has said something, too."""
+        if wanted:
+            asked = self.kc.execute("", silent=True, store_history=False, user_expressions=question(last=last))
+            self.watch.saw(await self.async_wait_for_reply(asked), number)
 
     async def _cause(self, error: Exception, *, late: bool) -> BaseException:
         """What to raise instead of nbclient's error."""

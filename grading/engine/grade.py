@@ -128,6 +128,7 @@ class _Run:
                 write(restored.notebook) if restored else None,
                 time.monotonic() - started,
                 tuple(restored.notes) if restored else (),
+                tuple(restored.record) if restored else (),
             ),
             restored.notebook if restored else None,
         )
@@ -165,6 +166,9 @@ class _Run:
                 restored.notebook, restored.ran = execute.nb, execute.ran
                 await self._keep_files(spec, sandbox)
                 raise
+            finally:
+                restored.record = execute.watch.record
+                restored.notes.extend(execute.watch.notes)
             await self._keep_files(spec, sandbox)
 
     async def _keep_files(self, spec: NotebookSpec, sandbox: Sandbox) -> None:
@@ -202,10 +206,11 @@ class _Run:
         options: Json = {"config": config(self.spec.settings), "log": self.log.logger}
         names = {"notebook": spec.name, "assignment": "assignment", "student": "student"}
         # ClearMetadata is off by default; the late penalty is computed by grading.scoring.
+        keep = KeepGrades(gradebook, None if self.spec.settings.warnings_cost else restored.notes, **options)
         parts = [
             IgnorePattern(**options),
             LimitOutput(**options),
-            KeepGrades(gradebook, None if self.spec.settings.warnings_cost else restored.notes, **options),
+            keep,
             CheckCellMetadata(**options),
         ]
         try:
@@ -216,3 +221,5 @@ class _Run:
             raise Stopped("unreadable_output", message=str(error)[:300]) from error
         except Exception as error:
             raise Stopped("unreadable_output", message=f"{type(error).__name__}: {error}"[:300]) from error
+        finally:
+            restored.notes.extend(keep.odd)

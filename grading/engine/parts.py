@@ -17,6 +17,7 @@ from grading.engine.load import (
     SaveCells,
     utils,
 )
+from grading.engine.watch import is_tests, odd_credit
 
 SKIP_TAG = "skip-execution"  # nbclient's default `skip_cells_with_tag`
 
@@ -69,6 +70,7 @@ class KeepGrades(_Places, SaveAutoGrades):
     def __init__(self, gradebook: Gradebook, forgiven: list[Json] | None = None, **options: Any) -> None:
         super().__init__(**options)
         self.gradebook, self._forgiven = gradebook, forgiven
+        self.odd: list[Json] = []
 
     def preprocess(self, nb: NotebookNode, resources: Any) -> tuple[NotebookNode, Any]:
         """Scores every cell. Raises ValueError for a partial credit above the maximum; earlier scores stay."""
@@ -77,6 +79,8 @@ class KeepGrades(_Places, SaveAutoGrades):
 
     def _add_score(self, cell: NotebookNode, resources: Any) -> None:
         super()._add_score(cell, resources)
+        if is_tests(cell) and odd_credit(cell):
+            self.odd.append({"code": "negative_credit", "grade_id": cell.metadata["nbgrader"]["grade_id"]})
         if self._forgiven is None or cell.cell_type != "code" or not any(map(is_warning, cell.outputs)):
             return
         quiet = copy.deepcopy(cell)
@@ -111,6 +115,11 @@ class KeepCells(_Places, SaveCells):
 def is_skipped(cell: NotebookNode) -> bool:
     """Whether nbclient would not execute this code cell."""
     return cell.cell_type == "code" and SKIP_TAG in cell.metadata.get("tags", [])
+
+
+def is_executed(cell: NotebookNode) -> bool:
+    """Whether nbclient sends this cell to the kernel."""
+    return bool(cell.cell_type == "code" and cell.source.strip() and not is_skipped(cell))
 
 
 def is_warning(output: NotebookNode) -> bool:

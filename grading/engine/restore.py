@@ -46,6 +46,8 @@ class Restored:
 
     notebook: NotebookNode
     notes: list[Json] = field(default_factory=list)
+    #: What was sent to the kernel, a row a cell.
+    record: list[Json] = field(default_factory=list)
     #: How many cells had been executed when it was stopped.
     ran: int = 0
 

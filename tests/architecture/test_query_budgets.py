@@ -54,7 +54,7 @@ MOST_QUERIES = {
     "receipt_text": 13,
     "regrade": 30,
     "regrades": 16,
-    "review": 30,
+    "review": 32,
     "review_files": 8,
     "review_here": 12,
     "submissions": 12,
