@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 
 from django.db import models
-from django.db.models.functions import Lower
+from django.db.models import F, OuterRef, Subquery
+from django.db.models.functions import Coalesce, Lower
 
 from classroom.enter import Member
 from classroom.histogram import Histogram, histogram
 from classroom.models import Assignment, Enrollment
 from classroom.queries.counting import counting_submission
 from classroom.queries.scores import Score, scores_of
-from grading.models import Autograding, Submission, SubmissionAuthor
+from grading.models import Autograding, Regrade, Submission, SubmissionAuthor
 
 State = Submission.State
 
@@ -55,6 +57,7 @@ class Gradebook:
 
     assignments: Sequence[Assignment]
     lines: Sequence[Line]
+    max_scores: Sequence[Decimal]
 
     @property
     def charts(self) -> list[Chart]:
@@ -79,6 +82,7 @@ def gradebook(me: Member) -> Gradebook:
         .fetch_mode(models.FETCH_RAISE)
         .select_related("line_item", "release")
         .filter(course=me.course, line_item__graded=True, release__isnull=False)
+        .annotate(max_score=Coalesce(Subquery(_corrected()), F("release__max_score")))
         .order_by("position", "pk")
     )
     students = list(
@@ -100,7 +104,15 @@ def gradebook(me: Member) -> Gradebook:
         )
         for one in students
     ]
-    return Gradebook(assignments, lines)
+    return Gradebook(assignments, lines, [one.max_score for one in assignments])
+
+
+def _corrected() -> models.QuerySet[Regrade, Any]:
+    """The points of the version that scores what is handed in, where a regrade has said that it is a newer one."""
+    newer = Regrade.objects.filter(
+        line_item=OuterRef("line_item"), holds_from__isnull=False, release__number__gt=OuterRef("release__number")
+    )
+    return newer.order_by("-holds_from").values("release__max_score")[:1]
 
 
 type MadeWith = tuple[int | str, str, str]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from django.db.models import Exists, OuterRef
+
 from classroom.enter import Member
 from classroom.models import Assignment
 from classroom.queries import strictly
@@ -13,7 +15,7 @@ from classroom.queries.scores import scores_of
 from classroom.regrade import digest, unproblematic
 from grading import states
 from grading.compare import Difference, differences
-from grading.models import Feedback, Regrade, RegradeChange, Release, Submission
+from grading.models import Autograding, Feedback, LineItem, Regrade, RegradeChange, Release, Submission
 from grading.pace import Pace, pace
 from grading.regrade import USABLE
 
@@ -30,16 +32,21 @@ class Attempt:
 
 
 def attempts(me: Member, assignment: Assignment) -> list[Attempt]:
-    """Everything of the students that `me` looks after that could be graded again, by name. Seven queries."""
+    """Everything of the students that `me` looks after that could be graded again, by name.
+
+    Three queries; where the best attempt counts, seven.
+    """
+    result = Autograding.objects.filter(submission=OuterRef("pk"), current=True)
     handed_in = list(
         strictly(Submission.objects)
         .select_related("line_item")
         .prefetch_related("authors")
         .filter(line_item=assignment.line_item_id, authors__in=me.people())
+        .annotate(has_result=Exists(result))
         .distinct()
-        .order_by("attempt", "pk")
+        .order_by("received_at", "pk")
     )
-    scores = scores_of(handed_in)
+    scores = scores_of(handed_in) if assignment.line_item.keep == LineItem.Keep.BEST else {}
     tries: dict[int, list[Submission]] = {}
     for one in handed_in:
         for author in one.authors.all():
@@ -48,7 +55,7 @@ def attempts(me: Member, assignment: Assignment) -> list[Attempt]:
     found = [
         Attempt(one, names_of(one), one in counting)
         for one in handed_in
-        if one.state in states.REVIEWABLE and one.pk in scores
+        if one.state in states.REVIEWABLE and one.has_result
     ]
     return sorted(found, key=lambda one: (one.names.casefold(), one.submission.attempt))
 
@@ -91,14 +98,11 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Page:
-    """A regrade: how far it is, what it would change, what was taken over, and what came in since."""
+class Progress:
+    """How far a regrade is."""
 
     regrade: Regrade
     pace: Pace
-    lines: Sequence[Line]
-    changes: Sequence[RegradeChange]
-    newer: Sequence[Attempt]
 
     @property
     def deciding(self) -> bool:
@@ -114,6 +118,15 @@ class Page:
     def follows(self) -> bool:
         """Whether the page changes by itself."""
         return self.regrade.state == Regrade.State.OPEN and self.pace.moving and not self.paused
+
+
+@dataclass(frozen=True)
+class Page(Progress):
+    """What it would change as well, what was taken over, and what came in since."""
+
+    lines: Sequence[Line]
+    changes: Sequence[RegradeChange]
+    newer: Sequence[Attempt]
 
     @property
     def counts(self) -> dict[str, int]:
@@ -134,6 +147,11 @@ class Page:
     def digest(self) -> str:
         """Names the effect of *approve all*."""
         return digest(self.for_all)
+
+
+def progress(regrade: Regrade) -> Progress:
+    """How far it is now. Two queries."""
+    return Progress(regrade, pace(regrade.candidates.all()))
 
 
 def page(me: Member, assignment: Assignment, regrade: Regrade) -> Page:

@@ -28,7 +28,7 @@ def export(request: HttpRequest, me: Member) -> HttpResponse:
     made_with = queries.made_with(book)
     header = ["email", "name", "section", *(one.slug for one in book.assignments)]
     header += [f"{one.slug} {what}" for one in book.assignments for what in ("version", "environment", "engine")]
-    most = ["", "max_score", "", *(one.release.max_score if one.release else None for one in book.assignments)]
+    most: list[csv_out.Cell] = ["", "max_score", "", *book.max_scores]
     rows = [
         [
             line.enrollment.user.email,

@@ -57,12 +57,14 @@ def regrades(request: HttpRequest, me: Member, assignment: str) -> HttpResponse:
 def regrade(request: HttpRequest, me: Member, assignment: str, regrade: int) -> HttpResponse:
     """How far it is and what it would change; a script asks for the progress alone until it has ended."""
     found = enter.assignment(me, assignment)
-    page = queries.page(me, found, _regrade(found, regrade))
+    row = _regrade(found, regrade)
+    if request.htmx and (going := queries.progress(row)).follows:  # type: ignore[attr-defined]
+        context = _about(me, found) | {"page": going, "regrade": row}
+        return render(request, "teach/regrade_progress.html", context)
+    page = queries.page(me, found, row)
     which = request.GET.get("show", "")
     part = Paginator(page.narrowed(which), queries.PAGE).get_page(request.GET.get("page"))
     context = _about(me, found) | {"page": page, "regrade": page.regrade, "part": part, "which": which}
-    if request.htmx and page.follows:  # type: ignore[attr-defined]
-        return render(request, "teach/regrade_progress.html", context)
     if request.htmx:  # type: ignore[attr-defined]
         ended: HttpResponse = retarget(render(request, "teach/regrade_all.html", context), "#regrade")
         return ended
@@ -76,7 +78,9 @@ def regrade_move(request: HttpRequest, me: Member, assignment: str, regrade: int
     found = enter.assignment(me, assignment)
     row = _regrade(found, regrade)
     act = request.POST.get("act", "")
-    if act in {"approve", "approve_all"}:
+    if me.course.archived_at is not None and act not in {"stop", "reject"}:
+        messages.error(request, str(publish.CourseArchived.user_message))
+    elif act in {"approve", "approve_all"}:
         _approve(request, me, found, row)
     elif act == "reject":
         if steps.reject(row, me.user):

@@ -7,6 +7,7 @@ from decimal import Decimal
 
 import pytest
 from django.core import mail
+from django.utils import timezone
 
 from classroom import outbox, publish, tasks
 from classroom.models import Outbox
@@ -212,6 +213,16 @@ def test_a_mark_that_stays_is_named(adas, newer, grace, tim, as_user):
     assert "Tim gave 1 by hand, and that stays; the tests say 4." in page(client, found, show="kept")
 
 
+def test_the_gradebook_has_the_points_of_the_version_that_holds(adas, newer, grace, as_user):
+    client = as_user(grace)
+    found = started(client)
+    ended(found)
+    assert "/ 5" in client.get("/c/data/gradebook/").content.decode()
+    approve_all(client, found, for_later="on")
+    assert "/ 7" in client.get("/c/data/gradebook/").content.decode()
+    assert "max_score,,7" in client.get("/c/data/gradebook/export.csv").content.decode()
+
+
 def test_a_second_regrade_waits_for_the_first(adas, newer, grace, as_user):
     client = as_user(grace)
     started(client)
@@ -274,13 +285,17 @@ def test_candidates_that_failed_are_tried_again(adas, newer, grace, as_user):
 
 
 def test_a_course_that_is_archived_is_not_graded_again(adas, newer, grace, course, as_user):
-    from django.utils import timezone
-
+    client = as_user(grace)
+    found = started(client)
+    ended(found)
     course.archived_at = timezone.now()
     course.save()
-    answer = as_user(grace).post(REGRADES, {"version": "2", "scope": "all", "reason": "x"})
+    assert "The course is archived" in approve_all(client, found).content.decode()
+    assert not Autograding.objects.filter(current=True, regrade=found).exists()
+    move(client, found, "reject")
+    answer = client.post(REGRADES, {"version": "2", "scope": "all", "reason": "x"})
     assert answer.status_code == 422
-    assert not Regrade.objects.exists()
+    assert Regrade.objects.count() == 1
 
 
 def test_a_regrade_of_another_assignment_is_not_there(adas, newer, tutorial, grace, as_user):
