@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.db import transaction
 
-from classroom import outbox, tasks
+from classroom import outbox, wake
 from classroom.enter import Member
 from classroom.models import Assignment
 from classroom.queries import counting
@@ -39,7 +39,7 @@ def _queue(submission: Submission) -> bool:
         if not free.update(state=State.QUEUED, finished_by=None, finished_at=None):
             return False
         enqueue(submission)
-        tasks.wake_grader()
+        wake.grader()
     return True
 
 

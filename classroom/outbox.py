@@ -12,10 +12,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
-from django.db import transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
+from classroom import wake
 from classroom.models import Outbox
 
 type Handler = Callable[[Mapping[str, Any]], None]
@@ -47,14 +47,7 @@ def post(kind: str, key: str, payload: Mapping[str, Any], *, not_before: datetim
     """Writes the row in the caller's transaction and wakes a worker once it is committed. A key is posted once."""
     row = Outbox(kind=kind, key=key, payload=dict(payload), not_before=not_before or timezone.now())
     Outbox.objects.bulk_create([row], ignore_conflicts=True)
-    transaction.on_commit(_wake, robust=True)
-
-
-def _wake() -> None:
-    # tasks imports this module.
-    from classroom.tasks import drain_outbox
-
-    drain_outbox.delay()
+    wake.worker("drain_outbox")
 
 
 def drain(most: int = 100) -> int:

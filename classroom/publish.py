@@ -12,7 +12,7 @@ from django.db.models import Max, Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from classroom import machines
+from classroom import machines, wake
 from classroom.errors import ClassroomError
 from classroom.models import Assignment, Course, Work, WorkMember
 from classroom.people.models import User
@@ -99,10 +99,7 @@ def upload(assignment: Assignment, files: Mapping[str, bytes], by: User, *, keep
 def wake_check(release: Release) -> None:
     """Queues the run of the solution, where there is one to run."""
     if release.state == Release.State.DRAFT and release.line_item.graded:
-        # tasks imports this module.
-        from classroom.tasks import check_release
-
-        transaction.on_commit(lambda: check_release.delay(release.pk), robust=True)
+        wake.worker("check_release", release.pk)
 
 
 def newest(assignment: Assignment) -> Release | None:

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from django.utils.translation import gettext_lazy as _
 
-from classroom import outbox, publish, tasks
+from classroom import outbox, publish, wake
 from classroom.errors import ClassroomError
 from classroom.models import Assignment
 from classroom.people.models import User
@@ -38,27 +38,27 @@ def start(
     """Queues the candidates and wakes workers. Raises grading's NotRegradable, CourseArchived."""
     publish.check_runs(assignment.course)
     started = verb.start(assignment.line_item, release, submissions, by, reason=reason)
-    tasks.wake_graders()
+    wake.graders()
     return started
 
 
 def include(regrade: Regrade, submissions: Iterable[Submission]) -> int:
     """Tries it also on these; how many are new."""
     count = verb.include(regrade, submissions)
-    tasks.wake_graders()
+    wake.graders()
     return count
 
 
 def resume(regrade: Regrade) -> None:
     """Goes on with what waits."""
     verb.resume(regrade)
-    tasks.wake_graders()
+    wake.graders()
 
 
 def again(regrade: Regrade) -> int:
     """Tries those that could not be graded once more; how many."""
     count = verb.again(regrade)
-    tasks.wake_graders()
+    wake.graders()
     return count
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from classroom import tasks
+from classroom import wake
 from classroom.models import Work
 from classroom.submit import bring_in
 from grading import rehearse
@@ -28,5 +28,5 @@ def check(work: Work) -> WorkCheck:
     bring_in(work)
     asked = rehearse.ask(work.release, storage.snapshot(work.workspace), account)
     if asked.state == WorkCheck.State.QUEUED:
-        tasks.check_work.delay_on_commit(asked.pk)  # type: ignore[attr-defined]
+        wake.worker("check_work", asked.pk)
     return asked

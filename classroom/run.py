@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from classroom import tasks
+from classroom import wake
 from classroom.models import Assignment
 from grading import pause
 
@@ -15,4 +15,4 @@ def stop(assignment: Assignment) -> None:
 def resume(assignment: Assignment) -> None:
     """What waits is graded again, in its order."""
     if pause.resume(assignment.line_item):
-        tasks.wake_graders()
+        wake.graders()

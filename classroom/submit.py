@@ -10,7 +10,7 @@ from datetime import datetime
 from django.db import transaction
 from django.utils import timezone
 
-from classroom import attempts, deadlines, outbox, redate, tasks
+from classroom import attempts, deadlines, outbox, redate, wake
 from classroom.errors import Closed, NotASubmission, NotSaved
 from classroom.gather import Lacking, gather
 from classroom.models import Enrollment, Work
@@ -117,7 +117,7 @@ def _take(work: Work, snapshot: Snapshot, request_key: str, clicked: datetime, l
         left_out=lacking.left_out,
     )
     # Its autograding was queued by collect, in this transaction.
-    tasks.wake_grader()
+    wake.grader()
     outbox.post("drive_copy", f"drive:{submission.code}", {"submission": submission.pk, "work": work.pk})
     return submission
 

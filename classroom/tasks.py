@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from celery import shared_task
 from django.conf import settings
-from django.db import transaction
 
-from classroom import drive_copies, feedback_mail, invite, outbox, publish, score_mail
+from classroom import drive_copies, feedback_mail, invite, outbox, publish, score_mail, wake
 from grading import autograde as grading
 from grading import drain, rehearse
 from grading import release as releases
@@ -31,33 +30,14 @@ def check_release(release: int) -> None:
 def autograde_waiting() -> None:
     """Grades what waits, for a while; then a message of its own is behind those that other tasks wait with."""
     if drain.drain(grading.autograde):
-        autograde_waiting.delay()
-
-
-def wake_grader() -> None:
-    """Has a worker look for what waits to be graded, once the caller's transaction is committed.
-
-    No message is sent while every worker grades, and none that is lost loses a row: the sweep finds it.
-    """
-    transaction.on_commit(_wake_grader, robust=True)
-
-
-def wake_graders() -> None:
-    """The same with every worker: for many rows at once."""
-    for _worker in range(settings.CELERY_WORKER_CONCURRENCY):
-        wake_grader()
-
-
-def _wake_grader() -> None:
-    if not drain.is_attended(settings.CELERY_WORKER_CONCURRENCY):
-        autograde_waiting.delay()
+        wake.send("autograde_waiting")
 
 
 @shared_task
 def check_work(check: int) -> None:
     """Runs the visible tests over one person's work, after what waits to be graded."""
     if rehearse.gives_way(check):
-        check_work.apply_async((check,), countdown=GIVE_WAY_SECONDS)
+        wake.send("check_work", check, after_seconds=GIVE_WAY_SECONDS)
         return
     try:
         rehearse.rehearse(check)
@@ -82,9 +62,9 @@ def publish_due() -> None:
 def sweep() -> None:
     """Requeues what a crash left behind and wakes whatever waits."""
     for release in releases.requeue_checks():
-        check_release.delay(release)
+        wake.send("check_release", release)
     for _worker in grading.sweep()[: settings.CELERY_WORKER_CONCURRENCY]:
-        autograde_waiting.delay()
+        wake.send("autograde_waiting")
     for check in rehearse.sweep():
-        check_work.delay(check)
+        wake.send("check_work", check)
     outbox.drain()

@@ -9,7 +9,7 @@ import pytest
 from django.core import mail
 from django.utils import timezone
 
-from classroom import outbox, publish, tasks
+from classroom import outbox, publish, wake
 from classroom.models import Outbox
 from grading import feedback, review
 from grading.compare import differences
@@ -27,7 +27,7 @@ REASON = "The hidden test was wrong."
 def woken(monkeypatch) -> list[str]:
     """How often workers were woken; nobody is."""
     sent: list[str] = []
-    monkeypatch.setattr(tasks, "wake_graders", lambda: sent.append("graders"))
+    monkeypatch.setattr(wake, "graders", lambda: sent.append("graders"))
     return sent
 
 

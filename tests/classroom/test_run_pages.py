@@ -10,7 +10,7 @@ from decimal import Decimal
 import pytest
 from django.utils import timezone
 
-from classroom import tasks
+from classroom import wake
 from grading.models import Autograding, Submission
 from tests.classroom.work import graded, handed_in
 
@@ -22,7 +22,7 @@ HTMX = {"HX-Request": "true"}
 def woken(monkeypatch) -> list[str]:
     """How often workers were woken; nobody is."""
     sent: list[str] = []
-    monkeypatch.setattr(tasks, "wake_graders", lambda: sent.append("graders"))
+    monkeypatch.setattr(wake, "graders", lambda: sent.append("graders"))
     return sent
 
 

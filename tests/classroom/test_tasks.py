@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 from celery import Task
 
-from classroom import tasks
+from classroom import tasks, wake
 from classroom.models import Assignment, Course, Outbox
 from classroom.people.models import User
 from grading.errors import GraderUnavailable
@@ -17,9 +19,13 @@ from tests.classroom.work import handed_in
 def woken(monkeypatch) -> list[tuple[str, int]]:
     """(task, *primary keys) of every task that was queued."""
     calls: list[tuple[str, int]] = []
-    for name in ("check_release", "autograde_waiting"):
-        monkeypatch.setattr(getattr(tasks, name), "delay", lambda *keys, name=name: calls.append((name, *keys)))
+    monkeypatch.setattr("classroom.wake.send", lambda *task: calls.append(task))
     return calls
+
+
+def test_every_task_that_is_woken_by_name_is_there():
+    for name in get_args(wake.Task):
+        assert isinstance(getattr(tasks, name), Task)
 
 
 def test_the_sweep_wakes_what_waits(ps1: Assignment, ada: User, ben: User, cleo: User, settings, woken):

@@ -223,11 +223,11 @@ class TestTheCheck:
     def test_an_upload_queues_the_check_once_it_is_committed(
         self, course: Course, grace: User, as_user, monkeypatch, django_capture_on_commit_callbacks
     ):
-        queued: list[int] = []
-        monkeypatch.setattr("classroom.tasks.check_release.delay", queued.append)
+        queued: list[tuple[str, int]] = []
+        monkeypatch.setattr("classroom.wake.send", lambda *task: queued.append(task))
         with django_capture_on_commit_callbacks(execute=True):
             made(as_user(grace))
-        assert queued == [Release.objects.get().pk]
+        assert queued == [("check_release", Release.objects.get().pk)]
 
 
 class TestPublishing:

@@ -10,7 +10,7 @@ import pytest
 from django.db import OperationalError
 from django.utils import timezone
 
-from classroom import tasks
+from classroom import wake
 from grading import autograde, drain, patience, states
 from grading.engine import SandboxLost
 from grading.errors import GraderUnavailable
@@ -183,18 +183,18 @@ def test_text_that_no_database_takes_is_stored_with_marks(plain, ada) -> None:
 def test_a_worker_is_woken_only_where_one_is_idle(workers, sent, queue, settings, monkeypatch) -> None:
     settings.CELERY_WORKER_CONCURRENCY = workers
     messages: list[str] = []
-    monkeypatch.setattr(tasks.autograde_waiting, "delay", lambda: messages.append("wake"))
+    monkeypatch.setattr(wake, "send", messages.append)
     queue[0].autogradings.update(state=State.RUNNING, lease_until=timezone.now() + states.LEASE)
-    tasks.wake_grader()
+    wake.grader()
     assert len(messages) == sent
 
 
 def test_a_broker_that_is_down_refuses_no_submission(queue, monkeypatch) -> None:
-    def down() -> None:
+    def down(task: str) -> None:
         raise ConnectionRefusedError
 
-    monkeypatch.setattr(tasks.autograde_waiting, "delay", down)
-    tasks.wake_grader()
+    monkeypatch.setattr(wake, "send", down)
+    wake.grader()
     assert len(drain.following(9)) == 3
 
 
