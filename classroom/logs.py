@@ -15,11 +15,15 @@ QUERY = re.compile(r"(?<=[\w/])\?[^\s\"'<>)\]]+")
 # name tasks: neither opens anything.
 HARMLESS = r"[0-9a-f]{64}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 SECRET = re.compile(rf"(?<![\w-])(?!(?:{HARMLESS})(?![\w-]))(?=[\w-]*[A-Z0-9])[\w-]{{32,}}(?![\w-])")
+# An invitation on paper is short enough to be typed (`classroom.invite`): four groups of four, or however it was typed
+# into the address.
+TYPED = re.compile(r"(?<![\w-])(?:[2-9A-Z]{4}-){3}[2-9A-Z]{4}(?![\w-])|(?<=/join/)[^/\s\"']+", re.IGNORECASE)
 
 
 def redact(text: str) -> str:
     """`text` without emails, query strings and secrets."""
-    return SECRET.sub("[secret]", QUERY.sub("?[query]", EMAIL.sub("[email]", text)))
+    text = QUERY.sub("?[query]", EMAIL.sub("[email]", text))
+    return TYPED.sub("[secret]", SECRET.sub("[secret]", text))
 
 
 def redact_event(_logger: object, _method: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:

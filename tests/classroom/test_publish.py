@@ -222,6 +222,19 @@ class TestClosing:
         assert publish.publish_due() == 0
         assert launch.open_work(ps1, ben)
 
+    def test_a_time_to_publish_across_the_clock_change_is_kept_to_the_minute(
+        self, course: Course, draft: Assignment, grace: User, as_user
+    ):
+        uploaded(draft, grace)
+        client = as_user(grace)
+        for typed, utc in (("2099-03-28T08:00", 7), ("2099-03-30T08:00", 6)):
+            client.post("/c/data/a/ps2/teach/publish/", {"when": "at", "publish_at": typed})
+            draft.refresh_from_db()
+            # Paris is at UTC+1 until 29 March 2099 and at UTC+2 after it.
+            assert draft.publish_at is not None
+            assert draft.publish_at.astimezone(UTC).hour == utc
+            client.post("/c/data/a/ps2/teach/move/", {"act": "unschedule"})
+
     def test_a_due_date_across_the_clock_change_is_kept_to_the_minute(self, course: Course, grace: User, as_user):
         assignment = published(course, grace, slug="dst")
         body = {"when": "now", "due_at": "2027-03-29T18:00", "anyway": "on"}

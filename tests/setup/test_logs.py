@@ -69,6 +69,16 @@ def test_no_ticket_or_invitation_reaches_a_log(log, make):
         assert secret not in log.lines()[-1]["event"]
 
 
+def test_no_invitation_on_paper_reaches_a_log(log):
+    for typed in ("DKTQ-7ZF8-CHKN-V7SD", "dktq-7zf8-chkn-v7sd", "DKTQ7ZF8CHKNV7SD"):
+        log.error("Internal Server Error: /join/%s/", typed)
+        assert typed not in log.lines()[-1]["event"]
+    log.error("link DKTQ-7ZF8-CHKN-V7SD")
+    assert "DKTQ" not in log.lines()[-1]["event"]
+    log.error("Gone: /join/ of submission DS23-QXM6-8RQV")
+    assert "DS23-QXM6-8RQV" in log.lines()[-1]["event"], "a receipt's code opens nothing"
+
+
 def test_a_traceback_is_redacted_too(log):
     try:
         raise ValueError("no user ada@example.org at /people?page=2")
