@@ -156,6 +156,8 @@ def answer(student: Person, squares: str, sum_of_squares: str, runs: int = 6) ->
     done = student.notebook.locator(".jp-InputPrompt", has_text=re.compile(r"\[\d+\]:"))
     expect(done.nth(runs - 1)).to_be_attached(timeout=60_000)
     expect(student.page.locator("#saved-word")).to_contain_text("Saved", timeout=30_000)
+    # Run All leaves the page at its end; the picture in the documentation shows what was run.
+    student.cell("def squares(n)").scroll_into_view_if_needed()
     student.looks("notebook", frames=True)
 
 
