@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -35,6 +35,7 @@ class FeedbackCell:
     marked: MarkedCell | None = None
     comment: SafeString | None = None
     is_new_notebook: bool = False
+    reasons: Sequence[str] = ()
 
 
 def release(submissions: Iterable[Submission], by: Person, *, on_released: OnReleased | None = None) -> int:
@@ -83,14 +84,15 @@ def cells(submission: Submission, *, nonce: str = "", for_grader: bool = False) 
         content = executed.get(notebook.path) or handed_in.get(notebook.path, b"")
         if not for_grader:
             content = without_hidden_tests(submission, content)
-        messages = engine.messages(content)
+        messages, reasons = engine.messages(content), engine.reasons(content)
         for index, rendered in enumerate(render(content, handed_in, nonce=nonce)):
             row = marked.get((notebook.name, rendered.grade_id))
             if row is not None and row.failed_tests:
                 # The stored message may quote a hidden test; this one was made of what is shown.
                 row = replace(row, failed_tests=messages.get(rendered.grade_id, ""))
             comment = clean_markdown(row.comment.text) if row and row.comment else None
-            found.append(FeedbackCell(notebook.name, rendered, row, comment, is_new_notebook=index == 0))
+            said = reasons.get(rendered.grade_id, ())
+            found.append(FeedbackCell(notebook.name, rendered, row, comment, index == 0, said))
     return found
 
 

@@ -138,6 +138,7 @@ def _results(release: Release, graded: Graded) -> list[dict[str, Any]]:
     """One row for each cell with tests: passed, in part, or why not."""
     tests = GradeCell.objects.filter(notebook__release=release, kind=GradeCell.Kind.TESTS).select_related("notebook")
     known = {cell.key: cell for cell in tests}
+    said = {book.name: engine.reasons(book.content or b"") for book in graded.notebooks}
     return [
         {
             "notebook": one.notebook,
@@ -145,6 +146,7 @@ def _results(release: Release, graded: Graded) -> list[dict[str, Any]]:
             "ran": one.auto_score is not None,
             "passed": one.auto_score is not None and one.auto_score >= float(known[key].max_score),
             "message": one.failed_tests,
+            "reasons": said.get(one.notebook, {}).get(one.grade_id, []),
         }
         for one in graded.cells
         if (key := (one.notebook, one.grade_id)) in known

@@ -23,4 +23,5 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("receipts/<slug:code>/files/", submit.receipt_files, name="receipt_files"),
     path("receipts/<slug:code>/state/", submit.receipt_state, name="receipt_state"),
     path("feedback/<slug:code>/", feedback.feedback, name="feedback"),
+    path("feedback/<slug:code>/file/", feedback.feedback_file, name="feedback_file"),
 ]

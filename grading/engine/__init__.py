@@ -27,7 +27,7 @@ from grading.engine.layout import layout_of, likeness
 from grading.engine.load import ENGINE_VERSION
 from grading.engine.read import Unreadable, read
 from grading.engine.reconcile import Finding, Reconciled, reconcile
-from grading.engine.redact import messages, redact
+from grading.engine.redact import messages, reasons, redact
 from grading.engine.renamed import likest, renamed
 from grading.engine.visible import lacking, visible
 
@@ -64,6 +64,7 @@ __all__ = [
     "messages",
     "read",
     "readable",
+    "reasons",
     "reconcile",
     "redact",
     "renamed",

@@ -31,6 +31,7 @@ MOST_QUERIES = {
     "download": 11,
     "email": 3,
     "feedback": 21,
+    "feedback_file": 21,
     "gradebook": 10,
     "gradebook_export": 10,
     "grading_log": 9,

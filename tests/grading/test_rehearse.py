@@ -39,7 +39,9 @@ def ran(check: WorkCheck, plain: PlainSandboxes) -> WorkCheck:
 def test_a_right_answer_passes_cell_by_cell_and_nothing_is_scored_or_handed_in(made, plain) -> None:
     check = ran(asked(made), plain)
     assert check.state == WorkCheck.State.DONE
-    assert check.results == [{"notebook": "p", "grade_id": "tests", "ran": True, "passed": True, "message": ""}]
+    assert check.results == [
+        {"notebook": "p", "grade_id": "tests", "ran": True, "passed": True, "message": "", "reasons": []}
+    ]
     assert not Submission.objects.exists()
     assert not Autograding.objects.exists()
     assert not CellScore.objects.exists()

@@ -165,3 +165,31 @@ def test_plain_notebooks_are_not_touched() -> None:
     content = dump(new_notebook(cells=[new_markdown_cell("text"), new_code_cell("1")]))
     assert json.loads(engine.redact(content, Settings()))["cells"] == json.loads(content)["cells"]
     assert engine.redact(b"not a notebook", Settings()) == b""
+
+
+def _says(*outputs) -> bytes:
+    source = "points = 1\n### BEGIN HIDDEN TESTS\nassert answer == 'the secret answer'\n### END HIDDEN TESTS\npoints"
+    return dump(new_notebook(cells=[new_code_cell(source, metadata={"nbgrader": HIDDEN}, outputs=list(outputs))]))
+
+
+def test_what_a_hidden_test_says_to_the_student_is_let_through_and_nothing_else() -> None:
+    printed = "FEEDBACK: an empty list has no mean\nnothing of this\nFEEDBACK: and 2 is not 3\n"
+    redacted = engine.redact(_says(new_output("stream", text=printed)), Settings())
+    assert engine.reasons(redacted) == {"t": ["an empty list has no mean", "and 2 is not 3"]}
+    assert b"nothing of this" not in redacted
+
+
+def test_an_assertion_says_so_too() -> None:
+    error = new_output(
+        "error", ename="AssertionError", evalue="FEEDBACK: look at the sign", traceback=["Cell In[2], line 3", "secret"]
+    )
+    redacted = engine.redact(_says(error), Settings())
+    assert engine.messages(redacted) == {"t": "AssertionError: look at the sign"}
+    assert b"secret" not in redacted
+
+
+def test_a_student_who_has_a_hidden_test_say_itself_reads_nothing() -> None:
+    quoted = "FEEDBACK: assert answer == 'the secret answer'\n"
+    redacted = engine.redact(_says(new_output("stream", text=quoted)), Settings())
+    assert b"secret" not in redacted
+    assert engine.reasons(redacted) == {}

@@ -137,7 +137,15 @@ lines(
     "POST notebook_ticket",
 )
 lines(OWN, "GET/POST check", "GET/POST hand_in", "POST notebook_restore", "POST submit")
-lines(ONLY_ADA, "GET feedback", "GET receipt", "GET receipt_files", "GET receipt_state", "GET receipt_text")
+lines(
+    ONLY_ADA,
+    "GET feedback",
+    "GET feedback_file",
+    "GET receipt",
+    "GET receipt_files",
+    "GET receipt_state",
+    "GET receipt_text",
+)
 lines("login 404 403 403 404 404 yes yes", "GET grading_log")  # of work of one's own section
 lines(MARKERS, "GET review", "GET review_files", "GET review_here", "POST review_finish", "POST review_mark")
 
