@@ -26,9 +26,13 @@ def withdraw(me: Member, assignment: Assignment, *, code: str = "") -> int:
     return feedback.withdraw(_chosen(me, assignment, code), me.user)
 
 
-def grade_again(me: Member, assignment: Assignment, *, code: str = "") -> int:
-    """Queues a new autograding of the one with `code`, or of all that could not be graded. Marks and comments stay."""
-    chosen = _chosen(me, assignment, code)
+def grade_again(me: Member, assignment: Assignment, *, code: str = "", every_attempt: bool = False) -> int:
+    """Queues a new autograding of the one with `code`, or of all that could not be graded. Marks and comments stay.
+
+    Of the attempts that count, or of `every_attempt`.
+    """
+    every = review.queue(assignment.line_item, me.people(), every_attempt=True)
+    chosen = list(every) if every_attempt else _chosen(me, assignment, code)
     wanted = [one for one in chosen if code or one.state == State.FAILED]
     return sum(_queue(one) for one in wanted)
 
@@ -38,6 +42,8 @@ def _queue(submission: Submission) -> bool:
         free = Submission.objects.filter(pk=submission.pk, state__in=REVIEWABLE)
         if not free.update(state=State.QUEUED, finished_by=None, finished_at=None):
             return False
+        # A regrade may have been approved since it was read.
+        submission.refresh_from_db(fields=["correction"])
         enqueue(submission)
         wake.grader()
     return True

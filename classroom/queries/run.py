@@ -168,19 +168,24 @@ def _versions(mine: QuerySet[Submission, Any]) -> list[Version]:
             environment=row["environment_digest"],
             engine=row["engine_version"],
             count=row["n"],
-            newest=newest is None or (row["environment_digest"], row["engine_version"]) == newest,
+            newest=newest is None or _as_new(row["environment_digest"], row["engine_version"], newest),
         )
         for row in counted.order_by("-number", "environment_digest", "engine_version")
     ]
 
 
+def _as_new(environment: str, engine: str, newest: tuple[str, str]) -> bool:
+    """Whether a result was made as the newest was. Where nothing had to be run, no environment had a part in it."""
+    return engine == newest[1] and environment in {"", newest[0]}
+
+
 def older(me: Member, assignment: Assignment) -> set[str]:
     """The codes of the submissions that `Page.older` counts. Two queries."""
     mine = _submissions(me, assignment)
-    newest = {(one.environment, one.engine) for one in _versions(mine) if one.newest}
+    as_new = {(one.environment, one.engine) for one in _versions(mine) if one.newest}
     current = Autograding.objects.filter(submission__in=mine, current=True)
     rows = current.values_list("submission__code", "environment_digest", "engine_version")
-    return {code for code, environment, engine in rows if (environment, engine) not in newest}
+    return {code for code, environment, engine in rows if (environment, engine) not in as_new}
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,8 @@ def return_feedback(request: HttpRequest, me: Member, assignment: str) -> HttpRe
 def grade_again(request: HttpRequest, me: Member, assignment: str) -> HttpResponse:
     """Queues a new autograding of one submission, or of all that could not be graded."""
     found = enter.assignment(me, assignment)
-    count = give_back.grade_again(me, found, code=request.POST.get("code", ""))
+    every, code = "every" in request.POST, request.POST.get("code", "")
+    count = give_back.grade_again(me, found, code=code, every_attempt=every and not code)
     text = ngettext("%(n)d submission is graded again.", "%(n)d submissions are graded again.", count)
     messages.success(request, text % {"n": count})
     return _back(request, me, assignment)

@@ -9,7 +9,7 @@ import pytest
 from django.core import mail
 from django.utils import timezone
 
-from classroom import outbox, publish, wake
+from classroom import give_back, outbox, publish, wake
 from classroom.models import Outbox
 from grading import feedback, review
 from grading.compare import differences
@@ -211,6 +211,16 @@ def test_a_mark_that_stays_is_named(adas, newer, grace, tim, as_user):
     found = started(client)
     ended(found)
     assert "Tim gave 1 by hand, and that stays; the tests say 4." in page(client, found, show="kept")
+
+
+def test_grading_again_uses_what_was_approved_a_moment_before(ps1, adas, newer, grace, as_user):
+    client = as_user(grace)
+    found = started(client)
+    ended(found)
+    approve_all(client, found)
+    give_back._queue(adas)  # read before the approval
+    waiting = Autograding.objects.get(submission=adas, state=Autograding.State.QUEUED)
+    assert (waiting.regrade, waiting.release) == (None, newer)
 
 
 def test_the_gradebook_has_the_points_of_the_version_that_holds(adas, newer, grace, as_user):

@@ -120,12 +120,13 @@ def test_the_page_follows_until_all_are_graded(ps1, ada, grace, as_user):
 
 
 def test_all_that_failed_are_graded_again_from_there(ps1, adas, cleo, grace, as_user):
-    failed(graded(handed_in(ps1, cleo)))
+    for key in ("1", "2"):
+        failed(graded(handed_in(ps1, cleo, key=key)))
     client = as_user(grace)
-    answer = client.post("/c/data/a/ps1/submissions/again/", {"next": RUN})
+    answer = client.post("/c/data/a/ps1/submissions/again/", {"next": RUN, "every": "1"})
     assert answer["Location"] == RUN
     page = client.get(RUN).context["page"]
-    assert (page.pace.waiting, page.pace.failed, page.pace.all) == (1, 0, 2)
+    assert (page.pace.waiting, page.pace.failed, page.pace.all) == (2, 0, 3)
 
 
 def test_a_teacher_sees_that_some_were_graded_in_another_environment(adas, bens, grace, as_user):
@@ -135,8 +136,9 @@ def test_a_teacher_sees_that_some_were_graded_in_another_environment(adas, bens,
     assert "1 of 2 was graded in another environment" in page.content.decode()
     form = client.get("/c/data/a/ps1/teach/regrades/?older").context["form"]
     assert (form["version"].value(), form["scope"].value(), form["chosen"].value()) == ("same", "chosen", [adas.code])
-    made_with(adas, "sha256:new")
-    assert client.get(RUN).context["page"].older == 0
+    for environment in ("sha256:new", ""):
+        made_with(adas, environment)
+        assert client.get(RUN).context["page"].older == 0
 
 
 def test_a_receipt_names_the_version_and_once_graded_the_environment_and_the_engine(ps1, ada, as_user):

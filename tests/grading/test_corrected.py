@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
 from decimal import Decimal
 
 import pytest
 from django.utils import timezone
 
 from grading import autograde, feedback, review
+from grading.engine import SandboxLost
 from grading.errors import NotReviewable
 from grading.models import Autograding, LineItem, Regrade, Submission
-from tests.grading.course_of_one import handed_in, line_item
+from runtimes import storage
+from tests.grading.course_of_one import handed_in, lending, line_item, published
 from tests.grading.versions import cell, end, version
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("work_dir")]
@@ -78,6 +81,46 @@ def test_feedback_shows_the_cells_of_the_version_that_counts(submission) -> None
 def test_grading_again_uses_the_version_that_counts(submission) -> None:
     found = corrected(submission)
     assert autograde.enqueue(found).release == found.scored_by
+
+
+def test_a_result_names_what_it_was_made_with_also_where_it_failed(plain, ada, ben) -> None:
+    made = published(plain)
+    ended = {
+        "exited": graded(plain, handed_in(made, ada, answers={"answer": "import os; os._exit(1)"})),
+        "no notebook": graded(plain, without_notebook(handed_in(made, ben))),
+        "parked": graded(Lost(), handed_in(made, ada, key="2"), tries=autograde.states.MOST_TRIES),
+    }
+    assert {name: (row.state, row.release) for name, row in ended.items()} == {
+        "exited": ("failed", made), "no notebook": ("failed", made), "parked": ("parked", made),
+    }  # fmt: skip
+    assert all(row.engine_version.startswith("nbgrader ") for row in ended.values())
+    assert {name: row.environment_digest for name, row in ended.items()} == {
+        "exited": "plain", "no notebook": "plain", "parked": "lost",
+    }  # fmt: skip
+
+
+class Lost:
+    """Sandboxes that are had, and go away before anything is run."""
+
+    environment_digest = "lost"
+
+    @asynccontextmanager
+    async def __call__(self, *, files):
+        raise SandboxLost("the machine went away")
+        yield
+
+
+def graded(sandboxes, submission: Submission, *, tries: int = 1) -> Autograding:
+    row = submission.autogradings.get()
+    for _ in range(tries):
+        autograde.autograde(row.pk, lend=lending(sandboxes))
+    row.refresh_from_db()
+    return row
+
+
+def without_notebook(submission: Submission) -> Submission:
+    Submission.objects.filter(pk=submission.pk).update(snapshot=storage.snapshot_of({"notes.txt": b"none"}))
+    return submission
 
 
 def test_later_attempts_at_an_older_version_are_scored_by_the_correction_that_holds(item, grace, ada, ben) -> None:
