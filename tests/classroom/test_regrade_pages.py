@@ -9,8 +9,9 @@ import pytest
 from django.core import mail
 from django.utils import timezone
 
-from classroom import give_back, outbox, publish, wake
+from classroom import give_back, publish, score_mail, wake
 from classroom.models import Outbox
+from classroom.outbox import NothingToDo
 from grading import feedback, review
 from grading.compare import differences
 from grading.models import Autograding, CellScore, Feedback, GradeCell, LineItem, Regrade, Release, Submission
@@ -135,8 +136,9 @@ def test_approving_all_counts_and_tells_those_who_could_see_their_score(adas, be
     found.refresh_from_db()
     assert (found.state, found.holds_from) == (Regrade.State.DONE, None)
     assert mails() == ["waiting"]
-    outbox.drain()
-    [message] = [one for one in mail.outbox if "has changed" in one.subject]
+    score_mail.deliver(Outbox.objects.get(kind="score_changed_mail").payload)
+    [message] = mail.outbox
+    assert "has changed" in message.subject
     assert (message.to, REASON in message.body, " 7" in message.body) == (
         [ada.email],
         True,
@@ -146,6 +148,20 @@ def test_approving_all_counts_and_tells_those_who_could_see_their_score(adas, be
         shown = as_user(ada).get(address).content.decode()
         assert "Your score changed from 5 to 7." in shown
         assert REASON in shown
+
+
+def test_only_the_last_change_is_told(adas, newer, grace, tim, as_user):
+    returned(adas, tim)
+    client = as_user(grace)
+    for tests in (4, 1):
+        found = started(client)
+        ended(found, tests=tests)
+        approve_all(client, found)
+    first, second = Outbox.objects.filter(kind="score_changed_mail").order_by("pk")
+    with pytest.raises(NothingToDo):
+        score_mail.deliver(first.payload)
+    score_mail.deliver(second.payload)
+    assert len(mail.outbox) == 1
 
 
 def test_who_cannot_see_a_score_is_not_told(adas, newer, grace, ada, as_user):
