@@ -9,12 +9,13 @@ from django.utils import timezone
 from classroom.access import Act, in_section, may
 from classroom.deadlines import is_open
 from classroom.errors import Closed, NothingToPreview, NotOpenYet
+from classroom.group import group_of, settle
 from classroom.models import Assignment, Enrollment, Group, Work, WorkMember
 from classroom.people.models import User
 from classroom.terms import terms_of
+from classroom.workspaces import filled
 from grading.models import Release
 from runtimes import launch as runtimes
-from runtimes import storage
 from runtimes.jupyter.hooks import Access, Mode
 from runtimes.models import Runtime, Workspace
 
@@ -24,18 +25,20 @@ def open_work(assignment: Assignment, user: User) -> Work:
 
     Who may is the caller's question. Raises NotOpenYet or Closed where there is no work yet and none may begin.
     """
-    if (work := _work_of(assignment, user, preview=False)) is not None:
+    work, group = _work_of(assignment, user, preview=False), group_of(assignment, user)
+    if group is not None and (work is None or work.group_id != group.pk):
+        # The group was formed while the person began alone, or another member has begun.
+        settle(group)
+        work = _work_of(assignment, user, preview=False)
+    if work is not None:
         return work
-    group = Group.objects.filter(assignment=assignment, members=user).order_by("pk").first()
-    if group is not None and (shared := _join(group, user)) is not None:
-        return shared
     release = _open_release(assignment, user)
     try:
         return _begin(assignment, release, user, group=group)
     except IntegrityError:
         # A second click, or another member of the group, was first: theirs is the one.
         if group is not None:
-            _join(group, user)
+            settle(group)
         work = _work_of(assignment, user, preview=False)
         if work is None:
             raise
@@ -123,15 +126,6 @@ def _work_of(assignment: Assignment, user: User, *, preview: bool) -> Work | Non
     return member.work if member else None
 
 
-def _join(group: Group, user: User) -> Work | None:
-    work = Work.objects.select_related("workspace", "release", "assignment__course").filter(group=group).first()
-    if work is not None:
-        WorkMember.objects.get_or_create(
-            assignment_id=work.assignment_id, user=user, preview=False, defaults={"work": work}
-        )
-    return work
-
-
 def _open_release(assignment: Assignment, user: User) -> Release:
     release = assignment.release
     if assignment.state in (Assignment.State.DRAFT, Assignment.State.SCHEDULED) or release is None:
@@ -172,7 +166,7 @@ def _begin(
 
 
 def _bring_others(work: Work, group: Group, opener: User) -> None:
-    # Someone who began alone before the group was made keeps that work.
+    # Who began alone at this very moment is brought in when they open it again.
     others = group.members.exclude(pk=opener.pk).exclude(
         pk__in=WorkMember.objects.filter(assignment=work.assignment_id, preview=False).values("user")
     )
@@ -182,15 +176,9 @@ def _bring_others(work: Work, group: Group, opener: User) -> None:
 
 
 def _filled_workspace(assignment: Assignment, release: Release) -> Workspace:
-    workspace = Workspace.objects.create(
-        profile_id=assignment.profile_id,
-        account=f"course:{assignment.course_id}",
-        title=f"{assignment.course.title} · {assignment.title}"[:200],
-    )
     if release.student is None:
         raise NotOpenYet(f"release {release.pk} has no student version")
-    storage.fill(workspace, release.student)
-    return workspace
+    return filled(assignment, release.student)
 
 
 def _begin_again(work: Work, release: Release) -> None:

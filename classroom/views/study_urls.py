@@ -2,11 +2,12 @@
 
 from django.urls import URLPattern, URLResolver, path
 
-from classroom.views import check, feedback, hand_in, notebook, study, submit
+from classroom.views import check, feedback, groups, hand_in, notebook, study, submit
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("c/<slug:course>/", study.course, name="course"),
     path("c/<slug:course>/a/<slug:assignment>/", study.work, name="work"),
+    path("c/<slug:course>/a/<slug:assignment>/group/", groups.group, name="group"),
     path("c/<slug:course>/a/<slug:assignment>/preview/", study.preview, name="preview"),
     path("w/<slug:workspace>/", notebook.notebook, name="notebook"),
     path("w/<slug:workspace>/ticket/", notebook.ticket, name="notebook_ticket"),

@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, URLResolver, path
 
-from classroom.views import assignments, courses, gradebook, people, person, publish, regrade, run
+from classroom.views import assignments, courses, gradebook, groups, people, person, publish, regrade, run
 
 _A = "c/<slug:course>/a/<slug:assignment>/teach/"
 
@@ -22,6 +22,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path(_A + "publish/", publish.publish, name="assignment_publish"),
     path(_A + "move/", publish.move, name="assignment_move"),
     path(_A + "settings/", publish.settings, name="assignment_settings"),
+    path(_A + "groups/", groups.groups, name="groups"),
     path(_A + "grading/", run.grading_run, name="grading_run"),
     path(_A + "grading/move/", run.grading_move, name="grading_move"),
     path(_A + "grading/<int:autograding>/", run.grading_log, name="grading_log"),

@@ -36,6 +36,8 @@ MOST_QUERIES = {
     "gradebook_export": 10,
     "grading_log": 9,
     "grading_run": 13,
+    "group": 11,
+    "groups": 12,
     "hand_in": 20,
     "home": 8,
     "join": 6,

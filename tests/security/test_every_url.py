@@ -37,6 +37,8 @@ TEACHERS = "login 404 403 403 404 403 403 yes"
 INSIDE = "login 404 yes 404 404 404 yes yes"
 OWN = "login 404 yes 404 404 404 403 403"
 ONLY_ADA = "login 404 yes 404 404 404 404 404"
+# what only students do
+STUDENTS = "login 404 yes yes 404 403 403 403"
 MARKERS = "login 404 404 404 404 404 yes yes"
 
 TABLE: dict[tuple[str, str], str] = {}
@@ -83,6 +85,7 @@ lines(
     "GET/POST profile",
 )
 lines(COURSE_MAKERS, "GET/POST course_new")
+lines(STUDENTS, "GET/POST group")
 lines(MEMBERS, "GET course", "GET/POST work")
 lines(
     STAFF,
@@ -108,6 +111,7 @@ lines(
     "GET/POST assignment_new",
     "GET/POST assignment_publish",
     "GET/POST assignment_settings",
+    "GET/POST groups",
     "GET/POST course_order",
     "GET/POST course_settings",
     "GET/POST people_add",

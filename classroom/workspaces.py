@@ -1,0 +1,18 @@
+"""A workspace for a piece of work, filled with files."""
+
+from __future__ import annotations
+
+from classroom.models import Assignment
+from runtimes import storage
+from runtimes.models import Snapshot, Workspace
+
+
+def filled(assignment: Assignment, files: Snapshot) -> Workspace:
+    """A new workspace with these files, on the assignment's machine and the course's account."""
+    workspace = Workspace.objects.create(
+        profile_id=assignment.profile_id,
+        account=f"course:{assignment.course_id}",
+        title=f"{assignment.course.title} · {assignment.title}"[:200],
+    )
+    storage.fill(workspace, files)
+    return workspace
