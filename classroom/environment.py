@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import stat
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -39,6 +40,13 @@ def number(name: str, default: int) -> int:
 def words(name: str, default: str = "") -> list[str]:
     """The variable's comma-separated words."""
     return [word.strip() for word in os.environ.get(name, default).split(",") if word.strip()]
+
+
+def own_folder(name: str, path: Path) -> Path:
+    """`path`, whose mode set-up will change. Raises ImproperlyConfigured for one that everybody shares, like /tmp."""
+    if path.is_dir() and path.stat().st_mode & stat.S_ISVTX:
+        raise ImproperlyConfigured(f"{name} is {path}, which everybody shares. Set it to a folder of its own.")
+    return path
 
 
 def secret_file(folder: Path, name: str) -> str:

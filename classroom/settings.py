@@ -15,9 +15,9 @@ from classroom import environment as env
 from classroom import logs, places
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-DATA_DIR = places.data_dir()
+DATA_DIR = env.own_folder("DATA_DIR", places.data_dir())
 # Unix socket paths end at 107 bytes (unix(7)), so the folder for them may be moved to a short path.
-RUN_DIR = Path(env.text("RUN_DIR", str(DATA_DIR / "run")))
+RUN_DIR = env.own_folder("RUN_DIR", Path(env.text("RUN_DIR", str(DATA_DIR / "run"))))
 
 DEBUG = env.flag("PUPITRE_DEBUG")
 SECRET_KEY = env.text("SECRET_KEY") or env.secret_file(DATA_DIR / "secrets", "django")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -19,10 +20,22 @@ from classroom.people.models import User
 from tests.live import LiveSite
 from tests.world import make_course, make_teacher, make_user
 
+SHARED = (Path("/tmp"), Path("/dev/shm"), Path("/var/tmp"))
+
 
 def pytest_unconfigure() -> None:
     if folder := os.environ.get("PUPITRE_TEST_DATA"):
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def shared_folders_are_left_alone() -> Iterator[None]:
+    """No test changes what the whole machine shares: what it does there as root would stay."""
+    before = [folder.stat().st_mode for folder in SHARED]
+    yield
+    assert [folder.stat().st_mode for folder in SHARED] == before, (
+        "a test changed the mode of a folder that the machine shares"
+    )
 
 
 @pytest.fixture

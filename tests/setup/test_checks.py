@@ -96,6 +96,15 @@ def test_a_password_with_signs_arrives_at_the_database_as_it_is(tmp_path: Path):
     assert (found["USER"], found["PASSWORD"], found["HOST"], found["PORT"]) == ("me", "p@ss/word", "db.example", "5433")
 
 
+def test_a_folder_that_everybody_shares_is_refused(tmp_path: Path):
+    tmp_path.chmod(0o1777)
+    with pytest.raises(ImproperlyConfigured, match="Set it to a folder of its own"):
+        environment.own_folder("DATA_DIR", tmp_path)
+    tmp_path.chmod(0o755)
+    assert environment.own_folder("DATA_DIR", tmp_path) == tmp_path
+    assert environment.own_folder("DATA_DIR", tmp_path / "new") == tmp_path / "new"
+
+
 def test_a_secret_is_made_once_and_only_its_owner_reads_it(tmp_path: Path):
     first = environment.secret_file(tmp_path / "secrets", "master")
     assert environment.secret_file(tmp_path / "secrets", "master") == first
