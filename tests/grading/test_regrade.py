@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -9,13 +10,15 @@ from decimal import Decimal
 import pytest
 from django.db import connection
 from django.utils import timezone
+from nbformat.v4 import new_code_cell, new_notebook
 
-from grading import autograde, feedback, regrade, review, states
+from grading import autograde, drain, feedback, regrade, release, review, states
 from grading.compare import Difference, differences
 from grading.errors import AlreadyRegrading, NothingToRegrade, NotRegradable
 from grading.models import Autograding, Feedback, LineItem, Regrade, RegradeChange, Release, Submission
 from grading.pace import pace, throughput
-from tests.grading.course_of_one import handed_in, lending, line_item, published
+from tests.grading.corpus import dump
+from tests.grading.course_of_one import CELLS, PYTHON, handed_in, lending, line_item, published
 from tests.grading.versions import candidate, cell, end, version
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("work_dir")]
@@ -345,3 +348,50 @@ def test_pace_says_what_is_left(item, adas, bens, grace) -> None:
     now = pace(found.candidates.all())
     assert (now.waiting, now.finished, now.all, now.left) == (1, 1, 2, None)
     assert now.moving
+
+
+# --- with the engine itself
+
+
+def source_with(expected: int, *, more_tests: bool = False) -> dict[str, bytes]:
+    """The assignment, its hidden test expecting this answer; with a further test cell if wanted."""
+    cells = copy.deepcopy(CELLS)
+    cells[1].source = cells[1].source.replace("== 42", f"== {expected}")
+    if more_tests:
+        about = {"grade": True, "locked": True, "solution": False, "schema_version": 3, "grade_id": "more", "points": 1}
+        cells.insert(2, new_code_cell("assert answer > 40", metadata={"nbgrader": about}))
+    return {"p.ipynb": dump(new_notebook(cells=cells, metadata=PYTHON))}
+
+
+def drafted(item: LineItem, files: dict[str, bytes]) -> Release:
+    made = release.draft(item, files, None)
+    Release.objects.filter(pk=made.pk).update(state=Release.State.CHECKED)
+    made.refresh_from_db()
+    return made
+
+
+def test_a_corrected_hidden_test_and_a_new_one_are_run_on_what_was_handed_in(plain, item, ada, ben, grace) -> None:
+    """The engine puts a cell that is new since into the frozen copy, and says what either version's tests said."""
+    wrong = drafted(item, source_with(43))
+    handed = [
+        handed_in(wrong, person, answers={"answer": f"answer = {answer}"}) for person, answer in ((ada, 42), (ben, 7))
+    ]
+    for one in handed:
+        assert autograde.autograde(one.autogradings.get().pk, lend=lending(plain))
+        one.refresh_from_db()
+    found = regrade.start(item, drafted(item, source_with(42, more_tests=True)), handed, grace, reason="x")
+    assert not drain.drain(lambda pk: autograde.autograde(pk, lend=lending(plain)), seconds=120)
+    adas, bens = differences(found)
+    assert (adas.old.score, adas.new.score, adas.new.max_score) == (0, 4, 6)
+    said = {move.cell.grade_id: move for move in adas.cells}
+    assert (said["tests"].before.failed_tests, said["tests"].after.failed_tests) == (
+        "AssertionError: the hidden reason",
+        "",
+    )
+    assert (said["more"].before, said["more"].after.points.auto_score, adas.needs_person) == (None, 1, False)
+    assert (bens.old.score, bens.new.score) == (0, 0)
+    regrade.approve(found, grace, shown(found))
+    shown_now = {
+        one.marked.cell.grade_id for one in feedback.cells(Submission.objects.get(pk=handed[0].pk)) if one.marked
+    }
+    assert shown_now == {"answer", "tests", "more", "why"}
