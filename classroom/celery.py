@@ -7,7 +7,7 @@ from typing import Any
 from celery import Celery
 from celery.signals import setup_logging
 
-from classroom import broker  # noqa: F401 - registers the scheme of the embedded broker
+from classroom import broker, stuck  # noqa: F401 - they register the embedded broker's scheme, and a watch
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "classroom.settings")
 
