@@ -54,6 +54,7 @@ def test_the_bar_in_a_working_day(live: LiveSite, person: Callable[[], Person], 
     leaves_the_frame_by_keyboard(ada)
     tells_of_a_lost_connection(ada)
     stops_and_restarts_the_machine(ada)
+    checks_before_submitting(ada)
     submits_and_follows(ada)
     assert not [url for url in asked if "ticket=" in url]
     # The one that Notebook 7 itself prints on any server.
@@ -119,6 +120,15 @@ def stops_and_restarts_the_machine(ada: Person) -> None:
     ada.page.locator("#notice-restart").click()
     expect(ada.page.locator("#machine-word[data-machine=running]")).to_be_visible(timeout=90_000)
     expect(ada.page.locator("#notice-restart")).to_have_count(0, timeout=30_000)
+
+
+def checks_before_submitting(ada: Person) -> None:
+    """Every test that can be seen, of both notebooks: the second is as it was given out."""
+    ada.page.get_by_role("button", name="Check", exact=True).click()
+    dialog = ada.page.locator("#check-dialog")
+    expect(dialog).to_contain_text("1 of 2 test cells passed", timeout=180_000)
+    dialog.get_by_role("button", name="Go on working").click()
+    expect(dialog).to_be_hidden()
 
 
 def submits_and_follows(ada: Person) -> None:
