@@ -115,6 +115,7 @@ def _only_one(lock: Path) -> Iterator[None]:
 
 def _build(lock: Path, folder: Path, facts: dict[str, Any], uv: Path | None) -> None:
     """Builds aside and renames, so that a half-made environment is never found."""
+    print(f"Making the kernels' environment in {folder} (once; a few minutes) ...", file=sys.stderr, flush=True)
     aside = folder.with_name(folder.name + ".making")
     shutil.rmtree(aside, ignore_errors=True)
     try:
@@ -162,7 +163,8 @@ def _private_libraries(binaries: Sequence[Path]) -> set[Path]:
 def _install(python: Path, lock: Path, uv: Path | None) -> None:
     """The locked packages, and pip itself for `%pip` where a profile has a network (it comes with Python)."""
     environment = _clean_environment(python)
-    _run([python, "-I", "-m", "ensurepip", "--default-pip"], environment)
+    # It has no option to be quiet, and takes none from the environment.
+    _run([python, "-I", "-m", "ensurepip", "--default-pip"], environment, quiet=True)
     program = uv or shutil.which("uv")
     options: list[str | Path] = ["--require-hashes", "-r", lock]
     if program:
@@ -194,9 +196,15 @@ def _clean_environment(python: Path) -> dict[str, str]:
     return kept | {"LD_LIBRARY_PATH": str(python.parent.parent / "lib")}
 
 
-def _run(command: Sequence[str | Path], environment: dict[str, str]) -> None:
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, check=False, env=environment, stdout=sys.stderr)
+def _run(command: Sequence[str | Path], environment: dict[str, str], *, quiet: bool = False) -> None:
+    """quiet: what it says is shown only if it fails. Raises EnvironmentFailed."""
+    output = subprocess.PIPE if quiet else sys.stderr
+    done = subprocess.run(
+        command, stdin=subprocess.DEVNULL, check=False, env=environment, stdout=output, stderr=subprocess.STDOUT
+    )
     if done.returncode:
+        if done.stdout:
+            print(done.stdout.decode("utf-8", "replace"), file=sys.stderr)
         raise EnvironmentFailed(
             "Installing the kernels' packages failed (above): check the network and the free disk space, then run the "
             "same command again."
