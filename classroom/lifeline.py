@@ -22,3 +22,8 @@ def dies_with_parent(send: signal.Signals = signal.SIGTERM) -> Callable[[], None
             os._exit(1)
 
     return between_fork_and_exec
+
+
+def end_with_parent(send: signal.Signals = signal.SIGTERM) -> None:
+    """The same for a process that has begun already: called in the child."""
+    _libc.prctl(PR_SET_PDEATHSIG, int(send), 0, 0, 0)

@@ -58,6 +58,17 @@ async def sole(lost: Callable[[], None]) -> AsyncIterator[None]:
             await _give_back(holder)
 
 
+def is_held() -> bool:
+    """Whether a `runtimes` process runs now, on this machine or, where machines share a database, on any."""
+    if not _one_machine():
+        return Lease.objects.filter(name=NAME, until__gt=timezone.now()).exists()
+    try:
+        with _lock_file():
+            return False
+    except AlreadyRunning:
+        return True
+
+
 def _one_machine() -> bool:
     return connection.vendor == "sqlite"
 

@@ -8,13 +8,13 @@ alembic scripts since task cells came (0.6).
 from __future__ import annotations
 
 import math
+import re
 import shutil
 import sqlite3
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from grading.engine.gradebook_values import (
     GradebookUnreadable,
     Place,
 )
-from grading.engine.load import utils
+from grading.engine.load import api, utils
 
 _TABLES = (
     "assignment", "base_cell", "comment", "grade", "notebook", "source_cell", "student", "submitted_assignment",
@@ -38,6 +38,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # Mark.manual_score has room for less than this.
 _MOST_POINTS = 100_000.0
 _MOST_STEPS = 2_000_000_000
+# The two lines of an alembic script that chain it to the one before it; the first one says None.
+_REVISION = re.compile(r"^(revision|down_revision) *= *'([^']+)'", re.MULTILINE)
 _STUDENTS = "select id, first_name, last_name, email, {lms_user_id} from student order by id"
 _CELLS = """
     select notebook.name, base_cell.name, {columns}
@@ -103,7 +105,7 @@ def _check(connection: sqlite3.Connection) -> None:
     plain = {name for name, sql in tables.items() if str(sql).upper().startswith("CREATE TABLE")}
     if "alembic_version" in plain:
         version = connection.execute("select version_num from alembic_version").fetchone()
-        if version is not None and version[0] not in _revisions():
+        if version is not None and version[0] not in revisions():
             raise GradebookUnreadable(
                 f"was written by another version of nbgrader than this site has (schema {str(version[0])[:40]!r})"
             )
@@ -114,10 +116,19 @@ def _check(connection: sqlite3.Connection) -> None:
         )
 
 
-def _revisions() -> frozenset[str]:
-    """The schema revisions that the installed nbgrader knows: the names of its alembic scripts."""
-    scripts = resources.files("nbgrader").joinpath("alembic", "versions").iterdir()
-    return frozenset(script.name.partition("_")[0] for script in scripts if script.name.endswith(".py"))
+def revisions() -> list[str]:
+    """The schema revisions that the installed nbgrader knows, its own last: its alembic scripts, in their order.
+
+    alembic itself is not asked: it is slow to load, and says so in the log.
+    """
+    after: dict[str, str] = {}
+    for script in Path(api.__file__).with_name("alembic").joinpath("versions").glob("*.py"):
+        found = dict(_REVISION.findall(script.read_text(encoding="utf-8")))
+        after[found.get("down_revision", "")] = found["revision"]
+    order = [after.pop("")]
+    while order[-1] in after:
+        order.append(after.pop(order[-1]))
+    return order
 
 
 class GradebookFile:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from grading.engine.contract import NotebookSpec
+from grading.engine.gradebook_file import revisions
 from grading.engine.gradebook_values import BookAssignment, BookStudent, BookSubmission, Place
 from grading.engine.load import api
 
@@ -17,6 +19,10 @@ from grading.engine.load import api
 @contextmanager
 def new_gradebook(path: Path, course_id: str) -> Iterator[NewGradebook]:
     """A gradebook in a file that does not exist yet, with the installed nbgrader's schema."""
+    with closing(sqlite3.connect(path)) as database, database:
+        # nbgrader would start the alembic command for this.
+        database.execute("create table alembic_version (version_num varchar(32) not null)")
+        database.execute("insert into alembic_version values (?)", (revisions()[-1],))
     with api.Gradebook(f"sqlite:///{path}", course_id=course_id) as book:
         made = NewGradebook(book, course_id)
         yield made
@@ -47,9 +53,10 @@ class NewGradebook:
 
     def add_assignment(self, assignment: BookAssignment) -> None:
         """What nbgrader's generate_assignment would have stored; `add_submission` then belongs to it."""
-        row = api.Assignment(id=api.new_uuid(), name=assignment.name, duedate=_naive(assignment.due_at))
-        row.course_id = self._course
+        row = api.Assignment(name=assignment.name, duedate=_naive(assignment.due_at), course_id=self._course)
         self._db.add(row)
+        # nbgrader's class gives itself its id when it is written, whatever it is told.
+        self._db.flush()
         self._assignment = row.id
         self._notebooks, self._cells, self._graded, self._commented = {}, {}, {}, set()
         for spec in assignment.notebooks:

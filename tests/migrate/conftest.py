@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import warnings
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -58,6 +59,11 @@ def taught(tmp_path_factory: pytest.TempPathFactory) -> Nbgrader:
         book.update_or_create_assignment("ps1", duedate=DUE)
         book.update_or_create_student("ada", first_name="Ada", last_name="Lovelace", email="ada@example.org")
         book.update_or_create_student("ben", first_name="Ben", last_name="Baker", lms_user_id="lms-42")
+        book.update_or_create_student("dan")
+        with warnings.catch_warnings():
+            # SQLAlchemy's, about nbgrader's own way to add a submission.
+            warnings.simplefilter("ignore")
+            book.update_or_create_submission("ps1", "dan", extension=timedelta(days=3))
     course.run("autograde", "ps1")
     _mark(course.folder)
     return course
@@ -75,7 +81,6 @@ def _mark(folder: Path) -> None:
             comment = book.find_comment("sum_of_squares_equation", "problem1", "ps1", student)
             comment.manual_comment = said or None
         book.find_comment("squares", "problem1", "ps1", "ada").manual_comment = "A neat list comprehension."
-        book.find_submission("ps1", "dan").extension = timedelta(days=3)
         book.db.commit()
 
 
@@ -91,12 +96,12 @@ def work_dir(settings, tmp_path: Path) -> None:
     settings.STORAGES = blobs_in(tmp_path / "work")
 
 
-def book_of(folder: Path) -> tuple[Grades, Comments, dict[tuple[str, str], tuple[object, ...]]]:
+def book_of(folder: Path, course: str = "") -> tuple[Grades, Comments, dict[tuple[str, str], tuple[object, ...]]]:
     """Everything that nbgrader's own API says of a gradebook: grades, comments, and each submission's numbers."""
     grades: Grades = {}
     comments: Comments = {}
     totals: dict[tuple[str, str], tuple[object, ...]] = {}
-    with Gradebook(f"sqlite:///{folder}/gradebook.db", course_id="course101") as book:
+    with Gradebook(f"sqlite:///{folder}/gradebook.db", course_id=course or folder.name) as book:
         for assignment in book.assignments:
             for submission in assignment.submissions:
                 place = (assignment.name, submission.student.id)
