@@ -28,8 +28,6 @@ BASE = (
     "encodings.idna",
     "executing",
     "faulthandler",
-    "jedi",
-    "matplotlib_inline.backend_inline",
     "pdb",
     "pure_eval",
     "pygments.formatters.terminal256",
@@ -43,6 +41,10 @@ BASE = (
     "zmq.eventloop.zmqstream",
     "zmq.utils.garbage",
 )
+PLOTS = "matplotlib_inline.backend_inline"
+# What a job hardly ever needs, and each of its forks would pay for in page tables: completions, and plots, which come
+# with numpy. A release that plots asks for matplotlib.
+FOR_PEOPLE = ("jedi", PLOTS)
 # Cells that touch what IPython builds lazily: compiling, printing, the first traceback.
 _CELLS = (
     "x = [i for i in range(3)]\nprint(x)",
@@ -85,7 +87,7 @@ def build_application() -> None:
     shell = ZMQInteractiveShell.instance(
         config=config, profile_dir=application.profile_dir, user_ns={}, compiler_class=XCachingCompiler
     )
-    inline: Any = sys.modules.get("matplotlib_inline.backend_inline")
+    inline: Any = sys.modules.get(PLOTS)
     if inline is not None:
         # It connects itself to the shell when it is imported; here it was imported before there was one.
         inline.configure_inline_support(shell, "module://matplotlib_inline.backend_inline")

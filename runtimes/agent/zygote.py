@@ -1,6 +1,6 @@
 """The fork server: one warm interpreter in an outer bubblewrap, whose forks become sandboxes.
 
-    python -I RUN zygote LISTEN_FD FILTER_FILE MODULE…
+    python -I RUN zygote LISTEN_FD FILTER_FILE (full | lean) MODULE…
 
 It accepts and clones, and never reads a byte of a request: its memory, which every child inherits, holds no name and
 no key. One thread, or a fork would not be safe.
@@ -33,7 +33,7 @@ def main(arguments: list[str]) -> None:
     listener = socket.socket(fileno=int(arguments[0]))
     listener.set_inheritable(True)
     filter_program = Path(arguments[1]).read_bytes()
-    skipped = _warm_up(arguments[2:])
+    skipped = _warm_up(arguments[3:], lean=arguments[2] == "lean")
     listener.set_inheritable(False)
     walls = Walls(filter_program)
     linux.prctl(linux.PR_SET_DUMPABLE, 0)
@@ -75,10 +75,10 @@ def _clone(connection: socket.socket, listener: socket.socket, walls: Walls) -> 
         os._exit(1)
 
 
-def _warm_up(modules: list[str]) -> list[str]:
+def _warm_up(modules: list[str], *, lean: bool) -> list[str]:
     """Imports and builds; a module that starts a thread is left out by starting afresh without it."""
     skipped = os.environ.get(SKIPPED, "").split()
-    warm.import_modules(warm.BASE)
+    warm.import_modules([*warm.BASE, *(() if lean else warm.FOR_PEOPLE)])
     _one_thread("the kernel itself", [])
     for module in modules:
         if module in skipped:
@@ -86,6 +86,8 @@ def _warm_up(modules: list[str]) -> list[str]:
         if warm.import_modules([module]):
             skipped.append(module)
         _one_thread(module, [*skipped, module])
+    if "matplotlib" in sys.modules:
+        warm.import_modules([warm.PLOTS])
     warm.build_application()
     warm.remember_traceback_styles()
     warm.complete()

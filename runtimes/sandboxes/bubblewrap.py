@@ -48,7 +48,13 @@ def write_system_files(folder: Path, filter_program: bytes) -> None:
 
 
 def fork_server(
-    system: Path, slots: Path, environment: KernelEnvironment, *, listener: int, preload: Sequence[str]
+    system: Path,
+    slots: Path,
+    environment: KernelEnvironment,
+    *,
+    listener: int,
+    preload: Sequence[str],
+    lean: bool = False,
 ) -> list[str]:
     """The outer sandbox of a fork server. No --disable-userns: its children need namespaces of their own."""
     return [
@@ -61,7 +67,7 @@ def fork_server(
         # bubblewrap's / and /dev are writable and shared by all children until they are remounted.
         *("--remount-ro", "/dev", "--remount-ro", "/"),
         *_environment(),
-        *(str(environment.python), "-I", RUN, "zygote", str(listener), FILTER, *preload),
+        *(str(environment.python), "-I", RUN, "zygote", str(listener), FILTER, "lean" if lean else "full", *preload),
     ]
 
 

@@ -34,9 +34,11 @@ class ForkServerFailed(ProviderError):
 class ForkServer:
     """Start, then `connect` once for each sandbox. When it dies, every sandbox forked from it dies."""
 
-    def __init__(self, config: SandboxConfig, environment: KernelEnvironment, preload: tuple[str, ...]) -> None:
+    def __init__(
+        self, config: SandboxConfig, environment: KernelEnvironment, preload: tuple[str, ...], *, lean: bool = False
+    ) -> None:
         self.environment = environment
-        self.preload = preload
+        self.preload, self.lean = preload, lean
         self.users = 0
         self.last_used = 0.0
         self._config = config
@@ -71,6 +73,7 @@ class ForkServer:
             self.environment,
             listener=listener.fileno(),
             preload=self.preload,
+            lean=self.lean,
         )
         self._process = self._launch(command, listener.fileno())
         try:

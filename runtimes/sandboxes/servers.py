@@ -13,7 +13,7 @@ from runtimes.sandboxes.fork_server import ForkServer, ForkServerFailed
 
 log = logging.getLogger(__name__)
 RETRY_SECONDS = 60.0
-Key = tuple[str, tuple[str, ...]]
+Key = tuple[str, tuple[str, ...], bool]
 
 
 class ForkServers:
@@ -28,18 +28,22 @@ class ForkServers:
         self._draining: set[ForkServer] = set()
         self._closing: set[asyncio.Task[None]] = set()
 
-    def ready(self, environment: KernelEnvironment, preload: tuple[str, ...]) -> ForkServer | None:
+    def ready(
+        self, environment: KernelEnvironment, preload: tuple[str, ...], *, lean: bool = False
+    ) -> ForkServer | None:
         """The server for this, if it runs."""
-        server = self._servers.get(_key(environment, preload))
+        server = self._servers.get(_key(environment, preload, lean=lean))
         return server if server is not None and server.alive else None
 
-    async def get(self, environment: KernelEnvironment, preload: tuple[str, ...]) -> ForkServer:
-        """The server for this, started if need be (a second or two). Raises ForkServerFailed, also for a minute after
-        a failure: a host that cannot fork should not try for every notebook."""
-        running = self.ready(environment, preload)
+    async def get(self, environment: KernelEnvironment, preload: tuple[str, ...], *, lean: bool = False) -> ForkServer:
+        """The server for this (lean: without what only people at work need), started if need be (a second or two).
+
+        Raises ForkServerFailed, also for a minute after a failure: a host that cannot fork should not try for every
+        notebook."""
+        running = self.ready(environment, preload, lean=lean)
         if running is not None:
             return running
-        key = _key(environment, preload)
+        key = _key(environment, preload, lean=lean)
         if time.monotonic() - self._failed.get(key, float("-inf")) < RETRY_SECONDS:
             raise ForkServerFailed("the fork server did not start a moment ago")
         if key not in self._starting:
@@ -75,7 +79,7 @@ class ForkServers:
         await asyncio.gather(*(server.close() for server in servers), *self._closing)
 
     async def _start(self, key: Key, environment: KernelEnvironment) -> ForkServer:
-        server = self._make(self._config, environment, key[1])
+        server = self._make(self._config, environment, key[1], lean=key[2])
         try:
             await server.start(lambda: self._died(key, server))
         except ForkServerFailed:
@@ -124,5 +128,5 @@ class ForkServers:
         closing.add_done_callback(self._closing.discard)
 
 
-def _key(environment: KernelEnvironment, preload: tuple[str, ...]) -> Key:
-    return environment.digest, tuple(sorted(set(preload)))
+def _key(environment: KernelEnvironment, preload: tuple[str, ...], *, lean: bool) -> Key:
+    return environment.digest, tuple(sorted(set(preload))), lean

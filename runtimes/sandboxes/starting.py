@@ -73,7 +73,7 @@ class Starter:
     async def start_job(self, request: Request, environment: KernelEnvironment) -> Sandbox:
         """A sandbox for one job, its kernel started, with its `ends`. Raises what `start` raises; there is no
         falling back, since only a forked sandbox can be had so."""
-        server = await self.servers.get(environment, request.preload)
+        server = await self.servers.get(environment, request.preload, lean=True)
         return await self._forked(request, server, job=True)
 
     async def run(self, work: Callable[[], None]) -> None:
