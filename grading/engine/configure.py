@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from grading.engine.contract import ALLOWED_TRAITS, Settings
-from grading.engine.load import Config, NotebookExporter, NotebookNode
+from grading.engine.load import Config, NotebookExporter, NotebookNode, PlainExporter
+from grading.engine.read import read
 
 _LOG_CHARACTERS = 20_000
 
@@ -49,7 +50,17 @@ def config(settings: Settings) -> Config:
 
 def convert(notebook: NotebookNode, parts: Iterable[Any], names: dict[str, str], log: RunLog) -> str:
     """The text that nbgrader's converter writes: the parts in order, validated after each. Raises what they raise."""
-    exporter = NotebookExporter(config=Config({"Exporter": {"default_preprocessors": []}}), log=log.logger)
+    text: str = _exported(NotebookExporter, notebook, parts, names, log)
+    return text
+
+
+def converted(notebook: NotebookNode, parts: Iterable[Any], names: dict[str, str], log: RunLog) -> NotebookNode:
+    """`convert`, read again. Raises what the parts raise."""
+    return read(_exported(PlainExporter, notebook, parts, names, log).encode())
+
+
+def _exported(kind: Any, notebook: NotebookNode, parts: Iterable[Any], names: dict[str, str], log: RunLog) -> Any:
+    exporter = kind(config=Config({"Exporter": {"default_preprocessors": []}}), log=log.logger)
     for part in parts:
         exporter.register_preprocessor(part)
     resources = {
@@ -57,5 +68,4 @@ def convert(notebook: NotebookNode, parts: Iterable[Any], names: dict[str, str],
         "nbgrader": dict(names),
         "unique_key": names["notebook"],
     }
-    text: str = exporter.from_notebook_node(notebook, resources=resources)[0]
-    return text
+    return exporter.from_notebook_node(notebook, resources=resources)[0]

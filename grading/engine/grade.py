@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import PurePosixPath
 
-from grading.engine.configure import RunLog, config, convert
+from grading.engine.configure import RunLog, config, converted
 from grading.engine.contract import (
     Borrow,
     CellResult,
@@ -26,7 +26,7 @@ from grading.engine.generate import is_data, is_notebook
 from grading.engine.gradebook import Gradebook
 from grading.engine.load import CheckCellMetadata, IgnorePattern, LimitOutput, NotebookNode
 from grading.engine.parts import KeepGrades
-from grading.engine.read import read, write
+from grading.engine.read import write
 from grading.engine.renamed import renamed
 from grading.engine.restore import Refused, Restored, failed_tests, has_code, restore, without_hidden_tests
 
@@ -214,7 +214,7 @@ class _Run:
             CheckCellMetadata(**options),
         ]
         try:
-            restored.notebook = read(convert(restored.notebook, parts, names, self.log).encode())
+            restored.notebook = converted(restored.notebook, parts, names, self.log)
         except ValueError as error:
             if "partial credit" in str(error):
                 raise Stopped("points_exceeded") from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass, field
 
-from grading.engine.configure import RunLog, config, convert
+from grading.engine.configure import RunLog, config, converted
 from grading.engine.contract import Json, NotebookSpec, Settings, Spec
 from grading.engine.gradebook import Gradebook
 from grading.engine.layout import Layout
@@ -68,8 +68,7 @@ def restore(data: bytes, spec: NotebookSpec, gradebook: Gradebook, whole: Spec, 
         CheckCellMetadata(**options),
     ]
     try:
-        text = convert(restored.notebook, parts, names, log)
-        restored.notebook = read(text.encode())
+        restored.notebook = converted(restored.notebook, parts, names, log)
     except (SchemaTooOldError, SchemaTooNewError) as error:
         raise Refused("metadata_version", detail=str(error)) from error
     except (MissingEntry, RuntimeError, KeyError) as error:
