@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 
 from grading import cells
 from grading.engine import Limits, NotebookSpec, Settings, Spec
@@ -95,11 +96,12 @@ def imports_of(spec: Spec) -> tuple[str, ...]:
     return tuple(sorted(found & _LARGE))
 
 
-def _imports(source: str) -> set[str]:
+@lru_cache(4096)
+def _imports(source: str) -> frozenset[str]:
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError):
-        return set()
+        return frozenset()
     names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     names |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
-    return {name.split(".")[0] for name in names}
+    return frozenset(name.split(".")[0] for name in names)

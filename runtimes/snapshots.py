@@ -31,7 +31,7 @@ def snapshot_of(files: Mapping[str, bytes]) -> Snapshot:
         safe_path(path)
         if not files.keys().isdisjoint(parents(path)):
             raise UnsafePath(f"a folder of {path!r} is a file")
-    return _freeze({path: blobs.put(data).pk for path, data in files.items()})
+    return _freeze(dict(zip(files, blobs.put_all(files.values()), strict=True)))
 
 
 def _freeze(entries: Mapping[str, str]) -> Snapshot:
