@@ -17,7 +17,7 @@ from grading.late import UNITS
 MOST_LINES = 12
 _LINES = 5
 _UNITS = {"minutes": _("minutes"), "hours": _("hours"), "days": _("days")}
-_OF = {"percent": _("percent of the score"), "points": _("points")}
+_OF = {"percent": "%", "points": _("points")}
 _PARTS = ("until", "unit", "take", "of")
 # A year; points as a column holds them.
 _MOST_UNTIL = timedelta(days=366)
@@ -25,7 +25,7 @@ _MOST_POINTS = Decimal(10_000)
 
 
 class StepsWidget(forms.Widget):
-    """A line of four inputs for each step, with some to spare; works without a script."""
+    """A line of four inputs for each step, with some to spare; works without a script. A percentage is of the score."""
 
     template_name = "django/forms/widgets/steps.html"
     use_fieldset = True

@@ -76,8 +76,8 @@ class SettingsForm(forms.Form):
         label=_("Table of your own"),
         required=False,
         help_text=_(
-            "The first line that fits holds; leave the time of the last line empty for everything later. Days end at "
-            "the hour at which the work was due; hours count as they pass."
+            "Percent are of the score. The first line that fits holds; leave the time of the last line empty for "
+            "everything later. Days end at the hour at which the work was due; hours count as they pass."
         ),
     )
     grace_minutes = forms.IntegerField(

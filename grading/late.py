@@ -113,13 +113,12 @@ def cost_words(late: LatePenalty) -> str:
 
 
 def span(length: timedelta) -> str:
-    """A length in its largest whole unit: "15 minutes", "24 hours", "2 days"."""
-    minutes = round(length / UNITS["minutes"])
-    if minutes and minutes % 1440 == 0 and minutes > 1440:
-        return _counted(minutes // 1440, "days")
-    if minutes and minutes % 60 == 0:
-        return _counted(minutes // 60, "hours")
-    return _counted(minutes, "minutes")
+    """A length in few words: "15 minutes", "24 hours", "3 days 1 minute"."""
+    minutes = max(round(length / UNITS["minutes"]), 1)
+    days = minutes // 1440 if minutes >= 2 * 1440 else 0
+    hours, rest = divmod(minutes - days * 1440, 60)
+    parts = [_counted(days, "days"), _counted(hours, "hours"), _counted(rest, "minutes")]
+    return " ".join(part for part, number in zip(parts, (days, hours, rest), strict=True) if number)
 
 
 def _counted(number: int, unit: str) -> str:

@@ -84,7 +84,7 @@ def own_dates(enrollment: Enrollment) -> list[OwnDate]:
         Assignment.objects.all()
         .fetch_mode(models.FETCH_RAISE)
         .select_related("course")
-        .filter(course=enrollment.course_id, due_at__isnull=False)
+        .filter(course=enrollment.course_id, due_at__isnull=False, line_item__graded=True)
     )
     terms = terms_of_all(enrollment.user, assignments)
     found = [OwnDate(one, terms[one.pk]) for one in assignments if terms[one.pk].own]

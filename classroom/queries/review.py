@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db.models import QuerySet
@@ -17,6 +17,7 @@ from classroom.queries import counting, strictly
 from classroom.queries.receipt import lacking
 from classroom.queries.scores import Score, scores_of
 from classroom.queries.study import released
+from classroom.terms import terms_of_people
 from grading import feedback, review
 from grading.explain import FAILURES, NOTES, SUSPICIONS, explain
 from grading.models import Autograding, RegradeChange, Submission
@@ -57,12 +58,20 @@ class Line:
 
 
 @dataclass(frozen=True)
+class Missing:
+    """A student who has not handed in. `due_at` is set where it is later than everyone's."""
+
+    enrollment: Enrollment
+    due_at: datetime | None
+
+
+@dataclass(frozen=True)
 class Listing:
     """The list, and how many there are of each kind before it was narrowed."""
 
     lines: Sequence[Line]
     counts: dict[str, int]
-    missing: Sequence[Enrollment]
+    missing: Sequence[Missing]
     ready: int
     returned: int
     all: int
@@ -81,7 +90,7 @@ def narrowed(me: Member, section: str) -> QuerySet[Enrollment]:
 
 
 def listing(me: Member, assignment: Assignment, *, state: str = "", section: str = "") -> Listing:
-    """What counts, or may yet, of everyone whom the person looks after. Nine queries, however many there are."""
+    """What counts, or may yet, of everyone whom the person looks after. Eleven queries, however many there are."""
     students = list(narrowed(me, section).select_related("user", "section").order_by("user__display_name"))
     query = (
         strictly(counting.queue(assignment.line_item, [student.user_id for student in students]))
@@ -96,12 +105,17 @@ def listing(me: Member, assignment: Assignment, *, state: str = "", section: str
     return Listing(
         lines=[line for line in lines if not state or line.submission.state in FILTERS.get(state, ())],
         counts={name: sum(line.submission.state in states for line in lines) for name, states in FILTERS.items()},
-        missing=[student for student in students if student.user_id not in handed_in],
+        missing=_missing(assignment, [student for student in students if student.user_id not in handed_in]),
         ready=sum(line.ready for line in lines),
         returned=sum(line.returned for line in lines),
         all=len(lines),
         next_to_mark=next((line.submission.code for line in lines if line.submission.state in WAITING), ""),
     )
+
+
+def _missing(assignment: Assignment, students: Sequence[Enrollment]) -> list[Missing]:
+    terms = terms_of_people(assignment, [one.user_id for one in students])
+    return [Missing(one, mine.due_at if (mine := terms[one.user_id]).own else None) for one in students]
 
 
 def _parked(submissions: Sequence[Submission]) -> dict[int, Autograding]:

@@ -60,7 +60,7 @@ MOST_QUERIES = {
     "review": 32,
     "review_files": 8,
     "review_here": 12,
-    "submissions": 12,
+    "submissions": 14,
     "teach_assignment": 15,
     "teach_course": 8,
     "work": 6,

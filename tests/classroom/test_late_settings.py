@@ -91,7 +91,7 @@ def test_a_table_is_kept_said_in_words_and_shown_by_example(ps1: Assignment, set
     page = settings_form.client.get(URL).content.decode()
     assert "Late: up to 1 hour nothing; up to 24 hours −10 %; later −100 %." in page
     assert "<td>Sat 6 Jun 2099, 18:00</td><td>24 hours</td><td>−10 %</td>" in page
-    assert "<td>Sat 6 Jun 2099, 18:01</td><td>1441 minutes</td><td>−100 %</td>" in page
+    assert "<td>Sat 6 Jun 2099, 18:01</td><td>24 hours 1 minute</td><td>−100 %</td>" in page
     item = LineItem.objects.get(pk=ps1.line_item_id)
     assert [row["take"] for row in item.late_steps] == ["0", "10", "100"]
 

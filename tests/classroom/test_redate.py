@@ -172,3 +172,14 @@ class TestPages:
         teacher.post(url, {"assignment": ps1.pk, "more_attempts": "1"})
         assert (Extension.objects.get().due_at, Extension.objects.get().more_attempts) == (None, 1)
         assert "1 more attempt" in teacher.get(f"/c/data/people/{member(ada).pk}/").content.decode()
+
+
+def test_those_who_mark_read_whose_date_is_later(ps1, ada: User, ben: User, grace: User, tim: User, as_user) -> None:
+    handed_in(ps1, ada)
+    tomorrow = timezone.now() + timedelta(days=1, hours=1)
+    for user in (ada, ben):
+        extend.extend(ps1, user, due_at=tomorrow, reason="", by=grace)
+    listing = as_user(tim).get("/c/data/a/ps1/submissions/").context["listing"]
+    assert {one.enrollment.user: one.due_at for one in listing.missing}[ben] == tomorrow
+    assert all(one.due_at is None for one in listing.missing if one.enrollment.user != ben)
+    assert [line.submission.due_at for line in listing.lines] == [tomorrow]

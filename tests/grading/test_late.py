@@ -19,7 +19,7 @@ from nbgrader.preprocessors import AssignLatePenalties
 from nbgrader.utils import parse_utc
 from traitlets.config import Config
 
-from grading.late import cost_words, penalty, steps_of, words
+from grading.late import cost_words, penalty, span, steps_of, words
 from grading.models import LineItem
 from grading.scoring import LatePenalty
 
@@ -200,3 +200,20 @@ def test_what_a_moment_costs_is_said_in_words(fields: dict[str, Any], late: time
     item = LineItem(**{"late_percent_per_day": D(10)} | fields)
     with translation.override("en"):
         assert cost_words(penalty(item, late, DUE)) == expected
+
+
+@pytest.mark.parametrize(
+    ("length", "expected"),
+    [
+        (timedelta(seconds=1), "1 minute"),
+        (timedelta(minutes=15), "15 minutes"),
+        (timedelta(hours=1), "1 hour"),
+        (timedelta(hours=26), "26 hours"),
+        (timedelta(days=2), "2 days"),
+        (timedelta(days=3, minutes=1), "3 days 1 minute"),
+        (timedelta(days=3, hours=2, minutes=5), "3 days 2 hours 5 minutes"),
+    ],
+)
+def test_a_length_is_said_in_few_words(length: timedelta, expected: str) -> None:
+    with translation.override("en"):
+        assert span(length) == expected
