@@ -147,6 +147,9 @@ class TestUploading:
         assert "cannot be published" in words
         assert f'{TEACH}versions/1/notebooks/a.ipynb#cell-3"' in words
         assert "b.ipynb" in words
+        assert "<code>squares</code>: The id is used already" in words
+        assert "0 points" not in words
+        assert "Change points" not in words
         assert 'id="cell-3"' in client.get(f"{TEACH}versions/1/notebooks/a.ipynb").content.decode()
         assert client.get(f"{TEACH}publish/").url == TEACH
 
