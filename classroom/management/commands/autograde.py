@@ -17,6 +17,9 @@ from classroom.models import Course
 class Command(BaseCommand):
     """Queues what has no result, and with --wait grades it here and says what came of it."""
 
+    #: When the first ones were graded, and how many that were.
+    _since: tuple[float, int] | None = None
+
     help = (
         "Grade the submissions of a course that have no result yet. With --wait they are graded by this command, with "
         "or without a running site, and the exit status is 1 if some could not be graded."
@@ -78,8 +81,12 @@ class Command(BaseCommand):
             raise CommandError(f"{failed} of {len(queued.rows)} submissions could not be graded to their end.")
 
     def _progress(self, done: int, total: int) -> None:
-        seconds = time.monotonic() - self._started
-        rate = done / seconds if seconds else 0
+        now = time.monotonic()
+        if done and not self._since:
+            # Starting the sandboxes says nothing about how fast it goes then.
+            self._since = (now, done)
+        began, before = self._since or (now, done)
+        rate = (done - before) / (now - began) if now > began else 0
         left = f"about {duration((total - done) / rate)} left" if rate else "time left unknown"
         self._say(f"{done} of {total} graded, {rate:.2f} a second, {left}")
 
