@@ -8,11 +8,14 @@ import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.core.cache import cache
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
 from django.utils import timezone
 
 from classroom.models import Assignment, Course, Enrollment, Extension, Outbox
 from classroom.people.models import Invitation, User
+from tests.world import PASSWORD
 
 Role, State = Enrollment.Role, Enrollment.State
 LIST = "email,name,role,section\nfran@example.org,Fran,student,A\nada@example.org,,student,B\nwrong,X,student,A\n"
@@ -214,3 +217,26 @@ def test_theme_and_language_are_kept_also_without_an_account(client, db: None):
 def test_the_way_back_leads_nowhere_else(client, db: None):
     response = client.post("/display/theme/", {"theme": "dark", "next": "https://evil.example/"})
     assert response.url == "/"
+
+
+@pytest.fixture
+def nobody_tried():
+    """Rate limits count in the cache, which outlives a test."""
+    cache.clear()
+    yield
+    cache.clear()
+
+
+def sign_in(password: str) -> int:
+    return Client().post("/accounts/login/", {"login": "ada", "password": password}).status_code
+
+
+def test_a_class_behind_one_address_signs_in_within_the_same_minute(ada, nobody_tried):
+    assert {sign_in(PASSWORD) for _ in range(60)} == {302}
+
+
+def test_guessing_a_password_is_stopped_after_a_few_tries(ada, nobody_tried):
+    assert sign_in("not it") == 200
+    for _ in range(6):
+        sign_in("not it either")
+    assert sign_in(PASSWORD) != 302
