@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.conf import settings as django_settings
+from django.db import connections
 from django.test import Client
 
 from classroom import body_limit
@@ -60,6 +61,12 @@ def cookie(ada: User) -> str:
     client.force_login(ada)
     name = django_settings.SESSION_COOKIE_NAME
     return f"{name}={client.cookies[name].value}"
+
+
+@pytest.fixture(autouse=True)
+def _no_connection_outlives_its_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each request has a thread of its own here, which nobody uses again: a database in use cannot be dropped."""
+    monkeypatch.setitem(connections.settings["default"], "CONN_MAX_AGE", 0)
 
 
 pytestmark = pytest.mark.django_db(transaction=True)
