@@ -108,3 +108,9 @@ def test_cap_and_floor_are_kept_and_can_be_taken_away(ps1: Assignment, settings_
     settings_form(late_cap_percent="", late_floor_percent="")
     item = LineItem.objects.get(pk=ps1.line_item_id)
     assert (item.late_cap_percent, item.late_floor_percent) == (None, None)
+
+
+def test_days_follow_the_courses_time_zone_when_it_changes(ps1: Assignment, grace: User, as_user) -> None:
+    assert LineItem.objects.get(pk=ps1.line_item_id).time_zone == "Europe/Paris"
+    as_user(grace).post("/c/data/settings/", {"title": "Data", "term": "", "time_zone": "Asia/Tokyo"})
+    assert LineItem.objects.get(pk=ps1.line_item_id).time_zone == "Asia/Tokyo"
