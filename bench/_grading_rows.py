@@ -28,7 +28,9 @@ def kernel_python() -> str:
 def publish_course(course: Course) -> Release:
     """nbgrader's assignment as a release of ours, its solution checked in a sandbox."""
     profile = Profile.objects.create(slug="bench", name="Benchmark")
-    item = LineItem.objects.create(label=ASSIGNMENT, profile=profile, cell_timeout=timedelta(seconds=CELL_SECONDS))
+    item = LineItem.objects.create(
+        label=ASSIGNMENT, profile=profile, cell_timeout=timedelta(seconds=CELL_SECONDS), strict_nbgrader=True
+    )
     header = course.folder.joinpath("source", "header.ipynb").read_bytes()
     made = releases.draft(item, course.files("source"), None, course_files={"header.ipynb": header})
     check.check(made.pk)
