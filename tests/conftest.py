@@ -15,12 +15,21 @@ from types import SimpleNamespace
 import pytest
 from django.test import Client
 
+from classroom.management.commands.prepare import compile_translation
 from classroom.models import Course
 from classroom.people.models import User
+from classroom.places import CHECKOUT
 from tests.live import LiveSite
 from tests.world import make_course, make_teacher, make_user
 
 SHARED = (Path("/tmp"), Path("/dev/shm"), Path("/var/tmp"))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """A fresh clone has no compiled translations. Made once, before the processes of a run start."""
+    if not hasattr(config, "workerinput"):
+        for source in sorted(CHECKOUT.glob("locale/*/LC_MESSAGES/*.po")):
+            compile_translation(source)
 
 
 def pytest_unconfigure() -> None:

@@ -29,8 +29,8 @@ ENGINE_FREE = (
 #: limit. Continuous integration runs such a test once more; the summary names each (RERUN).
 AGAIN = ("--reruns=1", "-rfER")
 #: Tests wait for processes more than they compute, so one more runs than there are cores. The tests of a file run
-#: in one process, in order: they may share a running site.
-TOGETHER = (f"--numprocesses={(os.cpu_count() or 1) + 1}", "--dist=loadfile")
+#: in one process, in order: they may share a running site. Files with few tests are the long ones here: not last.
+TOGETHER = (f"--numprocesses={(os.cpu_count() or 1) + 1}", "--dist=loadfile", "--no-loadscope-reorder")
 
 
 def everything(arguments: list[str]) -> int:

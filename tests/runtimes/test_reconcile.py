@@ -423,7 +423,8 @@ async def test_what_does_not_fit_is_named_told_again_and_kept_once_there_is_room
         row = await Runtime.objects.aget(pk=runtime.pk)
         assert list(row.left_out) == ["big.bin"]
         assert "Delete files" in row.left_out["big.bin"]
-        await Workspace.objects.aupdate(quota_bytes=2 * MIB)
+        # A quarter of it is for what people type.
+        await Workspace.objects.aupdate(quota_bytes=3 * MIB)
         assert await storage.pull(runtime) == ["big.bin"]
         assert (await Runtime.objects.aget(pk=runtime.pk)).left_out == {}
 
