@@ -34,6 +34,11 @@ def snapshot_of(files: Mapping[str, bytes]) -> Snapshot:
     return _freeze(dict(zip(files, blobs.put_all(files.values()), strict=True)))
 
 
+def digest_of(files: Mapping[str, bytes]) -> str:
+    """The digest that `snapshot_of` these files would have; nothing is stored."""
+    return tree_digest((path, blobs.digest(data)) for path, data in files.items())
+
+
 def _freeze(entries: Mapping[str, str]) -> Snapshot:
     digest = tree_digest(entries.items())
     known = Snapshot.objects.filter(digest=digest).order_by("pk").first()

@@ -14,16 +14,16 @@ from runtimes.disk import push, settle
 from runtimes.errors import FileNotThere, PathTaken, QuotaExceeded, StorageError, UnsafePath, WorkspaceReadOnly
 from runtimes.models import Workspace, WorkspaceFile
 from runtimes.paths import safe_path
-from runtimes.snapshots import fill, read_snapshot, snapshot, snapshot_of
+from runtimes.snapshots import digest_of, fill, read_snapshot, snapshot, snapshot_of
 from runtimes.transfer import Changed, pull
 from runtimes.trees import Source, checkpoint, files, remove, rename, used_bytes, write
 
 __all__ = [
     "Changed", "FileNotThere", "PathTaken", "QuotaExceeded", "Source", "StorageError", "UnsafePath",
     "WorkspaceReadOnly", "acheckpoint", "afiles", "afill", "aopen_blob", "aput", "aread", "aread_snapshot",
-    "aremove", "arename", "asnapshot", "asnapshot_of", "awrite", "checkpoint", "files", "fill", "open_blob",
-    "pull", "push", "put", "read", "read_snapshot", "remove", "rename", "safe_path", "settle", "snapshot",
-    "snapshot_of", "used_bytes", "write",
+    "aremove", "arename", "asnapshot", "asnapshot_of", "awrite", "checkpoint", "digest_of", "files", "fill",
+    "open_blob", "pull", "push", "put", "read", "read_snapshot", "remove", "rename", "safe_path", "settle",
+    "snapshot", "snapshot_of", "used_bytes", "write",
 ]  # fmt: skip
 
 
