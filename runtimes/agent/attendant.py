@@ -24,7 +24,7 @@ from .files import Home
 from .kernels import Kernel
 from .mover import acknowledge, pull, push, refusing
 from .packets import PACKET_BYTES, Assembler, split
-from .process import close_all_but, live_in_child, signal_group, tell
+from .process import close_all_but, ended_children, live_in_child, signal_group, tell
 
 # The sockets are the borrower's alone: a signature has nothing to add.
 NO_KEY = b""
@@ -147,16 +147,6 @@ class Attendant:
     def _reap(self) -> None:
         with suppress(BlockingIOError):
             os.read(self._children, 4096)
-        while True:
-            try:
-                ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-            except ChildProcessError:
-                return
-            if ended is None:
-                return
-            if ended.si_pid == self._kernel.pid:
-                # While it is not reaped its number is nobody else's: what it left running goes with it.
-                signal_group(ended.si_pid, signal.SIGKILL)
-            _pid, status = os.waitpid(ended.si_pid, 0)
-            if ended.si_pid == self._kernel.pid:
-                self._kernel.end(os.waitstatus_to_exitcode(status), out_of_memory=self._gauges.oom_kills() > 0)
+        for pid, status in ended_children(lambda pid: pid == self._kernel.pid):
+            if pid == self._kernel.pid:
+                self._kernel.end(status, out_of_memory=self._gauges.oom_kills() > 0)

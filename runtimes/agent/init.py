@@ -18,7 +18,15 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from . import attendant, enclosure, kernel, linux, supervisor
 from .gauges import Gauges
-from .process import MAX_MESSAGE_BYTES, close_all_but, live_in_child, replace_standard_streams, signal_group, tell
+from .process import (
+    MAX_MESSAGE_BYTES,
+    close_all_but,
+    ended_children,
+    live_in_child,
+    replace_standard_streams,
+    signal_group,
+    tell,
+)
 from .spawner import Before, InitSpawner
 
 if TYPE_CHECKING:
@@ -174,21 +182,14 @@ class Init:
         supervisor.Supervisor(self._request, InitSpawner(link, before), gauges).serve()
 
     def _reap(self) -> None:
-        while True:
-            if self._ending and not self._kernels:
-                os._exit(0)
-            try:
-                ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-            except ChildProcessError:
-                return
-            if ended is None:
-                return
-            pid = ended.si_pid
-            if pid in self._kernels:
-                # While it is not reaped its number is nobody else's: what it left running goes with it.
-                signal_group(pid, signal.SIGKILL)
-            _pid, status = os.waitpid(pid, 0)
-            self._learn_end(pid, os.waitstatus_to_exitcode(status))
+        self._end_if_done()
+        for pid, status in ended_children(self._kernels.__contains__):
+            self._learn_end(pid, status)
+            self._end_if_done()
+
+    def _end_if_done(self) -> None:
+        if self._ending and not self._kernels:
+            os._exit(0)
 
     def _learn_end(self, pid: int, status: int) -> None:
         if pid == self._supervisor:

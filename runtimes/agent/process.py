@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
@@ -41,6 +41,22 @@ def signal_group(pid: int, number: int) -> None:
     """Signals a whole process group; one that is gone is no error."""
     with suppress(ProcessLookupError):
         os.killpg(pid, number)
+
+
+def ended_children(is_kernel: Callable[[int], bool]) -> Iterator[tuple[int, int]]:
+    """Pid and exit code of every child that has ended, reaped. What a kernel left running ends with it."""
+    while True:
+        try:
+            ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            return
+        if ended is None:
+            return
+        if is_kernel(ended.si_pid):
+            # While it is not reaped its number is nobody else's.
+            signal_group(ended.si_pid, signal.SIGKILL)
+        _pid, status = os.waitpid(ended.si_pid, 0)
+        yield ended.si_pid, os.waitstatus_to_exitcode(status)
 
 
 def live_in_child(live: Callable[[], NoReturn]) -> NoReturn:
