@@ -13,13 +13,14 @@ from classroom.migrate.assignments import Opened
 from classroom.migrate.report import Report
 from classroom.models import Extension, Work, WorkMember
 from classroom.people.models import User
+from classroom.workspaces import filled
 from grading.adopt import Adopted, Elsewhere, adopt, cells_of
 from grading.engine.course_folder import CourseFolder, Files
 from grading.engine.gradebook_file import GradebookFile
 from grading.engine.gradebook_values import BookSubmission, Place
 from grading.models import GradeCell
 from runtimes import storage
-from runtimes.models import Snapshot, Workspace
+from runtimes.models import Snapshot
 
 type Progress = Callable[[int, int], object]
 
@@ -141,12 +142,7 @@ def _work(opened: Opened, user: User, snapshot: Snapshot) -> None:
     assignment = opened.assignment
     if WorkMember.objects.filter(assignment=assignment, user=user, preview=False).exists():
         return
-    workspace = Workspace.objects.create(
-        profile_id=assignment.profile_id,
-        account=f"course:{assignment.course_id}",
-        title=f"{assignment.course.title} · {assignment.title}"[:200],
-    )
-    storage.fill(workspace, snapshot)
+    workspace = filled(assignment, snapshot)
     work = Work.objects.create(assignment=assignment, workspace=workspace, release=opened.release)
     WorkMember.objects.create(work=work, assignment=assignment, user=user)
 

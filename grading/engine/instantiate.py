@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -25,19 +25,24 @@ async def instantiate(
     done: dict[str, bytes] = {}
     problems: list[Problem] = []
     data = {path: content for path, content in files.items() if is_data(path)}
-    for path in sorted(filter(is_notebook, files)):
-        try:
-            notebook = with_frame(read(files[path]), settings)
-        except Unreadable:
-            continue  # `generate` reports it
-        if not needs_kernel(notebook):
-            continue
+    for path, notebook in _unwritten(files, settings):
         try:
             async with sandbox(files=data) as lent:
                 done[path] = write(await _write_tests(notebook, files, settings, lent))
         except Unwritable as error:
             problems.append(Problem("autotest_failed", path, params={"message": str(error)}))
     return done, problems
+
+
+def _unwritten(files: Mapping[str, bytes], settings: Settings) -> Iterator[tuple[str, NotebookNode]]:
+    """Notebooks with `### AUTOTEST` lines, with header and footer."""
+    for path in sorted(filter(is_notebook, files)):
+        try:
+            notebook = with_frame(read(files[path]), settings)
+        except Unreadable:
+            continue  # `generate` reports it
+        if needs_kernel(notebook):
+            yield path, notebook
 
 
 def known_tests(files: Mapping[str, bytes], settings: Settings, sources: Mapping[Place, str]) -> dict[str, bytes]:
@@ -47,13 +52,7 @@ def known_tests(files: Mapping[str, bytes], settings: Settings, sources: Mapping
     hashed one has its salt in it.
     """
     done: dict[str, bytes] = {}
-    for path in sorted(filter(is_notebook, files)):
-        try:
-            notebook = with_frame(read(files[path]), settings)
-        except Unreadable:
-            continue  # `generate` reports it
-        if not needs_kernel(notebook):
-            continue
+    for path, notebook in _unwritten(files, settings):
         for cell in notebook.cells:
             place = (PurePosixPath(path).stem, str(cell.metadata.get("nbgrader", {}).get("grade_id")))
             if AUTOTEST in cell.source:
