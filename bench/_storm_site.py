@@ -6,12 +6,14 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from bench.grading import ROOT
+from deploy.local.services import free_port, services
 
 PATIENCE_SECONDS = 180
 SAMPLE_SECONDS = 2.0
@@ -20,10 +22,26 @@ PROCESSES = ("site", "worker", "runtimes")
 
 
 @contextmanager
-def running(folder: Path, variables: dict[str, str]) -> Iterator[None]:
+def fresh_place(*, postgres: bool, **variables: str) -> Iterator[Path]:
+    """A folder with a data folder `data` in it; the environment names it, a free port, and fresh engines or the
+    embedded default, for this process and those that it starts."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ps-", dir="/tmp")))
+        folder.chmod(0o755)
+        (folder / "data").mkdir(mode=0o755)
+        engines = stack.enter_context(services()) if postgres else {"DATABASE_URL": "", "REDIS_URL": ""}
+        os.environ |= {
+            "DATA_DIR": str(folder / "data"), "DJANGO_SETTINGS_MODULE": "classroom.settings", "PORT": str(free_port()),
+            "LOG_LEVEL": "WARNING", **variables, **engines,
+        }  # fmt: skip
+        yield folder
+
+
+@contextmanager
+def running(folder: Path) -> Iterator[None]:
     """`manage.py up` in this data folder, until the body ends."""
     process = subprocess.Popen(
-        [sys.executable, "manage.py", "up"], cwd=ROOT, env=os.environ | variables, stdin=subprocess.DEVNULL,
+        [sys.executable, "manage.py", "up"], cwd=ROOT, stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
     )  # fmt: skip
     assert process.stdout is not None

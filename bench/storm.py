@@ -16,10 +16,8 @@ import os
 import re
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,8 +25,7 @@ from typing import Any
 import httpx
 
 from bench._report import last_line, table
-from bench._storm_site import MIB, Watch, running
-from deploy.local.services import free_port, services
+from bench._storm_site import MIB, Watch, fresh_place, running
 
 AIM_SECONDS = 2.0
 DRAIN_PATIENCE_SECONDS = 3600
@@ -226,22 +223,13 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--postgres", action="store_true", help="PostgreSQL and Redis instead of the embedded default")
     chosen = parser.parse_args()
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ps-", dir="/tmp")))
-        folder.chmod(0o755)
-        data = folder / "data"
-        data.mkdir(mode=0o755)
-        engines = stack.enter_context(services()) if chosen.postgres else {"DATABASE_URL": "", "REDIS_URL": ""}
-        os.environ |= {
-            "DATA_DIR": str(data), "DJANGO_SETTINGS_MODULE": "classroom.settings", "PORT": str(free_port()),
-            "LOG_LEVEL": "WARNING", "WORKERS": str(chosen.workers), **engines,
-        }  # fmt: skip
-        return run(chosen, folder, data)
+    with fresh_place(postgres=chosen.postgres, WORKERS=str(chosen.workers)) as folder:
+        return run(chosen, folder, folder / "data")
 
 
 def run(chosen: argparse.Namespace, folder: Path, data: Path) -> int:
     """One storm in one data folder; see `main`."""
-    with running(data, {}):
+    with running(data):
         # Models can only be imported once Django is set up, which reads the environment.
         import django
 

@@ -14,15 +14,12 @@ import asyncio
 import os
 import statistics
 import sys
-import tempfile
 import time
-from contextlib import ExitStack
 from pathlib import Path
 
 from bench._report import last_line, table
-from bench._storm_site import running
+from bench._storm_site import fresh_place, running
 from bench.storm import Storm, click, enter, percentile
-from deploy.local.services import free_port, services
 
 AIM_SECONDS = 1.0
 LOOK_SECONDS = 0.005
@@ -93,17 +90,7 @@ def main() -> int:
     parser.add_argument("--submissions", type=int, default=20)
     parser.add_argument("--postgres", action="store_true", help="PostgreSQL and Redis instead of the embedded default")
     chosen = parser.parse_args()
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pt-", dir="/tmp")))
-        folder.chmod(0o755)
-        data = folder / "data"
-        data.mkdir(mode=0o755)
-        engines = stack.enter_context(services()) if chosen.postgres else {"DATABASE_URL": "", "REDIS_URL": ""}
-        os.environ |= {
-            "DATA_DIR": str(data), "DJANGO_SETTINGS_MODULE": "classroom.settings", "PORT": str(free_port()),
-            "LOG_LEVEL": "WARNING", **engines,
-        }  # fmt: skip
-        stack.enter_context(running(data, {}))
+    with fresh_place(postgres=chosen.postgres) as folder, running(folder / "data"):
         return run(chosen, folder)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -16,6 +17,7 @@ from runtimes import keyring
 from runtimes.agent import wire
 from runtimes.agent.archive import pack_files, unpack_files
 from runtimes.provider import Endpoint, NotReady, Owned, Phase, Provider, Reason, Request, Status, UnknownRuntime
+from runtimes.reconcile import Reconciler
 
 
 class FakeAgent:
@@ -254,3 +256,16 @@ class FakeProvider(Provider):
 
     def clean_up(self) -> None:
         self._folder.cleanup()
+
+
+@asynccontextmanager
+async def running(provider: FakeProvider) -> AsyncIterator[Reconciler]:
+    """The process's reconciler, ended in good order."""
+    reconciler = Reconciler(provider)
+    task = asyncio.create_task(reconciler.run())
+    await reconciler.started.wait()
+    try:
+        yield reconciler
+    finally:
+        reconciler.leave()
+        await task

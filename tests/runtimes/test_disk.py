@@ -16,8 +16,7 @@ from runtimes import rows as disk_rows
 from runtimes.agent_client import AgentClient
 from runtimes.agent_replies import AgentUnreachable
 from runtimes.models import Kernel, Runtime, TreeChange, Workspace
-from runtimes.reconcile import Reconciler
-from tests.runtimes.fakes import FakeAgent, FakeProvider
+from tests.runtimes.fakes import FakeAgent, FakeProvider, running
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -32,15 +31,9 @@ def provider():
 @asynccontextmanager
 async def started(provider: FakeProvider, workspace: Workspace) -> AsyncIterator[tuple[Runtime, FakeAgent]]:
     """The workspace's runtime once it is ready, kept by a `runtimes` process."""
-    reconciler = Reconciler(provider)
-    task = asyncio.create_task(reconciler.run())
-    await reconciler.started.wait()
-    try:
+    async with running(provider):
         runtime = await launch.ready(await launch.alaunch(workspace), timeout=20)
         yield runtime, provider.agents[runtime.name]
-    finally:
-        reconciler.leave()
-        await task
 
 
 async def paths(workspace: Workspace) -> list[str]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -15,8 +14,7 @@ from django.utils import timezone
 from runtimes import bus, launch, reconcile, storage, transfer
 from runtimes.models import MIB, Document, FileVersion, Kernel, Profile, Runtime, Usage, Workspace
 from runtimes.provider import NotOffered, Phase, ProviderUnavailable, Reason, Status
-from runtimes.reconcile import Reconciler
-from tests.runtimes.fakes import FakeProvider
+from tests.runtimes.fakes import FakeProvider, running
 
 pytestmark = pytest.mark.django_db(transaction=True)
 State = Runtime.State
@@ -27,19 +25,6 @@ def provider():
     fake = FakeProvider()
     yield fake
     fake.clean_up()
-
-
-@asynccontextmanager
-async def running(provider: FakeProvider) -> AsyncIterator[Reconciler]:
-    """The process's reconciler, ended in good order."""
-    reconciler = Reconciler(provider)
-    task = asyncio.create_task(reconciler.run())
-    await reconciler.started.wait()
-    try:
-        yield reconciler
-    finally:
-        reconciler.leave()
-        await task
 
 
 async def until(what: Callable[[], Any], *, topic: str = "*") -> Any:
