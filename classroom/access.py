@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 from classroom.models import Enrollment
+from grading.models import Submission
 
 Role = Enrollment.Role
 State = Enrollment.State
@@ -37,6 +38,12 @@ _ACTS: dict[str, frozenset[Act]] = {
 def may(role: str, state: str, act: Act) -> bool:
     """Whether someone with this role may do it. Who was dropped may do nothing, who is invited what awaits them."""
     return state != State.DROPPED and act in _ACTS.get(role, frozenset())
+
+
+def sees_score(state: str, *, returned: bool, hidden: bool) -> bool:
+    """Whether students see the score of what they handed in: once feedback is back; before it what tests alone gave,
+    unless the assignment hides scores until then."""
+    return returned or (state == Submission.State.GRADED and not hidden)
 
 
 def in_section(*, role: str, section_id: int | None, other_section_id: int | None) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils.translation import ngettext
 
 from classroom.deadlines import latest
@@ -67,10 +68,12 @@ def effects(
     assignment: Assignment,
     users: Collection[int] | None = None,
     *,
+    submission: int | None = None,
     extensions: Extensions | None = None,
     allowances: Allowances | None = None,
 ) -> Effects:
-    """What the assignment as it is in memory would change, for the submissions of `users` or of all. Reads only.
+    """What the assignment as it is in memory would change, for the submissions of `users`, for one, or for all. Reads
+    only.
 
     `extensions` and `allowances` (by user) stand for what is stored. Of several authors the latest date counts.
     """
@@ -78,9 +81,11 @@ def effects(
     mine = Submission.objects.filter(line_item=assignment.line_item_id)
     if users is not None:
         mine = mine.filter(pk__in=SubmissionAuthor.objects.filter(user__in=users).values("submission"))
+    if submission is not None:
+        mine = mine.filter(pk=submission)
     rows = {row.pk: row for row in mine}
-    for submission, user in SubmissionAuthor.objects.filter(submission__in=mine).values_list("submission", "user"):
-        authors.setdefault(submission, []).append(user)
+    for handed_in, user in SubmissionAuthor.objects.filter(submission__in=mine).values_list("submission", "user"):
+        authors.setdefault(handed_in, []).append(user)
     everyone = {user for found in authors.values() for user in found}
     terms = terms_of_people(assignment, everyone, extensions=extensions, allowances=allowances)
     changes = []
@@ -99,22 +104,27 @@ def follow(assignment: Assignment, users: Collection[int] | None = None) -> None
 
     Once more after commit: what was handed in at the same moment went by the old dates and was not to be seen before.
     """
-    _write(assignment.pk, users)
-    transaction.on_commit(lambda: _write(assignment.pk, users), robust=True)
+    _follow(assignment.pk, users)
+    transaction.on_commit(lambda: _follow(assignment.pk, users), robust=True)
 
 
 def follow_one(submission: Submission) -> None:
     """The same for one submission that was just taken: its dates may have changed while it came in."""
-    assignment = Assignment.objects.filter(line_item=submission.line_item_id).values_list("pk", flat=True).first()
+    assignment = _assignments().filter(line_item=submission.line_item_id).first()
     if assignment is not None:
-        authors = submission.authorships.values_list("user_id", flat=True)
-        _write(assignment, list(authors), only=submission.pk)
+        _write(effects(assignment, submission=submission.pk))
 
 
-def _write(assignment: int, users: Collection[int] | None, only: int | None = None) -> None:
-    now = Assignment.objects.select_related("course", "line_item").get(pk=assignment)
-    for change in effects(now, users).changes:
-        if only in (None, change.submission):
-            (due_before, late_before), (due, late) = change.before, change.after
-            unchanged = Submission.objects.filter(pk=change.submission, due_at=due_before, late_by=late_before)
-            unchanged.update(due_at=due, late_by=late)
+def _follow(assignment: int, users: Collection[int] | None) -> None:
+    _write(effects(_assignments().get(pk=assignment), users))
+
+
+def _assignments() -> QuerySet[Assignment]:
+    return Assignment.objects.select_related("course", "line_item")
+
+
+def _write(found: Effects) -> None:
+    for change in found.changes:
+        (due_before, late_before), (due, late) = change.before, change.after
+        unchanged = Submission.objects.filter(pk=change.submission, due_at=due_before, late_by=late_before)
+        unchanged.update(due_at=due, late_by=late)

@@ -9,6 +9,7 @@ from decimal import Decimal
 from django.utils.translation import gettext_lazy as _
 
 from classroom import outbox, publish, wake
+from classroom.access import sees_score
 from classroom.errors import ClassroomError
 from classroom.models import Assignment
 from classroom.people.models import User
@@ -102,10 +103,9 @@ def approve(
 
 
 def could_see(assignment: Assignment, submission: Submission) -> bool:
-    """Whether its authors could see its score before it was decided (`queries.study.visible_score`)."""
-    if Feedback.objects.filter(submission=submission, state=Feedback.State.RELEASED).exists():
-        return True
-    return submission.state == Submission.State.GRADED and not assignment.hide_scores
+    """Whether its authors could see its score before it was decided."""
+    returned = Feedback.objects.filter(submission=submission, state=Feedback.State.RELEASED).exists()
+    return sees_score(submission.state, returned=returned, hidden=assignment.hide_scores)
 
 
 def give_points(assignment: Assignment, release: Release, points: Mapping[CellKey, Decimal], by: User) -> Release:

@@ -22,6 +22,8 @@ REVIEWABLE = (
     Submission.State.FAILED,
     Submission.State.REVIEWED,
 )
+#: Submissions whose automatic scores are still to come.
+UNDER_WAY = (Submission.State.QUEUED, Submission.State.GRADING)
 #: Autogradings that hold the place of their submission.
 OPEN = (Autograding.State.QUEUED, Autograding.State.RUNNING)
 #: Releases that nobody may change any more.

@@ -8,11 +8,10 @@ from typing import Any
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from classroom.queries.scores import Score, scores_of
-from grading import review
+from grading import review, states
 from grading.models import LineItem, Submission, SubmissionAuthor
 
 State = Submission.State
-_RUNNING = (State.QUEUED, State.GRADING)
 
 
 def counting_submission(
@@ -88,7 +87,7 @@ def _may_count(counts: Submission, tries: Sequence[Submission], scores: Mapping[
         for one in tries
         if one.pk != counts.pk
         and (
-            one.state in _RUNNING
+            one.state in states.UNDER_WAY
             or (one.state == State.TO_REVIEW and one.pk in scores and scores[one.pk].at_most >= most)
         )
     ]

@@ -20,6 +20,7 @@ from classroom.terms import terms_of
 from grading.explain import FINDINGS, explain
 from grading.models import ReleaseNotebook, Submission
 from grading.recognise import differences
+from grading.states import UNDER_WAY
 from runtimes.describe import not_kept, sentence
 from runtimes.jupyter import document
 from runtimes.models import Kernel, Runtime, Session
@@ -120,9 +121,8 @@ class BarState:
     @property
     def moving(self) -> bool:
         """Whether something changes by itself soon, so that asking again shortly is right."""
-        graded = (Submission.State.QUEUED, Submission.State.GRADING)
         waiting = self.machine in (Machine.WAITING, Machine.STARTING, Machine.STOPPING)
-        return waiting or (self.latest is not None and self.latest.state in graded)
+        return waiting or (self.latest is not None and self.latest.state in UNDER_WAY)
 
 
 def notebooks(work: Work) -> list[str]:

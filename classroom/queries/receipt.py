@@ -14,10 +14,10 @@ from classroom.people.models import User
 from classroom.queries import strictly
 from classroom.queries.policy import policy
 from classroom.queries.scores import Score, scores_of
-from classroom.queries.study import released, visible_score
+from classroom.queries.study import released, sees_score
 from classroom.submit import files_of
 from classroom.terms import terms_of
-from grading import review
+from grading import review, states
 from grading.explain import FAILURES, explain
 from grading.late import cost_words, penalty_of, span
 from grading.models import Autograding, RegradeChange, Submission
@@ -25,7 +25,6 @@ from runtimes.describe import not_kept
 from runtimes.models import SnapshotFile
 
 SOONEST_MS, MS_EACH_AHEAD, LATEST_MS = 1000, 200, 30_000
-Moving = (Submission.State.QUEUED, Submission.State.GRADING)
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ class Progress:
     @property
     def moving(self) -> bool:
         """Whether it changes by itself."""
-        return self.submission.state in Moving
+        return self.submission.state in states.UNDER_WAY
 
     @property
     def look_again_ms(self) -> int:
@@ -61,7 +60,8 @@ def progress(assignment: Assignment, submission: Submission) -> Progress:
         waiting = Autograding.objects.filter(state=Autograding.State.QUEUED, regrade=None)
         ahead = waiting.filter(queued_at__lt=latest.queued_at).count()
     failed = submission.state == Submission.State.FAILED and latest is not None
-    score = visible_score(assignment, submission, scores_of([submission]))
+    # Pages ask this again and again while there is nothing to see yet.
+    score = scores_of([submission]).get(submission.pk) if sees_score(assignment, submission) else None
     return Progress(
         submission=submission,
         score=score,

@@ -23,7 +23,7 @@ from grading.explain import FAILURES, NOTES, SUSPICIONS, explain
 from grading.models import Autograding, RegradeChange, Submission
 from grading.review import MarkedCell
 from grading.scoring import Total
-from grading.states import REVIEWABLE
+from grading.states import REVIEWABLE, UNDER_WAY
 
 State = Submission.State
 # A page tells every ten seconds that somebody is there; after this long they have gone.
@@ -33,7 +33,7 @@ HERE_FOR = timedelta(seconds=30)
 FILTERS: dict[str, tuple[State, ...]] = {
     "to_mark": (State.TO_REVIEW,),
     "failed": (State.FAILED,),
-    "grading": (State.QUEUED, State.GRADING),
+    "grading": UNDER_WAY,
     "done": (State.GRADED, State.REVIEWED),
 }
 WAITING = (State.TO_REVIEW, State.FAILED)

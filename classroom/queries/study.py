@@ -10,7 +10,7 @@ from enum import StrEnum
 from django.db.models import Count
 from django.utils import timezone
 
-from classroom import deadlines
+from classroom import access, deadlines
 from classroom.deadlines import Dates
 from classroom.models import Assignment, Course, Enrollment, WorkMember
 from classroom.people.models import User
@@ -248,13 +248,14 @@ def released(submission: Submission) -> bool:
 
 def visible_score(assignment: Assignment, submission: Submission | None, scores: dict[int, Score]) -> Score | None:
     """The score that a student may see: after release; before it only what the tests gave, unless scores are hidden."""
-    if submission is None or submission.pk not in scores:
+    if submission is None or not sees_score(assignment, submission):
         return None
-    if released(submission):
-        return scores[submission.pk]
-    if assignment.hide_scores or submission.state != Handed.GRADED:
-        return None
-    return scores[submission.pk]
+    return scores.get(submission.pk)
+
+
+def sees_score(assignment: Assignment, submission: Submission) -> bool:
+    """Whether its authors may see its score, if it has one. `feedback` must have been fetched with it."""
+    return access.sees_score(submission.state, returned=released(submission), hidden=assignment.hide_scores)
 
 
 def stage(assignment: Assignment, latest: Submission | None, *, is_open: bool, opened: bool) -> Stage:

@@ -13,7 +13,9 @@ from classroom.enter import Member
 from classroom.models import Assignment, Course, Enrollment, WorkMember
 from classroom.people.models import User
 from classroom.queries.counting import by_person, last_of_each
+from classroom.queries.study import released
 from grading.models import Feedback, LineItem, Release, Submission
+from grading.states import UNDER_WAY
 
 State = Submission.State
 _GRADED = {State.GRADED, State.REVIEWED}
@@ -124,13 +126,12 @@ def _count(flow: Flow, row: Mapping[str, object]) -> None:
     flow.returned += people if returned else 0
     flow.to_mark += works if row["state"] == State.TO_REVIEW and not returned else 0
     flow.failed += works if row["state"] == State.FAILED and not returned else 0
-    flow.grading += works if row["state"] in {State.QUEUED, State.GRADING} else 0
+    flow.grading += works if row["state"] in UNDER_WAY else 0
 
 
 def _count_one(flow: Flow, counts: Submission, others: Sequence[Submission]) -> None:
     """Adds one person's work; what waits is counted once for all its authors."""
-    feedback = getattr(counts, "feedback", None)
-    returned = feedback is not None and feedback.state == Feedback.State.RELEASED
+    returned = released(counts)
     flow.submitted += 1
     flow.graded += counts.state in _GRADED or returned
     flow.returned += returned
@@ -139,4 +140,4 @@ def _count_one(flow: Flow, counts: Submission, others: Sequence[Submission]) -> 
             flow.seen.add(one.pk)
             flow.to_mark += one.state == State.TO_REVIEW
             flow.failed += one.state == State.FAILED
-            flow.grading += one.state in {State.QUEUED, State.GRADING}
+            flow.grading += one.state in UNDER_WAY
