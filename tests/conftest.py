@@ -6,16 +6,13 @@ Teacher `grace`, TAs `tim` (section A) and `tess` (section B), students `ada`, `
 
 from __future__ import annotations
 
-import gc
 import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
-import psycopg
 import pytest
-from django.db import connection
 from django.test import Client
 
 from classroom.management.commands.prepare import compile_translation
@@ -48,16 +45,6 @@ def shared_folders_are_left_alone() -> Iterator[None]:
     assert [folder.stat().st_mode for folder in SHARED] == before, (
         "a test changed the mode of a folder that the machine shares"
     )
-
-
-@pytest.fixture(scope="session")
-def django_db_setup(django_db_setup: None) -> Iterator[None]:
-    """As pytest-django's. Threads that tests left idle let go of the database, which PostgreSQL would not drop else."""
-    yield
-    if connection.vendor == "postgresql":
-        for each in gc.get_objects():
-            if isinstance(each, psycopg.Connection) and each is not connection.connection:
-                each.close()
 
 
 @pytest.fixture

@@ -139,7 +139,7 @@ async def test_anothers_kernel_is_not_found(
 async def test_a_kernel_that_cannot_be_had_is_told_in_a_sentence(
     ada_browser: httpx.AsyncClient, work: Workspace, run_dir: Path
 ) -> None:
-    runtime = await asyncio.to_thread(ready_runtime, work, run_dir / "gone")
+    runtime = await off_loop(ready_runtime, work, run_dir / "gone")
     kernel = await Kernel.objects.acreate(runtime=runtime, workspace=work, index=0, state=Kernel.State.RUNNING)
     answer = await ada_browser.post(f"/api/kernels/{kernel.pk}/interrupt")
     assert answer.status_code == 503
