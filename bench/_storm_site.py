@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from bench.grading import ROOT
+from classroom.places import CHECKOUT
 from deploy.local.services import free_port, services
 
 PATIENCE_SECONDS = 180
@@ -41,7 +41,7 @@ def fresh_place(*, postgres: bool, **variables: str) -> Iterator[Path]:
 def running(folder: Path) -> Iterator[None]:
     """`manage.py up` in this data folder, until the body ends."""
     process = subprocess.Popen(
-        [sys.executable, "manage.py", "up"], cwd=ROOT, stdin=subprocess.DEVNULL,
+        [sys.executable, "manage.py", "up"], cwd=CHECKOUT, stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
     )  # fmt: skip
     assert process.stdout is not None

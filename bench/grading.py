@@ -12,15 +12,12 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from decimal import Decimal
 from multiprocessing import get_context
 from pathlib import Path
@@ -32,7 +29,6 @@ from bench._nbgrader_course import ASSIGNMENT, Course, Rows
 from bench._report import last_line, table
 
 MOST_SHOWN = 20
-ROOT = Path(__file__).resolve().parent.parent
 SQUARES = 'def squares(n):\n    if n < 1:\n        raise ValueError("n")\n    return [i ** 2 for i in range(1, n + 1)]'
 SUM = "def sum_of_squares(n):\n    return sum(squares(n))"
 #: What students do, in turn: right, wrong, blank, a warning on stderr.
@@ -72,40 +68,11 @@ def run_peer(course: Course, students: int) -> float:
     return seconds
 
 
-@contextmanager
-def runtimes_process() -> Iterator[None]:
-    """`manage.py runtimes`, ended with its sandboxes at the end."""
-    process = subprocess.Popen([sys.executable, "manage.py", "runtimes"], cwd=ROOT, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    try:
-        if not any("ready" in line for line in process.stdout):
-            raise RuntimeError("The runtimes process did not start: run `make demo` once, and look at its messages.")
-        yield
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.communicate()
-
-
-def prepare_worker() -> None:
-    """What a worker of the site has done before its first task."""
-    import django
-
-    django.setup()
-    import grading.autograde  # noqa: F401
-
-
-def work(autograding: int) -> int:
-    """One task. Returns the process that did it."""
-    from grading import autograde
-
-    autograde.autograde(autograding)
-    return os.getpid()
-
-
 def run_ours(course: Course, students: int, workers: int, rounds: int) -> tuple[list[float], dict[str, list[Rows]]]:
     """Seconds that the site's own path takes, round by round, and what it stored in each."""
     # Models can only be imported once Django is set up.
     from bench._grading_rows import hand_in, publish_course, stored_rows
+    from classroom import grading_process
 
     release, files = publish_course(course), course.files("release")
     names = [f"s{number:03}" for number in range(students)]
@@ -117,17 +84,21 @@ def run_ours(course: Course, students: int, workers: int, rounds: int) -> tuple[
         }
         for again in range(rounds)
     ]
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=prepare_worker) as pool:
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=grading_process.prepare) as pool:
         # A running site has imported everything and graded something before.
-        list(pool.map(work, warm_up))
+        timed(pool, warm_up)
         seconds = [timed(pool, submissions.values()) for submissions in classes]
     return seconds, {name: [stored_rows(submissions[name]) for submissions in classes] for name in names}
 
 
 def timed(pool: ProcessPoolExecutor, autogradings: Iterable[int]) -> float:
-    """Seconds until all are graded."""
+    """Seconds until all are graded. Raises RuntimeError where one was not."""
+    from classroom import grading_process
+
     started = time.perf_counter()
-    list(pool.map(work, autogradings))
+    refused = list(filter(None, pool.map(grading_process.grade, autogradings)))
+    if refused:
+        raise RuntimeError(refused[0])
     return time.perf_counter() - started
 
 
@@ -168,6 +139,7 @@ def compare(folder: Path, chosen: argparse.Namespace) -> int:
     django.setup()
     call_command("migrate", verbosity=0)
     from bench._grading_rows import kernel_python
+    from classroom.grade_here import runtimes_process
 
     course = Course(folder / "course", kernel_python())
     course.create()

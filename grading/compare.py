@@ -118,9 +118,9 @@ def differences(regrade: Regrade, submissions: Iterable[int] | None = None) -> l
 
 
 def _beside(candidates: Sequence[Autograding], current: Mapping[int, Autograding]) -> list[Difference]:
-    cells = _cells({run.release_id for run in [*candidates, *current.values()]})
+    cells = review.scored_cells({run.release_id for run in [*candidates, *current.values()]})
     scores = _scores([*candidates, *current.values()])
-    marks = _marks(one.submission_id for one in candidates)
+    marks = review.newest_marks(one.submission_id for one in candidates)
     found = []
     for after in candidates:
         before, submission = current[after.submission_id], after.submission
@@ -166,25 +166,8 @@ def _automatic(row: MarkedCell | None) -> object:
     return None if row is None else (row.points.auto_score, row.points.needs_manual_grade)
 
 
-def _cells(releases: set[int]) -> dict[int, list[GradeCell]]:
-    found: dict[int, list[GradeCell]] = {}
-    scored = GradeCell.objects.exclude(kind=GradeCell.Kind.ANSWER).filter(notebook__release__in=releases)
-    for cell in scored.select_related("notebook").order_by("notebook__position", "position", "pk"):
-        found.setdefault(cell.notebook.release_id, []).append(cell)
-    return found
-
-
 def _scores(runs: Iterable[Autograding]) -> dict[int, dict[int, CellScore]]:
     found: dict[int, dict[int, CellScore]] = {}
     for score in CellScore.objects.filter(autograding__in=[run.pk for run in runs]):
         found.setdefault(score.autograding_id, {})[score.cell_id] = score
-    return found
-
-
-def _marks(submissions: Iterable[int]) -> dict[int, dict[CellKey, Mark]]:
-    """The newest mark of each cell."""
-    found: dict[int, dict[CellKey, Mark]] = {}
-    given = Mark.objects.filter(submission__in=list(submissions)).select_related("cell__notebook")
-    for mark in given.order_by("pk"):
-        found.setdefault(mark.submission_id, {})[mark.cell.key] = mark
     return found

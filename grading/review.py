@@ -17,7 +17,7 @@ from grading import states
 from grading.autograde import RECORDS
 from grading.errors import NotReviewable, OutOfRange, Unfinished
 from grading.late import penalty_of
-from grading.models import Autograding, CellScore, Comment, GradeCell, LineItem, Mark, Submission
+from grading.models import Autograding, CellKey, CellScore, Comment, GradeCell, LineItem, Mark, Submission
 from grading.scoring import ZERO, CellPoints, Total, total
 from runtimes import storage
 from runtimes.models import SnapshotFile
@@ -101,6 +101,25 @@ def marked(cell: GradeCell, score: CellScore | None, mark: Mark | None, comment:
         mark=mark,
         comment=comment if comment and comment.text else None,
     )
+
+
+def scored_cells(releases: set[int]) -> dict[int, list[GradeCell]]:
+    """The cells that carry points, in their order, by release. One query."""
+    found: dict[int, list[GradeCell]] = {}
+    scored = GradeCell.objects.exclude(kind=GradeCell.Kind.ANSWER).filter(notebook__release__in=releases)
+    for cell in scored.select_related("notebook").order_by("notebook__position", "position", "pk"):
+        found.setdefault(cell.notebook.release_id, []).append(cell)
+    return found
+
+
+def newest_marks(submissions: Iterable[int]) -> dict[int, dict[CellKey, Mark]]:
+    """The newest mark of each cell by submission, whichever version counted then; one that took everything back counts
+    as none. One query."""
+    found: dict[int, dict[CellKey, Mark]] = {}
+    given = Mark.objects.filter(submission__in=list(submissions)).select_related("cell__notebook")
+    for mark in given.order_by("pk"):
+        found.setdefault(mark.submission_id, {})[mark.cell.key] = mark
+    return found
 
 
 def shown_run(submission: Submission) -> Autograding | None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from grading import review
 from grading.late import penalty_of
-from grading.models import CellKey, CellScore, GradeCell, Mark, Submission
+from grading.models import CellScore, GradeCell, Mark, Submission
 from grading.scoring import CellPoints, Total, total
 
 Score = Total
@@ -15,8 +16,8 @@ def scores_of(submissions: Iterable[Submission]) -> dict[int, Score]:
     """Total by submission id. Left out: what is neither graded nor marked yet. `line_item` must have been fetched."""
     rows = list(submissions)
     auto = _automatic(rows)
-    marks = _marks(rows)
-    cells = _cells({row.scored_by_id for row in rows})
+    marks = review.newest_marks(row.pk for row in rows)
+    cells = review.scored_cells({row.scored_by_id for row in rows})
     return {
         row.pk: total(
             (_points(cell, auto.get(row.pk, {}).get(cell.pk), marks.get(row.pk, {}).get(cell.key))
@@ -43,20 +44,4 @@ def _automatic(rows: list[Submission]) -> dict[int, dict[int, CellScore]]:
     query = CellScore.objects.filter(autograding__submission__in=rows, autograding__current=True)
     for score in query.select_related("autograding"):
         found.setdefault(score.autograding.submission_id, {})[score.cell_id] = score
-    return found
-
-
-def _marks(rows: list[Submission]) -> dict[int, dict[CellKey, Mark]]:
-    """The newest mark of each cell, whichever version counted then; one that took everything back counts as none."""
-    found: dict[int, dict[CellKey, Mark]] = {}
-    for mark in Mark.objects.filter(submission__in=rows).select_related("cell__notebook").order_by("pk"):
-        found.setdefault(mark.submission_id, {})[mark.cell.key] = mark
-    return found
-
-
-def _cells(releases: set[int]) -> dict[int, list[GradeCell]]:
-    found: dict[int, list[GradeCell]] = {}
-    query = GradeCell.objects.select_related("notebook").filter(notebook__release__in=releases)
-    for cell in query.exclude(kind=GradeCell.Kind.ANSWER):
-        found.setdefault(cell.notebook.release_id, []).append(cell)
     return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import PurePosixPath
@@ -146,7 +145,7 @@ class _Run:
             self.folder[spec.path] = own
         if not has_code(restored.notebook):
             return
-        original = copy.deepcopy(restored.notebook)
+        original = restored.notebook  # a run works on a copy of its own
         try:
             await self._execute_once(spec, restored)
         except (SandboxLost, Stopped) as error:
