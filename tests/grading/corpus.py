@@ -275,7 +275,13 @@ PS6 = (
 
 
 def ps6_source() -> Files:
-    return {name.replace("-", "_"): upstream(name) for name in PS6}
+    files = {name.replace("-", "_"): upstream(name) for name in PS6}
+    # The loop grows a list as fast as it can: whether the memory or the time of a machine ends first decides what
+    # nbgrader's command line makes of it. At a pace, it is the time everywhere.
+    name = "infinite_loop_with_output.ipynb"
+    paced = files[name].replace(b"    x.append(1)", b"    x.append(__import__('time').sleep(0.001))")
+    assert paced != files[name]
+    return {**files, name: paced}
 
 
 def ps6(release: Files) -> dict[str, Files]:
