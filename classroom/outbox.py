@@ -43,11 +43,17 @@ def handles(kind: str) -> Callable[[Handler], Handler]:
     return register
 
 
-def post(kind: str, key: str, payload: Mapping[str, Any], *, not_before: datetime | None = None) -> None:
-    """Writes the row in the caller's transaction and wakes a worker once it is committed. A key is posted once."""
+def post(
+    kind: str, key: str, payload: Mapping[str, Any], *, not_before: datetime | None = None, wakes: bool = True
+) -> None:
+    """Writes the row in the caller's transaction and wakes a worker once it is committed. A key is posted once.
+
+    `wakes` False: the caller posts many, and wakes one worker for all of them.
+    """
     row = Outbox(kind=kind, key=key, payload=dict(payload), not_before=not_before or timezone.now())
     Outbox.objects.bulk_create([row], ignore_conflicts=True)
-    wake.worker("drain_outbox")
+    if wakes:
+        wake.worker("drain_outbox")
 
 
 def drain(most: int = 100) -> int:

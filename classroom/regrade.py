@@ -13,11 +13,11 @@ from classroom.access import sees_score
 from classroom.errors import ClassroomError
 from classroom.models import Assignment
 from classroom.people.models import User
+from grading import approve as decision
 from grading import regrade as verb
 from grading.compare import Difference, differences
-from grading.models import CellKey, Feedback, Regrade, RegradeChange, Release, Submission
+from grading.models import Approval, CellKey, Feedback, Regrade, RegradeChange, Release, Submission
 from grading.points import with_points
-from grading.regrade import Approved
 from runtimes import storage
 
 
@@ -73,33 +73,38 @@ def unproblematic(found: Iterable[Difference]) -> list[Difference]:
     return [one for one in found if not one.needs_person]
 
 
-def approve_all(
-    assignment: Assignment, regrade: Regrade, by: User, *, shown: str, reason: str, for_later: bool
-) -> Approved:
-    """Takes over everything that needs no person; `shown` is the digest of the page. Raises RegradeMoved."""
+def approve_all(regrade: Regrade, by: User, *, shown: str, reason: str, for_later: bool) -> Approval:
+    """Chooses everything that needs no person; `shown` is the digest of the page. Raises RegradeMoved."""
     found = unproblematic(differences(regrade))
     if digest(found) != shown:
         raise RegradeMoved(f"regrade {regrade.pk}")
     chosen = {one.submission.pk: one.fingerprint for one in found}
-    return approve(assignment, regrade, by, chosen, reason=reason, for_later=for_later)
+    return approve(regrade, by, chosen, reason=reason, for_later=for_later)
 
 
-def approve(
-    assignment: Assignment,
-    regrade: Regrade,
-    by: User,
-    chosen: Mapping[int, str],
-    *,
-    reason: str,
-    for_later: bool,
-) -> Approved:
-    """Takes over the chosen candidates, and tells those who could see a score that has moved."""
+def approve(regrade: Regrade, by: User, chosen: Mapping[int, str], *, reason: str, for_later: bool) -> Approval:
+    """Decides that these count, and wakes a worker that takes them over. Raises grading's NothingToApprove."""
+    decided = decision.approve(regrade, by, chosen, reason=reason, for_later=for_later)
+    wake.worker("take_over", decided.pk)
+    return decided
+
+
+def take_over(approval_pk: int) -> bool:
+    """Takes over some of what was approved, and tells those who could see a score that has moved; whether more waits.
+
+    Safe to repeat, and to be broken off anywhere.
+    """
+    approval = Approval.objects.select_related("regrade").get(pk=approval_pk)
+    assignment = Assignment.objects.get(line_item=approval.regrade.line_item_id)
 
     def tell(change: RegradeChange) -> None:
         if change.old_score != change.new_score and could_see(assignment, change.submission):
-            outbox.post("score_changed_mail", f"score-changed:{change.pk}", {"change": change.pk})
+            key = f"score-changed:{change.pk}"
+            outbox.post("score_changed_mail", key, {"change": change.pk}, wakes=False)
 
-    return verb.approve(regrade, by, chosen, reason=reason, for_later=for_later, on_approved=tell)
+    more = decision.take_over(approval_pk, on_taken=tell)
+    wake.worker("drain_outbox")
+    return more
 
 
 def could_see(assignment: Assignment, submission: Submission) -> bool:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from celery import shared_task
 from django.conf import settings
 
-from classroom import drive_copies, feedback_mail, invite, outbox, publish, score_mail, wake
+from classroom import drive_copies, feedback_mail, invite, outbox, publish, regrade, score_mail, wake
+from grading import approve, drain, rehearse
 from grading import autograde as grading
-from grading import drain, rehearse
 from grading import release as releases
 from grading.errors import GraderUnavailable
 
@@ -47,6 +47,13 @@ def check_work(check: int) -> None:
 
 
 @shared_task
+def take_over(approval: int) -> None:
+    """Lets what was approved of a regrade count, some at a time: others wait for this worker, too."""
+    if regrade.take_over(approval):
+        wake.send("take_over", approval)
+
+
+@shared_task
 def drain_outbox() -> None:
     """Delivers what waits in the outbox."""
     outbox.drain()
@@ -67,4 +74,6 @@ def sweep() -> None:
         wake.send("autograde_waiting")
     for check in rehearse.sweep():
         wake.send("check_work", check)
+    for approval in approve.left_behind():
+        wake.send("take_over", approval)
     outbox.drain()

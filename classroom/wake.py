@@ -15,7 +15,7 @@ from django.db import transaction
 from classroom.celery import app
 from grading import drain
 
-Task = Literal["autograde_waiting", "check_release", "check_work", "drain_outbox"]
+Task = Literal["autograde_waiting", "check_release", "check_work", "drain_outbox", "take_over"]
 
 
 def worker(task: Task, *primary_keys: int) -> None:

@@ -11,6 +11,7 @@
     ├── NotRegradable      a version by which nothing can be scored again
     │   ├── AlreadyRegrading   another regrade of the assignment waits for its decision
     │   └── NothingToRegrade   none of the chosen work has scores yet
+    ├── NothingToApprove   it was decided, is being taken over, or nothing was chosen
     ├── NotCheckable       the visible tests cannot be run now
     │   ├── ChecksUsedUp
     │   └── CheckedJustNow     `seconds` says when again
@@ -129,6 +130,14 @@ class NothingToRegrade(NotRegradable):
     """Nothing that was chosen has scores."""
 
     user_message: str | Promise = _("None of the chosen work has been graded yet, so there is nothing to grade again.")
+
+
+class NothingToApprove(GradingError):
+    """It was decided already, or is being taken over, or none of what was chosen waits. Nothing was changed."""
+
+    user_message: str | Promise = _(
+        "Nothing was decided: it is being taken over already, was decided, or nothing was ticked."
+    )
 
 
 class GraderUnavailable(GradingError):

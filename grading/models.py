@@ -302,6 +302,7 @@ class Regrade(models.Model):
 
     class State(models.TextChoices):
         OPEN = "open", _("waiting for a decision")
+        TAKING = "taking", _("being taken over")
         DONE = "done", _("decided")
         REJECTED = "rejected", _("rejected")
 
@@ -318,7 +319,9 @@ class Regrade(models.Model):
 
     class Meta:
         constraints: ClassVar = [
-            models.UniqueConstraint(fields=["line_item"], condition=Q(state="open"), name="one_open_regrade"),
+            models.UniqueConstraint(
+                fields=["line_item"], condition=Q(state__in=["open", "taking"]), name="one_open_regrade"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -383,6 +386,51 @@ class RegradeChange(models.Model):
 
     def __str__(self) -> str:
         return f"{self.submission_id}: {self.old_score} → {self.new_score}"
+
+
+class Approval(models.Model):
+    """What a teacher chose to take over of a regrade. The regrade is `TAKING` until every line has ended.
+
+    `lease_until` keeps two workers from the same lines; that each counts once does not depend on it.
+    """
+
+    regrade = models.ForeignKey(Regrade, on_delete=models.PROTECT, related_name="approvals")
+    by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    reason = models.TextField()
+    at = models.DateTimeField(default=timezone.now)
+    ended_at = models.DateTimeField(null=True)
+    lease_until = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["regrade"], condition=Q(ended_at=None), name="one_approval_under_way"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.regrade_id} ({self.by_id})"
+
+
+class ApprovalLine(models.Model):
+    """One candidate of an approval. `fingerprint` names the difference that the teacher saw."""
+
+    class State(models.TextChoices):
+        WAITING = "waiting", _("waiting")
+        TAKEN = "taken", _("taken over")
+        CHANGED = "changed", _("changed since it was shown")
+
+    approval = models.ForeignKey(Approval, on_delete=models.CASCADE, related_name="lines")
+    candidate = models.ForeignKey(Autograding, on_delete=models.PROTECT, related_name="+")
+    fingerprint = models.CharField(max_length=16)
+    state = models.CharField(max_length=8, choices=State, default=State.WAITING)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["approval", "candidate"], name="one_line_a_candidate"),
+        ]
+        indexes: ClassVar = [models.Index(fields=["approval", "state"])]
+
+    def __str__(self) -> str:
+        return f"{self.candidate_id} ({self.state})"
 
 
 class CellScore(models.Model):

@@ -16,6 +16,7 @@ from grading.markdown import clean_markdown
 from grading.models import Autograding, LineItem, RegradeChange, Submission
 from grading.review import MarkedCell
 from grading.scoring import Total
+from grading.steady import steady
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,10 @@ class Page:
 
 def page(submission: Submission, *, nonce: str) -> Page:
     """Everything that the authors may read of a submission whose feedback is returned."""
+    return steady(submission, lambda row: _page(row, nonce))
+
+
+def _page(submission: Submission, nonce: str) -> Page:
     cells = feedback.cells(submission, nonce=nonce)
     marked = review.marked_cells(submission)
     shown = {cell.marked.cell.pk for cell in cells if cell.marked is not None}

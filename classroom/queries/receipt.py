@@ -21,6 +21,7 @@ from grading import review, states
 from grading.explain import FAILURES, explain
 from grading.late import cost_words, penalty_of, span
 from grading.models import Autograding, RegradeChange, Submission
+from grading.steady import steady
 from runtimes.describe import not_kept
 from runtimes.models import SnapshotFile
 
@@ -54,6 +55,10 @@ class Progress:
 
 def progress(assignment: Assignment, submission: Submission) -> Progress:
     """The state now. `submission` must have its `line_item` and `feedback`."""
+    return steady(submission, lambda row: _progress(assignment, row))
+
+
+def _progress(assignment: Assignment, submission: Submission) -> Progress:
     latest = review.shown_run(submission)
     ahead = 0
     if latest is not None and latest.state == Autograding.State.QUEUED:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from django.db.models import Exists, OuterRef
+from django.db.models import Count, Exists, OuterRef, Q
 
 from classroom.enter import Member
 from classroom.models import Assignment
@@ -15,7 +15,17 @@ from classroom.queries.scores import scores_of
 from classroom.regrade import digest, unproblematic
 from grading import states
 from grading.compare import Difference, differences
-from grading.models import Autograding, Feedback, LineItem, Regrade, RegradeChange, Release, Submission
+from grading.models import (
+    Approval,
+    ApprovalLine,
+    Autograding,
+    Feedback,
+    LineItem,
+    Regrade,
+    RegradeChange,
+    Release,
+    Submission,
+)
 from grading.pace import Pace, pace
 from grading.regrade import USABLE
 
@@ -98,11 +108,32 @@ class Line:
 
 
 @dataclass(frozen=True)
+class Taking:
+    """How far the newest approval is: of all its lines, how many count now, and how many had changed meanwhile."""
+
+    approval: Approval
+    all: int
+    taken: int
+    changed: int
+
+    @property
+    def done(self) -> int:
+        """How many have ended, either way."""
+        return self.taken + self.changed
+
+
+@dataclass(frozen=True)
 class Progress:
-    """How far a regrade is."""
+    """How far a regrade is. `taking` None: nothing was approved yet."""
 
     regrade: Regrade
     pace: Pace
+    taking: Taking | None
+
+    @property
+    def being_taken(self) -> bool:
+        """Whether what was approved is being taken over."""
+        return self.regrade.state == Regrade.State.TAKING
 
     @property
     def deciding(self) -> bool:
@@ -117,6 +148,8 @@ class Progress:
     @property
     def follows(self) -> bool:
         """Whether the page changes by itself."""
+        if self.being_taken:
+            return True
         return self.regrade.state == Regrade.State.OPEN and self.pace.moving and not self.paused
 
 
@@ -150,8 +183,18 @@ class Page(Progress):
 
 
 def progress(regrade: Regrade) -> Progress:
-    """How far it is now. Two queries."""
-    return Progress(regrade, pace(regrade.candidates.all()))
+    """How far it is now. Three queries."""
+    return Progress(regrade, pace(regrade.candidates.all()), _taking(regrade))
+
+
+def _taking(regrade: Regrade) -> Taking | None:
+    """The newest approval. One query."""
+    taken, changed = (
+        Count("lines", filter=Q(lines__state=state)) for state in (ApprovalLine.State.TAKEN, ApprovalLine.State.CHANGED)
+    )
+    rows = strictly(Approval.objects).filter(regrade=regrade).annotate(n=Count("lines"), taken=taken, changed=changed)
+    newest = rows.order_by("-pk").first()
+    return None if newest is None else Taking(newest, newest.n, newest.taken, newest.changed)
 
 
 def page(me: Member, assignment: Assignment, regrade: Regrade) -> Page:
@@ -174,6 +217,7 @@ def page(me: Member, assignment: Assignment, regrade: Regrade) -> Page:
     return Page(
         regrade=regrade,
         pace=pace(regrade.candidates.all()),
+        taking=_taking(regrade),
         lines=sorted(lines, key=_first),
         changes=list(changes.select_related("submission", "by").prefetch_related("submission__authors").order_by("pk")),
         newer=[

@@ -13,15 +13,19 @@ Score = Total
 
 
 def scores_of(submissions: Iterable[Submission]) -> dict[int, Score]:
-    """Total by submission id. Left out: what is neither graded nor marked yet. `line_item` must have been fetched."""
+    """Total by submission id. Left out: what is neither graded nor marked yet. `line_item` must have been fetched.
+
+    Scores and points are of one version, also where another one came to count since the submission was read.
+    """
     rows = list(submissions)
-    auto = _automatic(rows)
+    auto, versions = _automatic(rows)
+    versions = {row.pk: versions.get(row.pk, row.scored_by_id) for row in rows}
     marks = review.newest_marks(row.pk for row in rows)
-    cells = review.scored_cells({row.scored_by_id for row in rows})
+    cells = review.scored_cells(set(versions.values()))
     return {
         row.pk: total(
             (_points(cell, auto.get(row.pk, {}).get(cell.pk), marks.get(row.pk, {}).get(cell.key))
-             for cell in cells.get(row.scored_by_id, ())),
+             for cell in cells.get(versions[row.pk], ())),
             penalty_of(row),
         )
         for row in rows
@@ -39,9 +43,12 @@ def _points(cell: GradeCell, auto: CellScore | None, mark: Mark | None) -> CellP
     )
 
 
-def _automatic(rows: list[Submission]) -> dict[int, dict[int, CellScore]]:
+def _automatic(rows: list[Submission]) -> tuple[dict[int, dict[int, CellScore]], dict[int, int]]:
+    """By submission: what counts of each cell, and the version that it is of."""
     found: dict[int, dict[int, CellScore]] = {}
+    versions: dict[int, int] = {}
     query = CellScore.objects.filter(autograding__submission__in=rows, autograding__current=True)
     for score in query.select_related("autograding"):
         found.setdefault(score.autograding.submission_id, {})[score.cell_id] = score
-    return found
+        versions[score.autograding.submission_id] = score.autograding.release_id
+    return found, versions

@@ -24,7 +24,7 @@ from classroom.models import Assignment
 from classroom.queries import regrade as queries
 from classroom.queries import run as runs
 from grading import regrade as steps
-from grading.errors import GradingError
+from grading.errors import GradingError, NothingToApprove
 from grading.models import GradeCell, Regrade
 
 
@@ -81,10 +81,12 @@ def regrade_move(request: HttpRequest, me: Member, assignment: str, regrade: int
     if me.course.archived_at is not None and act not in {"stop", "reject"}:
         messages.error(request, str(publish.CourseArchived.user_message))
     elif act in {"approve", "approve_all"}:
-        _approve(request, me, found, row)
+        _approve(request, me, row)
     elif act == "reject":
         if steps.reject(row, me.user):
             messages.success(request, _("Nothing more is taken over. What was approved before stays."))
+        else:
+            messages.error(request, str(NothingToApprove.user_message))
     elif act in _MOVES:
         _MOVES[act](row)
     elif act == "include":
@@ -96,27 +98,21 @@ def regrade_move(request: HttpRequest, me: Member, assignment: str, regrade: int
 _MOVES = {"stop": steps.stop, "resume": verbs.resume, "again": verbs.again}
 
 
-def _approve(request: HttpRequest, me: Member, found: Assignment, row: Regrade) -> None:
+def _approve(request: HttpRequest, me: Member, row: Regrade) -> None:
     reason, for_later = request.POST.get("reason", ""), "for_later" in request.POST
     try:
         if request.POST["act"] == "approve_all":
             shown = request.POST.get("digest", "")
-            done = verbs.approve_all(found, row, me.user, shown=shown, reason=reason, for_later=for_later)
+            done = verbs.approve_all(row, me.user, shown=shown, reason=reason, for_later=for_later)
         else:
             chosen = verbs.fingerprints(request.POST.getlist("chosen"))
-            done = verbs.approve(found, row, me.user, chosen, reason=reason, for_later=for_later)
-    except ClassroomError as error:
+            done = verbs.approve(row, me.user, chosen, reason=reason, for_later=for_later)
+    except (ClassroomError, GradingError) as error:
         messages.error(request, str(error.user_message))
         return
-    text = ngettext("%(n)d score taken over.", "%(n)d scores taken over.", done.count)
-    messages.success(request, text % {"n": done.count})
-    if done.changed_meanwhile:
-        text = ngettext(
-            "%(n)d was not: it was marked, graded or decided since this was shown. Look at it once more.",
-            "%(n)d were not: they were marked, graded or decided since this was shown. Look at them once more.",
-            done.changed_meanwhile,
-        )
-        messages.warning(request, text % {"n": done.changed_meanwhile})
+    count = done.lines.count()
+    text = ngettext("Approved: %(n)d score is taken over now.", "Approved: %(n)d scores are taken over now.", count)
+    messages.success(request, text % {"n": count})
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

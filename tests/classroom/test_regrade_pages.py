@@ -9,12 +9,14 @@ import pytest
 from django.core import mail
 from django.utils import timezone
 
-from classroom import give_back, publish, score_mail, wake
+from classroom import give_back, publish, score_mail, tasks, wake
 from classroom.models import Outbox
 from classroom.outbox import NothingToDo
+from classroom.queries.feedback import page as feedback_page
+from classroom.queries.scores import scores_of
 from grading import feedback, review
 from grading.compare import differences
-from grading.models import Autograding, CellScore, Feedback, GradeCell, LineItem, Regrade, Release, Submission
+from grading.models import Approval, Autograding, CellScore, Feedback, GradeCell, LineItem, Regrade, Release, Submission
 from runtimes import storage
 from tests.classroom.work import PS1, cell_of, graded, handed_in, source
 
@@ -29,6 +31,7 @@ def woken(monkeypatch) -> list[str]:
     """How often workers were woken; nobody is."""
     sent: list[str] = []
     monkeypatch.setattr(wake, "graders", lambda: sent.append("graders"))
+    monkeypatch.setattr(wake, "worker", lambda task, *keys: sent.append(task))
     return sent
 
 
@@ -82,7 +85,15 @@ def move(client, found: Regrade, act: str, **fields: object):
 
 def approve_all(client, found: Regrade, **fields: object):
     digest = client.get(f"{REGRADES}{found.pk}/").context["page"].digest
-    return move(client, found, "approve_all", digest=digest, **fields)
+    answer = move(client, found, "approve_all", digest=digest, **fields)
+    taken_over()
+    return answer
+
+
+def taken_over() -> None:
+    """A worker takes over what was approved, to its end."""
+    for approval in Approval.objects.filter(ended_at=None):
+        tasks.take_over(approval.pk)
 
 
 def returned(submission: Submission, by) -> None:
@@ -132,7 +143,7 @@ def test_approving_all_counts_and_tells_those_who_could_see_their_score(adas, be
     client = as_user(grace)
     found = started(client)
     ended(found)
-    assert "2 scores taken over." in approve_all(client, found).content.decode()
+    assert "Approved: 2 scores are taken over now." in approve_all(client, found).content.decode()
     found.refresh_from_db()
     assert (found.state, found.holds_from) == (Regrade.State.DONE, None)
     assert mails() == ["waiting"]
@@ -148,6 +159,87 @@ def test_approving_all_counts_and_tells_those_who_could_see_their_score(adas, be
         shown = as_user(ada).get(address).content.decode()
         assert "Your score changed from 5 to 7." in shown
         assert REASON in shown
+
+
+def test_the_page_follows_while_it_is_taken_over_and_tells_when_that_is_over(adas, bens, newer, grace, as_user, woken):
+    client = as_user(grace)
+    found = started(client)
+    ended(found)
+    address = f"{REGRADES}{found.pk}/"
+    woken.clear()
+    said = move(client, found, "approve_all", digest=client.get(address).context["page"].digest).content.decode()
+    assert woken == ["take_over"]
+    assert Autograding.objects.filter(current=True, regrade=found).count() == 0
+    for words in ("being taken over", "0 of 2", 'hx-trigger="every 2s"', "<noscript>"):
+        assert words in said
+    assert "Approve" not in said.split('id="regrade"')[1]
+    part = client.get(address, headers=HTMX)
+    assert "HX-Retarget" not in part
+    assert "0 of 2" in part.content.decode()
+    assert "Nothing was decided" in move(client, found, "reject").content.decode()
+    taken_over()
+    whole = client.get(address, headers=HTMX)
+    assert whole["HX-Retarget"] == "#regrade"
+    text = whole.content.decode()
+    assert "2 scores were taken over." in text
+    assert "hx-trigger" not in text
+    assert woken[-1] == "drain_outbox"
+
+
+def test_approved_twice_is_once(adas, bens, newer, grace, tim, as_user):
+    returned(adas, tim)
+    client = as_user(grace)
+    found = started(client)
+    ended(found)
+    digest = client.get(f"{REGRADES}{found.pk}/").context["page"].digest
+    for _click in range(2):
+        move(client, found, "approve_all", digest=digest)
+    [approval] = Approval.objects.all()
+    for _message in range(3):
+        tasks.take_over(approval.pk)
+    assert found.candidates.filter(current=True).count() == 2
+    assert mails() == ["waiting"]
+
+
+def test_a_worker_that_stops_on_the_way_is_followed_by_another(adas, bens, newer, grace, as_user, monkeypatch):
+    client = as_user(grace)
+    found = started(client)
+    ended(found)
+    move(client, found, "approve_all", digest=client.get(f"{REGRADES}{found.pk}/").context["page"].digest)
+    sent: list[tuple[object, ...]] = []
+    monkeypatch.setattr(wake, "send", lambda *task: sent.append(task))
+    [approval] = Approval.objects.all()
+    tasks.sweep()
+    assert ("take_over", approval.pk) in sent
+    tasks.take_over(approval.pk)
+    sent.clear()
+    tasks.sweep()
+    assert ("take_over", approval.pk) not in sent
+
+
+def test_who_reads_at_that_moment_sees_all_of_before_or_all_of_after(adas, newer, grace, tim, as_user, monkeypatch):
+    returned(adas, tim)
+    client = as_user(grace)
+    found = started(client)
+    ended(found)
+    read = feedback.cells
+    shown: list[Decimal] = []
+
+    def read_while_it_is_taken_over(submission: Submission, **how: object):
+        cells = read(submission, **how)
+        if not shown:
+            approve_all(client, found)
+        shown.append(sum(cell.marked.points.max_score for cell in cells if cell.marked and cell.marked.graded))
+        return cells
+
+    before = Submission.objects.select_related("line_item", "release", "correction").get(pk=adas.pk)
+    monkeypatch.setattr(feedback, "cells", read_while_it_is_taken_over)
+    page = feedback_page(before, nonce="")
+    assert shown == [5, 7]
+    assert (page.total.score, page.total.max_score, page.changes[0].new_score) == (7, 7, 7)
+    # A list that was read before: scores and points are those of one version, too.
+    before.correction_id = None
+    assert (scores_of([before])[adas.pk].score, scores_of([before])[adas.pk].max_score) == (7, 7)
 
 
 def test_only_the_last_change_is_told(adas, newer, grace, tim, as_user):
@@ -179,7 +271,10 @@ def test_the_ticked_ones_are_approved_and_the_others_wait(adas, bens, newer, gra
     ended(found)
     [bens_line] = [line for line in differences(found) if line.submission == bens]
     chosen = [f"{bens.pk}:{bens_line.fingerprint}"]
-    assert "1 score taken over." in move(client, found, "approve", chosen=chosen, for_later="on").content.decode()
+    said = move(client, found, "approve", chosen=chosen, for_later="on").content.decode()
+    assert "Approved: 1 score is taken over now." in said
+    taken_over()
+    assert "1 score was taken over." in page(client, found)
     found.refresh_from_db()
     assert (found.state, found.holds_from is not None) == (Regrade.State.OPEN, True)
     assert [line.submission for line in differences(found)] == [adas]
@@ -193,8 +288,10 @@ def test_what_changed_since_it_was_shown_is_said_and_left(adas, bens, newer, gra
     review.give(adas, cell_of(adas, "tests"), tim, manual_score=Decimal(1))
     said = move(client, found, "approve_all", digest=digest).content.decode()
     assert "Something has changed since this was shown" in said
-    said = move(client, found, "approve", chosen=[f"{adas.pk}:0123456789abcdef", "nonsense"]).content.decode()
-    assert "1 was not: it was marked" in said
+    assert "Nothing was decided" in move(client, found, "approve", chosen=["nonsense"]).content.decode()
+    move(client, found, "approve", chosen=[f"{adas.pk}:0123456789abcdef"])
+    taken_over()
+    assert "1 was not: it was marked" in page(client, found)
     assert not Autograding.objects.filter(current=True, regrade=found).exists()
 
 

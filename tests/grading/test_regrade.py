@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import threading
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -12,10 +13,21 @@ from django.db import connection
 from django.utils import timezone
 from nbformat.v4 import new_code_cell, new_notebook
 
-from grading import autograde, drain, feedback, regrade, release, review, states
+from grading import approve, autograde, drain, feedback, regrade, release, review, states
 from grading.compare import Difference, differences
-from grading.errors import AlreadyRegrading, NothingToRegrade, NotRegradable
-from grading.models import Autograding, Feedback, LineItem, Regrade, RegradeChange, Release, Submission
+from grading.errors import AlreadyRegrading, NothingToApprove, NothingToRegrade, NotRegradable
+from grading.models import (
+    Approval,
+    ApprovalLine,
+    Autograding,
+    CellScore,
+    Feedback,
+    LineItem,
+    Regrade,
+    RegradeChange,
+    Release,
+    Submission,
+)
 from grading.pace import pace, throughput
 from tests.grading.corpus import dump
 from tests.grading.course_of_one import CELLS, PYTHON, handed_in, lending, line_item, published
@@ -61,6 +73,19 @@ def shown(found: Regrade) -> dict[int, str]:
     return {one.submission.pk: one.fingerprint for one in differences(found)}
 
 
+def approved(found: Regrade, by, chosen: dict[int, str], *, on_taken: approve.OnTaken | None = None, **more) -> dict:
+    """Approved and taken over to the end: how many lines came to which state."""
+    made = approve.approve(found, by, chosen, **more)
+    while approve.take_over(made.pk, on_taken=on_taken):
+        pass
+    return outcome(made)
+
+
+def outcome(made: Approval) -> dict:
+    """How many lines are in which state."""
+    return dict(Counter(made.lines.values_list("state", flat=True)))
+
+
 def only(found: Regrade) -> Difference:
     [one] = differences(found)
     return one
@@ -89,8 +114,7 @@ def test_approving_makes_candidates_current_and_keeps_what_people_gave(item, ada
     heard: list[RegradeChange] = []
     found = regrade.start(item, version(item, tests=4), [adas], grace, reason="One point more.")
     end(candidate(found, adas), 4)
-    result = regrade.approve(found, grace, shown(found), on_approved=heard.append)
-    assert result == regrade.Approved(1, 0)
+    assert approved(found, grace, shown(found), on_taken=heard.append) == {"taken": 1}
     adas = Submission.objects.get(pk=adas.pk)
     assert (adas.state, adas.scored_by, review.total_of(adas).score) == (State.REVIEWED, found.release, 5)
     change = heard[0]
@@ -106,14 +130,15 @@ def test_some_can_be_approved_and_the_rest_left(item, adas, bens, grace) -> None
     for one in (adas, bens):
         end(candidate(found, one), 2)
     every = shown(found)
-    assert regrade.approve(found, grace, {bens.pk: every[bens.pk]}).count == 1
+    assert approved(found, grace, {bens.pk: every[bens.pk]}) == {"taken": 1}
     assert [one.submission for one in differences(found)] == [adas]
     assert regrade.reject(found, grace)
     assert not regrade.reject(found, grace)
     found.refresh_from_db()
     assert found.state == Regrade.State.DONE
     assert (review.total_of(Submission.objects.get(pk=adas.pk)).score) == 3
-    assert regrade.approve(found, grace, {adas.pk: every[adas.pk]}) == regrade.Approved(0, 1)
+    with pytest.raises(NothingToApprove):
+        approve.approve(found, grace, {adas.pk: every[adas.pk]})
 
 
 def test_rejecting_changes_nothing_and_drops_what_waits(item, adas, bens, grace) -> None:
@@ -137,17 +162,39 @@ def test_what_changed_since_it_was_shown_is_not_approved(item, adas, bens, grace
     review.give(adas, cell(adas.release, "why"), tim, manual_score=Decimal(2))
     Autograding.objects.filter(submission=bens, regrade=None).update(current=False)
     end(autograde.enqueue(bens), 1)
-    assert regrade.approve(found, grace, every) == regrade.Approved(0, 2)
+    assert approved(found, grace, every, for_later=True) == {"changed": 2}
     assert not RegradeChange.objects.exists()
-    assert regrade.approve(found, grace, shown(found)).count == 2
+    found.refresh_from_db()
+    assert (found.state, found.holds_from) == (Regrade.State.OPEN, None)
+    assert approved(found, grace, shown(found)) == {"taken": 2}
 
 
 def test_what_is_graded_at_the_moment_is_not_approved(item, adas, grace) -> None:
     found = regrade.start(item, version(item), [adas], grace, reason="x")
     end(candidate(found, adas), 2)
     Submission.objects.update(state=State.GRADING)
-    assert regrade.approve(found, grace, shown(found)) == regrade.Approved(0, 1)
+    assert approved(found, grace, shown(found)) == {"changed": 1}
     assert Autograding.objects.get(current=True).regrade is None
+
+
+def at_once(act, times: int = 2) -> list[object]:
+    """What each of these threads got, or the error that it met."""
+    results: list[object] = []
+
+    def work() -> None:
+        try:
+            results.append(act())
+        except NothingToApprove as error:
+            results.append(error)
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=work) for _ in range(times)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return results
 
 
 def test_two_teachers_approve_at_once_and_it_counts_once(item, adas, bens, grace) -> None:
@@ -155,22 +202,166 @@ def test_two_teachers_approve_at_once_and_it_counts_once(item, adas, bens, grace
     for one in (adas, bens):
         end(candidate(found, one), 2)
     every = shown(found)
-    results: list[regrade.Approved] = []
-
-    def work() -> None:
-        try:
-            results.append(regrade.approve(found, grace, every))
-        finally:
-            connection.close()
-
-    teachers = [threading.Thread(target=work) for _ in range(2)]
-    for teacher in teachers:
-        teacher.start()
-    for teacher in teachers:
-        teacher.join()
-    assert sum(result.count for result in results) == 2
+    results = at_once(lambda: approve.approve(found, grace, every))
+    assert sorted(type(result).__name__ for result in results) == ["Approval", "NothingToApprove"]
+    made = Approval.objects.get()
+    at_once(lambda: approve.take_over(made.pk))
+    approve.take_over(made.pk)
+    assert outcome(made) == {"taken": 2}
     assert RegradeChange.objects.count() == 2
     assert Autograding.objects.filter(current=True, regrade=found).count() == 2
+
+
+def test_two_workers_whose_lease_ran_out_take_each_once(item, adas, bens, grace) -> None:
+    """The lease saves work; that each counts once does not depend on it."""
+    found = regrade.start(item, version(item), [adas, bens], grace, reason="x")
+    for one in (adas, bens):
+        end(candidate(found, one), 2)
+    made = approve.approve(found, grace, shown(found))
+    heard: list[int] = []
+    at_once(lambda: approve._take_some(made, lambda change: heard.append(change.submission_id)), times=4)
+    assert (sorted(heard), outcome(made)) == (sorted([adas.pk, bens.pk]), {"taken": 2})
+
+
+class Killed(BaseException):
+    """As a worker that is killed: nothing after it runs."""
+
+
+def lease_ends(made: Approval) -> None:
+    Approval.objects.filter(pk=made.pk).update(lease_until=timezone.now() - timedelta(seconds=1))
+
+
+def state_of_everything() -> dict[str, list]:
+    """What students, teachers and the next worker read, without keys and times."""
+    return {
+        "submissions": list(
+            Submission.objects.order_by("pk").values_list("authors__username", "state", "correction__number")
+        ),
+        "current": list(
+            Autograding.objects.filter(current=True)
+            .order_by("submission")
+            .values_list("submission__authors__username", "release__number", "regrade__reason")
+        ),
+        "changes": list(
+            RegradeChange.objects.order_by("submission").values_list("old_score", "new_score", "reason", "by__username")
+        ),
+        "news": list(Feedback.objects.order_by("submission").values_list("read_at", flat=True)),
+        "regrade": list(Regrade.objects.values_list("state", "decided_by__username")),
+        "lines": list(ApprovalLine.objects.order_by("candidate").values_list("state", flat=True)),
+    }
+
+
+def tried_on_three(item, old, people, grace) -> Regrade:
+    handed = [scored(handed_in(old, person), 3) for person in people]
+    Feedback.objects.bulk_create(Feedback(submission=one, by=grace, read_at=timezone.now()) for one in handed)
+    found = regrade.start(item, version(item, tests=5), handed, grace, reason="x")
+    for one in handed:
+        end(candidate(found, one), 5)
+    return found
+
+
+@pytest.mark.parametrize("after", [0, 1, 2, 3])
+def test_killed_on_the_way_and_taken_up_again_it_ends_as_in_one_go(item, old, ada, ben, cleo, grace, after) -> None:
+    whole = tried_on_three(item, old, [ada, ben, cleo], grace)
+    approved(whole, grace, shown(whole))
+    in_one_go = state_of_everything()
+    other = line_item()
+    halves = tried_on_three(other, version(other), [ada, ben, cleo], grace)
+    made = approve.approve(halves, grace, shown(halves))
+    heard: list[int] = []
+
+    def hear(change: RegradeChange) -> None:
+        if len(heard) == after:
+            raise Killed
+        heard.append(change.submission_id)
+
+    if after < 3:
+        with pytest.raises(Killed):
+            approve.take_over(made.pk, on_taken=hear)
+        assert RegradeChange.objects.filter(autograding__regrade=halves).count() == after
+        for one in Submission.objects.filter(line_item=other):
+            run = one.autogradings.get(current=True)
+            # As it was, or as it is: never a mixture.
+            assert (run.release_id, run.regrade == halves) == (one.scored_by_id, one.pk in heard)
+        assert approve.left_behind() == []
+        lease_ends(made)
+        assert approve.left_behind() == [made.pk]
+    while approve.take_over(made.pk, on_taken=lambda change: heard.append(change.submission_id)):
+        pass
+    assert not approve.take_over(made.pk)
+    assert len(heard) == len(set(heard)) == 3
+    now = state_of_everything()
+    assert {name: rows[len(rows) // 2 :] for name, rows in now.items()} == in_one_go
+
+
+def test_one_turn_takes_some_and_says_that_more_waits(item, old, ada, ben, cleo, grace, monkeypatch) -> None:
+    monkeypatch.setattr(approve, "BATCH", 1)
+    found = tried_on_three(item, old, [ada, ben, cleo], grace)
+    made = approve.approve(found, grace, shown(found))
+    assert approve.take_over(made.pk, most=2)
+    assert outcome(made) == {"taken": 2, "waiting": 1}
+    found.refresh_from_db()
+    assert found.state == Regrade.State.TAKING
+    assert not approve.take_over(made.pk, most=2)
+    found.refresh_from_db()
+    assert (found.state, found.decided_by) == (Regrade.State.DONE, grace)
+
+
+def test_while_it_is_taken_over_nothing_else_is_decided(item, adas, bens, grace) -> None:
+    found = regrade.start(item, version(item), [adas, bens], grace, reason="x")
+    for one in (adas, bens):
+        end(candidate(found, one), 2)
+    made = approve.approve(found, grace, {adas.pk: shown(found)[adas.pk]})
+    assert not regrade.reject(found, grace)
+    assert regrade.include(found, [adas, bens]) == regrade.again(found) == 0
+    with pytest.raises(NothingToApprove):
+        approve.approve(found, grace, shown(found))
+    with pytest.raises(AlreadyRegrading):
+        regrade.start(item, version(item), [adas], grace, reason="y")
+    approve.take_over(made.pk)
+    assert regrade.reject(found, grace)
+
+
+def test_nothing_chosen_decides_nothing(item, adas, grace) -> None:
+    found = regrade.start(item, version(item), [adas], grace, reason="x")
+    with pytest.raises(NothingToApprove):
+        approve.approve(found, grace, {adas.pk: "0123456789abcdef"})  # not graded yet
+    end(candidate(found, adas), 2)
+    with pytest.raises(NothingToApprove):
+        approve.approve(found, grace, {})
+    found.refresh_from_db()
+    assert found.state == Regrade.State.OPEN
+    assert not Approval.objects.exists()
+
+
+def test_what_is_handed_in_while_it_is_taken_over_counts_by_what_was_said(item, old, adas, bens, ada, grace) -> None:
+    """An attempt of now is scored by the new version if that was ticked, and keeps its own score and place."""
+    found = regrade.start(item, version(item), [adas, bens], grace, reason="x")
+    for one in (adas, bens):
+        end(candidate(found, one), 2)
+    made = approve.approve(found, grace, shown(found), for_later=True)
+    second = scored(handed_in(old, ada, key="2"), 1)
+    assert (second.correction, second.attempt) == (found.release, 2)
+    before = list(CellScore.objects.filter(autograding__submission=second).values())
+    approve.take_over(made.pk)
+    assert outcome(made) == {"taken": 2}
+    second.refresh_from_db()
+    assert list(CellScore.objects.filter(autograding__submission=second).values()) == before
+    assert (second.state, review.total_of(second).score, second.changes.count()) == (State.TO_REVIEW, 1, 0)
+    assert adas.changes.count() == 1
+
+
+def test_what_is_marked_while_it_is_taken_over_stays_as_it_was(item, adas, bens, grace, tim) -> None:
+    found = regrade.start(item, version(item), [adas, bens], grace, reason="x")
+    for one in (adas, bens):
+        end(candidate(found, one), 2)
+    made = approve.approve(found, grace, shown(found))
+    review.give(bens, cell(bens.release, "why"), tim, manual_score=Decimal(2))
+    approve.take_over(made.pk)
+    assert outcome(made) == {"taken": 1, "changed": 1}
+    assert [one.submission for one in differences(found)] == [bens]
+    found.refresh_from_db()
+    assert found.state == Regrade.State.OPEN
 
 
 def test_what_follows_an_approval_is_decided_in_its_transaction(item, adas, grace) -> None:
@@ -181,9 +372,13 @@ def test_what_follows_an_approval_is_decided_in_its_transaction(item, adas, grac
         raise RuntimeError("the outbox is full")
 
     with pytest.raises(RuntimeError):
-        regrade.approve(found, grace, shown(found), on_approved=fail)
+        approved(found, grace, shown(found), on_taken=fail)
     assert not RegradeChange.objects.exists()
     assert Autograding.objects.get(current=True).regrade is None
+    made = Approval.objects.get()
+    lease_ends(made)
+    approve.take_over(made.pk)
+    assert outcome(made) == {"taken": 1}
 
 
 def test_one_regrade_of_an_assignment_at_a_time(item, adas, grace) -> None:
@@ -234,7 +429,7 @@ def test_a_flag_or_a_failure_that_is_new_is_named_and_waits_for_a_person(item, a
     rows = {one.submission: one for one in differences(found)}
     assert [rows[adas].needs_person, rows[bens].needs_person] == [True, True]
     assert (rows[adas].newly_failed, rows[bens].newly_failed) == (False, True)
-    regrade.approve(found, grace, shown(found))
+    approved(found, grace, shown(found))
     states_now = dict(Submission.objects.values_list("pk", "state"))
     assert (states_now[adas.pk], states_now[bens.pk]) == (State.TO_REVIEW, State.FAILED)
 
@@ -257,7 +452,7 @@ def test_returned_feedback_whose_score_moves_is_news_again(item, adas, bens, gra
     found = regrade.start(item, version(item), [adas, bens], grace, reason="x")
     end(candidate(found, adas), 2)
     end(candidate(found, bens), 0)
-    regrade.approve(found, grace, shown(found))
+    approved(found, grace, shown(found))
     assert Feedback.objects.get(submission=adas).read_at is None
     assert Feedback.objects.get(submission=bens).read_at is not None
 
@@ -265,11 +460,11 @@ def test_returned_feedback_whose_score_moves_is_news_again(item, adas, bens, gra
 def test_later_attempts_are_scored_by_the_correction_only_where_that_was_said(item, old, adas, ada, grace) -> None:
     found = regrade.start(item, version(item), [adas], grace, reason="x")
     end(candidate(found, adas), 2)
-    regrade.approve(found, grace, shown(found))
+    approved(found, grace, shown(found))
     assert handed_in(old, ada, key="2").correction is None
     second = regrade.start(item, version(item), [adas], grace, reason="x")
     end(candidate(second, adas), 2)
-    regrade.approve(second, grace, shown(second), for_later=True)
+    approved(second, grace, shown(second), for_later=True)
     assert handed_in(old, ada, key="3").correction == second.release
 
 
@@ -390,7 +585,7 @@ def test_a_corrected_hidden_test_and_a_new_one_are_run_on_what_was_handed_in(pla
     )
     assert (said["more"].before, said["more"].after.points.auto_score, adas.needs_person) == (None, 1, False)
     assert (bens.old.score, bens.new.score) == (0, 0)
-    regrade.approve(found, grace, shown(found))
+    approved(found, grace, shown(found))
     shown_now = {
         one.marked.cell.grade_id for one in feedback.cells(Submission.objects.get(pk=handed[0].pk)) if one.marked
     }
