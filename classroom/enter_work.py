@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import wraps
+from functools import cached_property, wraps
 from typing import Any, Concatenate
 
 from django.contrib.auth.decorators import login_required
@@ -12,11 +12,13 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 
 from classroom.access import Act
+from classroom.deadlines import Dates
 from classroom.enter import Member, member
-from classroom.launch import access_now
+from classroom.launch import access_of
 from classroom.middleware import set_time_zone
 from classroom.models import Work
 from classroom.people.models import User
+from classroom.terms import terms_of
 from runtimes.jupyter.hooks import Access
 
 
@@ -28,6 +30,11 @@ class Inside:
     me: Member
     access: Access
     own: bool
+
+    @cached_property
+    def terms(self) -> Dates:
+        """Which dates and how many attempts hold for the person."""
+        return terms_of(self.work.assignment, self.me.user)
 
     @property
     def writes(self) -> bool:
@@ -47,10 +54,12 @@ def inside(user: User, slug: str) -> Inside:
         .filter(workspace__slug=slug)
         .first()
     )
-    access = access_now(user.subject, slug) if work is not None else None
-    if work is None or access is None:
+    if work is None:
         raise Http404
     me = member(user, work.assignment.course.slug, Act.READ)
+    access = access_of(work, me.enrollment, user)
+    if access is None:
+        raise Http404
     own = work.members.filter(user=user).exists()
     return Inside(work=work, me=me, access=access, own=own)
 

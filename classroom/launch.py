@@ -86,20 +86,24 @@ def access_now(subject: str, slug: str) -> Access | None:
         .filter(course=work.assignment.course_id, user=int(subject), user__is_active=True)
         .first()
     )
-    mode = _mode(work, mine) if mine is not None else None
-    if mine is None or mode is None:
+    return access_of(work, mine, mine.user) if mine is not None else None
+
+
+def access_of(work: Work, mine: Enrollment, user: User) -> Access | None:
+    """The same for the user of an enrollment in the work's course. `work` must have its `assignment__course`."""
+    mode = _mode(work, mine, user)
+    if mode is None:
         return None
-    user = mine.user
     return Access(mode=mode, display_name=user.get_full_name(), language=user.language or "en", theme=user.theme)
 
 
-def _mode(work: Work, mine: Enrollment) -> Mode | None:
+def _mode(work: Work, mine: Enrollment, user: User) -> Mode | None:
     if not may(mine.role, mine.state, Act.READ):
         return None
     members = Enrollment.objects.filter(course=work.assignment.course_id, user__work_memberships__work=work)
     sections = dict(members.values_list("user_id", "section_id"))
     if mine.user_id in sections:
-        return _own_mode(work, mine)
+        return _own_mode(work, mine, user)
     if not may(mine.role, mine.state, Act.REVIEW):
         return None
     theirs = any(
@@ -109,12 +113,12 @@ def _mode(work: Work, mine: Enrollment) -> Mode | None:
     return "read" if theirs else None
 
 
-def _own_mode(work: Work, mine: Enrollment) -> Mode:
+def _own_mode(work: Work, mine: Enrollment, user: User) -> Mode:
     if not may(mine.role, mine.state, Act.PREVIEW if work.preview else Act.LAUNCH):
         return "read"
     if work.preview:
         return "write"
-    return "write" if is_open(work.assignment, terms_of(work.assignment, mine.user), timezone.now()) else "read"
+    return "write" if is_open(work.assignment, terms_of(work.assignment, user), timezone.now()) else "read"
 
 
 def _work_of(assignment: Assignment, user: User, *, preview: bool) -> Work | None:

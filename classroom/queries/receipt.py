@@ -9,14 +9,13 @@ from django.db.models import F
 from django.utils.translation import gettext
 
 from classroom.attempts import limit
+from classroom.deadlines import Dates
 from classroom.models import Assignment
-from classroom.people.models import User
 from classroom.queries import strictly
 from classroom.queries.policy import policy
 from classroom.queries.scores import Score, scores_of
 from classroom.queries.study import released, sees_score
 from classroom.submit import files_of
-from classroom.terms import terms_of
 from grading import review, states
 from grading.explain import FAILURES, explain
 from grading.late import cost_words, penalty_of, span
@@ -109,9 +108,8 @@ class Terms:
     policy: Sequence[str]
 
 
-def terms(assignment: Assignment, submission: Submission, reader: User) -> Terms:
-    """In words, by the policy now. `submission` must have its `line_item`."""
-    mine = terms_of(assignment, reader)
+def terms(assignment: Assignment, submission: Submission, mine: Dates) -> Terms:
+    """In words, by the policy now. `submission` must have its `line_item`; `mine` is what holds for the reader."""
     same = Submission.objects.filter(line_item=submission.line_item_id, authors_key=submission.authors_key)
     late = ""
     if submission.late_by:

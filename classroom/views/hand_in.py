@@ -78,7 +78,7 @@ def hand_in(request: HttpRequest, place: Inside) -> HttpResponse:
         "workspace": place.work.workspace,
         "assignment": place.work.assignment,
         "course": place.work.assignment.course,
-        "bar": queries.bar_state(place.work, place.me.user),
+        "bar": queries.bar_state(place.work, place.me.user, place.terms),
         "findings": queries.findings(place.work) if place.writes else [],
         "paths": paths,
         "request_key": secrets.token_urlsafe(16),

@@ -130,7 +130,7 @@ def _ticket(place: Inside) -> str:
 def _bar(place: Inside) -> dict[str, Any]:
     work = place.work
     graded = work.assignment.line_item.graded
-    bar = queries.bar_state(work, place.me.user)
+    bar = queries.bar_state(work, place.me.user, place.terms)
     return {
         "place": place,
         "work": work,

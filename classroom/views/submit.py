@@ -19,6 +19,7 @@ from classroom.enter_work import Inside, work_page
 from classroom.errors import ClassroomError
 from classroom.hand_out import file_response, files_response
 from classroom.queries import notebook, receipt
+from classroom.terms import terms_of
 from grading.errors import GradingError
 from grading.models import Submission
 from runtimes import storage
@@ -45,12 +46,12 @@ def _taken(request: HttpRequest, place: Inside, handed_in: verb.HandedIn) -> Htt
     submission = _fresh(handed_in.submission)
     context = {
         "progress": receipt.progress(place.work.assignment, submission),
-        "terms": receipt.terms(place.work.assignment, submission, place.me.user),
+        "terms": receipt.terms(place.work.assignment, submission, place.terms),
         "submission": submission,
         "assignment": place.work.assignment,
         "work": place.work,
         "workspace": place.work.workspace,
-        "bar": notebook.bar_state(place.work, place.me.user),
+        "bar": notebook.bar_state(place.work, place.me.user, place.terms),
         "submits": True,
         "oob": True,
         "findings": notebook.findings_in(submission, place.work),
@@ -87,7 +88,7 @@ def receipt_page(request: HttpRequest, it: Handed) -> HttpResponse:
         "files": receipt.files(it.submission),
         "lacking": receipt.lacking(it.submission),
         "progress": receipt.progress(it.assignment, it.submission),
-        "terms": receipt.terms(it.assignment, it.submission, it.me.user),
+        "terms": receipt.terms(it.assignment, it.submission, terms_of(it.assignment, it.me.user)),
         "attempts": _attempts(it),
     }
     return render(request, "study/receipt.html", context)
@@ -113,7 +114,7 @@ def receipt_text(request: HttpRequest, it: Handed) -> HttpResponse:
         "files": receipt.files(it.submission),
         "lacking": receipt.lacking(it.submission),
         "run": receipt.graded_with(it.submission),
-        "terms": receipt.terms(it.assignment, it.submission, it.me.user),
+        "terms": receipt.terms(it.assignment, it.submission, terms_of(it.assignment, it.me.user)),
         "authors": it.submission.authors.order_by("display_name", "username"),
     }
     text = render_to_string("study/receipt.txt", context, request)
