@@ -10,6 +10,8 @@ import uvicorn
 from django.conf import settings
 from django.core.management.base import BaseCommand
 
+from classroom.page_slots import share_connections
+
 # A notebook with its outputs travels in one message of the Jupyter protocol.
 MOST_BYTES_A_MESSAGE = 128 * 1024 * 1024
 
@@ -27,6 +29,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Serve until SIGTERM or SIGINT."""
+        share_connections()
         config = server_config(options["host"], options["port"])
         # `socket.socket(fileno=…)` asks the kernel for the family. uvicorn's own --fd takes it for a Unix socket, so
         # that asyncio would leave Nagle's algorithm on: 40 ms for every answer of a kernel.
