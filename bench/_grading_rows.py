@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from datetime import timedelta
-from pathlib import Path
 
-from django.conf import settings
 from django.utils import timezone
 
 from bench._nbgrader_course import ASSIGNMENT, CELL_SECONDS, Course, Rows
@@ -16,13 +13,6 @@ from grading import release as releases
 from grading.models import CellScore, LineItem, Release
 from runtimes import storage
 from runtimes.models import Profile
-from runtimes.sandboxes import environment
-
-
-def kernel_python() -> str:
-    """The interpreter that the sandboxes run: both sides must use the same one."""
-    found = environment.installed(Path(settings.ENVIRONMENTS_DIR))
-    return str(found[0].folder / "bin" / found[0].python.name) if found else sys.executable
 
 
 def publish_course(course: Course) -> Release:

@@ -9,6 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from classroom.places import environments_dir
+from runtimes.sandboxes import environment
+
 ASSIGNMENT = "ps1"
 CELL_SECONDS = 5
 
@@ -25,6 +28,12 @@ _QUERY = """
     join base_cell on base_cell.id = {table}.cell_id
     where assignment.name = ?
 """
+
+
+def kernel_python() -> str:
+    """The interpreter that the sandboxes run: both sides must use the same one."""
+    found = environment.installed(environments_dir())
+    return str(found[0].folder / "bin" / found[0].python.name) if found else sys.executable
 
 
 class Course:

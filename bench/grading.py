@@ -25,7 +25,7 @@ from typing import Any
 
 import nbformat
 
-from bench._nbgrader_course import ASSIGNMENT, Course, Rows
+from bench._nbgrader_course import ASSIGNMENT, Course, Rows, kernel_python
 from bench._report import last_line, table
 
 MOST_SHOWN = 20
@@ -138,7 +138,6 @@ def compare(folder: Path, chosen: argparse.Namespace) -> int:
     os.environ.setdefault("LOG_LEVEL", "ERROR")
     django.setup()
     call_command("migrate", verbosity=0)
-    from bench._grading_rows import kernel_python
     from classroom.grade_here import runtimes_process
 
     course = Course(folder / "course", kernel_python())

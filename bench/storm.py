@@ -234,8 +234,7 @@ def run(chosen: argparse.Namespace, folder: Path, data: Path) -> int:
         import django
 
         django.setup()
-        from bench._grading_rows import kernel_python
-        from bench._nbgrader_course import Course
+        from bench._nbgrader_course import Course, kernel_python
         from bench._storm_course import close, prepare
 
         course = Course(folder / "course", kernel_python())

@@ -1,18 +1,14 @@
 """An nbgrader course folder with many submissions, to try an import and grading at the size of a real class.
 
-    python -m bench.nbgrader_course FOLDER [--students 300]
-
 It is `nbgrader quickstart`, released by nbgrader's command line; students hand in right, wrong, blank and noisy answers
 in turn, every fifth one late. Nothing is graded.
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
 from pathlib import Path
 
-from bench._nbgrader_course import Course
+from bench._nbgrader_course import Course, kernel_python
 from bench.grading import ANSWERS, answered
 
 _IN_TIME, _LATE = b"2024-02-28 12:00:00 UTC\n", b"2024-03-03 09:30:00 UTC\n"
@@ -21,7 +17,7 @@ _IN_TIME, _LATE = b"2024-02-28 12:00:00 UTC\n", b"2024-03-03 09:30:00 UTC\n"
 def make(folder: Path, students: int) -> None:
     """The course; RuntimeError where nbgrader's commands fail."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    course = Course(folder, sys.executable)
+    course = Course(folder, kernel_python())
     course.create()
     course.release()
     released = course.files("release")
@@ -32,18 +28,3 @@ def make(folder: Path, students: int) -> None:
         course.submit(name, {**answered(released, answers), "timestamp.txt": stamp})
     # A due date, so that late is late.
     course.run("db", "assignment", "add", "ps1", "--duedate=2024-03-01 17:00:00 UTC")
-
-
-def main() -> int:
-    """Makes the course and says where it is."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--students", type=int, default=300)
-    chosen = parser.parse_args()
-    make(chosen.folder.absolute(), chosen.students)
-    print(f"{chosen.students} submissions to ps1 in {chosen.folder}")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
