@@ -47,7 +47,7 @@ def by_person(
 ) -> dict[tuple[int, int], tuple[Submission, Sequence[Submission]]]:
     """By (user, line item): the attempt that counts, and those that may yet. One query; five where the best counts."""
     items = list(line_items)
-    tries = _tries(items, people)
+    tries = tries_of(items, people)
     best = {item.pk for item in items if item.keep == LineItem.Keep.BEST}
     scored = {one.pk: one for (_user, item), found in tries.items() if item in best for one in found}
     scores = scores_of(scored.values()) if scored else {}
@@ -68,7 +68,8 @@ def last_of_each(people: Any) -> QuerySet[SubmissionAuthor]:
     return SubmissionAuthor.objects.filter(~Exists(mine.filter(after | with_it)), user__in=people)
 
 
-def _tries(items: Sequence[LineItem], people: Any) -> dict[tuple[int, int], list[Submission]]:
+def tries_of(items: Sequence[LineItem], people: Any) -> dict[tuple[int, int], list[Submission]]:
+    """By (user, line item): all attempts as they came in, also those of a group that the person is in no longer."""
     rows = (
         SubmissionAuthor.objects.select_related("submission__line_item", "submission__feedback")
         .filter(submission__line_item__in=items, user__in=people)

@@ -10,6 +10,7 @@ from django.db.models import Count, Exists, OuterRef, Q
 from classroom.enter import Member
 from classroom.models import Assignment
 from classroom.queries import strictly
+from classroom.queries.counted import Summary, counted
 from classroom.queries.counting import counting_submission
 from classroom.queries.scores import scores_of
 from classroom.regrade import digest, unproblematic
@@ -160,11 +161,12 @@ class Page(Progress):
     lines: Sequence[Line]
     changes: Sequence[RegradeChange]
     newer: Sequence[Attempt]
+    counted: Summary
 
     @property
     def counts(self) -> dict[str, int]:
         """How many lines there are of each kind that the list can be narrowed to."""
-        return {which: len(self.narrowed(which)) for which in _KINDS}
+        return {which: len(self.narrowed(which)) for which in _KINDS} | {"counted": len(self.counted.students)}
 
     def narrowed(self, which: str) -> list[Line]:
         """The lines of one kind of `_KINDS`; of any other name those that move or need a person."""
@@ -214,6 +216,7 @@ def page(me: Member, assignment: Assignment, regrade: Regrade) -> Page:
         for key, one in found.items()
     ]  # fmt: skip
     changes = strictly(RegradeChange.objects).filter(autograding__regrade=regrade)
+    for_all = unproblematic(found.values())
     return Page(
         regrade=regrade,
         pace=pace(regrade.candidates.all()),
@@ -225,6 +228,7 @@ def page(me: Member, assignment: Assignment, regrade: Regrade) -> Page:
             for one in there
             if one.submission.pk not in in_it and one.counts and one.submission.received_at > regrade.created_at
         ],
+        counted=counted(assignment.line_item, me.people(), for_all),
     )
 
 

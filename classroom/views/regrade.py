@@ -25,7 +25,7 @@ from classroom.queries import regrade as queries
 from classroom.queries import run as runs
 from grading import regrade as steps
 from grading.errors import GradingError, NothingToApprove
-from grading.models import GradeCell, Regrade
+from grading.models import GradeCell, LineItem, Regrade
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -63,8 +63,15 @@ def regrade(request: HttpRequest, me: Member, assignment: str, regrade: int) -> 
         return render(request, "teach/regrade_progress.html", context)
     page = queries.page(me, found, row)
     which = request.GET.get("show", "")
-    part = Paginator(page.narrowed(which), queries.PAGE).get_page(request.GET.get("page"))
-    context = _about(me, found) | {"page": page, "regrade": page.regrade, "part": part, "which": which}
+    rows = page.counted.students if which == "counted" else page.narrowed(which)
+    part = Paginator(rows, queries.PAGE).get_page(request.GET.get("page"))
+    context = _about(me, found) | {
+        "page": page,
+        "regrade": page.regrade,
+        "part": part,
+        "which": which,
+        "keeps_best": found.line_item.keep == LineItem.Keep.BEST,
+    }
     if request.htmx:  # type: ignore[attr-defined]
         ended: HttpResponse = retarget(render(request, "teach/regrade_all.html", context), "#regrade")
         return ended

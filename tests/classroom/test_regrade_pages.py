@@ -12,6 +12,8 @@ from django.utils import timezone
 from classroom import give_back, publish, score_mail, tasks, wake
 from classroom.models import Outbox
 from classroom.outbox import NothingToDo
+from classroom.people.models import User
+from classroom.queries.counting import by_person
 from classroom.queries.feedback import page as feedback_page
 from classroom.queries.scores import scores_of
 from grading import feedback, review
@@ -368,6 +370,75 @@ def test_attempts_can_be_chosen_and_what_does_not_count_is_left_out(ps1, ada, be
     assert client.post(REGRADES, {"version": "2", "scope": "chosen", "reason": "x"}).status_code == 422
     found = started(client, scope="chosen", chosen=[first.code])
     assert list(found.candidates.values_list("submission", flat=True)) == [first.pk]
+
+
+def keep_best(assignment) -> None:
+    LineItem.objects.filter(pk=assignment.line_item_id).update(keep=LineItem.Keep.BEST)
+
+
+def counted_of(client, found: Regrade) -> list[tuple[str, Decimal, int, Decimal, int]]:
+    """Who, the counted score now and its attempt, then and its attempt."""
+    rows = client.get(f"{REGRADES}{found.pk}/", {"show": "counted"}).context["page"].counted.students
+    return [(one.name, one.old.score, one.before.attempt, one.new.score, one.after.attempt) for one in rows]
+
+
+def scores(found: Regrade, tests: dict[int, int]) -> None:
+    """Ends the candidates with these points of their tests, by submission."""
+    for run in found.candidates.all():
+        cell = GradeCell.objects.get(notebook__release=run.release_id, kind="tests")
+        CellScore.objects.create(autograding=run, cell=cell, auto_score=tests[run.submission_id])
+    found.candidates.update(state=Autograding.State.FINISHED)
+
+
+def test_where_the_best_counts_it_is_said_whose_counted_score_changes(ps1, ada, ben, cleo, newer, grace, as_user):
+    keep_best(ps1)
+    first, second = (graded(handed_in(ps1, ada, key=k), tests=Decimal(n)) for k, n in (("1", 2), ("2", 1)))
+    bens = [graded(handed_in(ps1, ben, key=k), tests=Decimal(n)) for k, n in (("1", 2), ("2", 0))]
+    cleos = graded(handed_in(ps1, cleo), tests=Decimal(1))
+    client = as_user(grace)
+    found = started(client, scope="all")
+    # Ada's second becomes her best; Ben's worse attempt moves and changes nothing that counts; Cleo loses.
+    tests = {first.pk: 2, second.pk: 4, bens[0].pk: 2, bens[1].pk: 1, cleos.pk: 0}
+    scores(found, tests)
+    assert counted_of(client, found) == [("Cleo", 1, 1, 0, 1), ("Ben", 2, 1, 2, 1), ("Ada", 2, 1, 4, 2)]
+    text = page(client, found, show="counted")
+    for words in (
+        "changes the score that counts for 3 students", "1 goes up", "1 goes down", "for 1 another attempt counts then",
+        "(+2)", "another attempt",
+    ):  # fmt: skip
+        assert words in text
+    approve_all(client, found)
+    assert "Ada" in client.get("/c/data/gradebook/").content.decode()
+    now = {one.pk: counts.attempt for one, counts in counting_now(ps1).items()}
+    assert now == {ada.pk: 2, ben.pk: 1, cleo.pk: 1}
+
+
+def counting_now(assignment) -> dict[User, Submission]:
+    """Whose attempt counts."""
+    found = by_person([LineItem.objects.get(pk=assignment.line_item_id)], User.objects.all())
+    return {User.objects.get(pk=user): counts for (user, _item), (counts, _others) in found.items()}
+
+
+def test_a_worse_attempt_that_moves_changes_nothing_that_counts(ps1, ada, newer, grace, as_user):
+    keep_best(ps1)
+    first, second = (graded(handed_in(ps1, ada, key=k), tests=Decimal(n)) for k, n in (("1", 2), ("2", 0)))
+    client = as_user(grace)
+    found = started(client, scope="chosen", chosen=[second.code])
+    scores(found, {second.pk: 1})
+    assert counted_of(client, found) == []
+    text = page(client, found)
+    assert "changes nobody’s score that counts" in text
+    assert f"/review/{first.code}" not in text
+
+
+def test_where_the_last_counts_nothing_is_said_about_other_attempts(adas, newer, grace, as_user):
+    client = as_user(grace)
+    found = started(client)
+    ended(found)
+    text = page(client, found)
+    assert "The best attempt counts" not in text
+    assert "show=counted" not in text
+    assert counted_of(client, found) == []
 
 
 def test_what_is_handed_in_meanwhile_can_be_taken_in(ps1, adas, newer, grace, cleo, as_user):
