@@ -10,10 +10,12 @@ from django import forms
 from django.conf import settings
 from django.contrib.auth.password_validation import password_validators_help_text_html, validate_password
 from django.core.files.uploadedfile import UploadedFile
+from django.http import HttpRequest
 from django.utils.functional import lazy
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from classroom import password_mail
 from classroom.deadlines import Allowance, allowance_of
 from classroom.forms_time import LocalDateTimeField
 from classroom.models import Assignment, Course, Enrollment, Extension, Section
@@ -37,6 +39,20 @@ class SignInForm(LoginForm):
         self.fields["remember"].label = _("Stay signed in on this device")
         for field in self.fields.values():
             field.widget.attrs.pop("placeholder", None)
+
+
+class ForgottenPasswordForm(forms.Form):
+    """In the place of allauth's, which looks the address up and sends the mail while the page waits."""
+
+    email = forms.EmailField(
+        label=_("Email address"), widget=forms.EmailInput(attrs={"autocomplete": "email"}), max_length=254
+    )
+
+    def save(self, request: HttpRequest) -> str:
+        """Has the mail sent. Returns the address, as allauth's form does."""
+        email: str = self.cleaned_data["email"]
+        password_mail.ask(email)
+        return email
 
 
 class ProfileForm(forms.ModelForm):  # type: ignore[type-arg]

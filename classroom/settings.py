@@ -133,7 +133,10 @@ LOGIN_REDIRECT_URL = "home"
 SIGN_UP_OPEN = env.flag("SIGN_UP_OPEN")
 ACCOUNT_ADAPTER = "classroom.adapters.AccountAdapter"
 SOCIALACCOUNT_ADAPTER = "classroom.adapters.SocialAccountAdapter"
-ACCOUNT_FORMS = {"login": "classroom.forms_people.SignInForm"}
+ACCOUNT_FORMS = {
+    "login": "classroom.forms_people.SignInForm",
+    "reset_password": "classroom.forms_people.ForgottenPasswordForm",
+}
 ACCOUNT_LOGIN_METHODS = {"username", "email"}
 ACCOUNT_SIGNUP_FIELDS = ["email*", "username*", "password1*", "password2*"]
 # The roster knows people by email: whoever signs up must own the address that they say, or they would be someone else.
