@@ -77,11 +77,6 @@ class Listing:
     all: int
     next_to_mark: str
 
-    @property
-    def waiting(self) -> int:
-        """How many wait for a person."""
-        return self.counts["to_mark"] + self.counts["failed"]
-
 
 def narrowed(me: Member, section: str) -> QuerySet[Enrollment]:
     """The students that the person looks after, of one section where its name is given."""
@@ -109,7 +104,7 @@ def listing(me: Member, assignment: Assignment, *, state: str = "", section: str
         ready=sum(line.ready for line in lines),
         returned=sum(line.returned for line in lines),
         all=len(lines),
-        next_to_mark=next((line.submission.code for line in lines if line.submission.state in WAITING), ""),
+        next_to_mark=next((line.submission.code for line in lines if line.submission.state == State.TO_REVIEW), ""),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,16 @@ LOOKS = [
 ]
 # WCAG 2.2 A and AA, as docs/accessibility.md promises.
 RULES = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}}
+
+
+STICKS_OUT = """() => {
+    const width = document.documentElement.clientWidth;
+    const scrolls = one => one && (getComputedStyle(one).overflowX !== 'visible' || scrolls(one.parentElement));
+    const out = [...document.querySelectorAll('main *')]
+        .filter(one => one.getBoundingClientRect().right > width + 0.5 && !scrolls(one.parentElement));
+    const named = one => one.tagName.toLowerCase() + [...one.classList].map(name => '.' + name).join('');
+    return [document.documentElement.scrollWidth, out.slice(-4).map(named)];
+}"""
 
 
 class Person:
@@ -58,8 +68,14 @@ class Person:
         self.page.press("[name=password]", "Enter")
         expect(self.page).not_to_have_url(re.compile("/accounts/login/"))
 
-    def visit(self, path: str) -> None:
-        self.page.goto(path if path.startswith("http") else self.url + path)
+    def comes_with(self, session: str) -> None:
+        """Signed in by a session that was made for them."""
+        self.context.add_cookies([{"name": "site", "value": session, "url": self.url}])
+
+    def visit(self, path: str) -> int:
+        """Returns the status that the page came with."""
+        answer = self.page.goto(path if path.startswith("http") else self.url + path)
+        return answer.status if answer else 0
 
     def press(self, name: str, **options: Any) -> None:
         """Press the button or follow the link of that name."""
@@ -111,6 +127,31 @@ class Person:
                     self._fits(name, frames)
                 self.page.screenshot(path=self.shots / f"{name}-{look}.png", full_page=not frames)
 
+    def looks_over(
+        self, name: str, path: str, *, status: int = 200, act: Callable[[Page], int] | None = None
+    ) -> list[str]:
+        """What is wrong with a page, or with what `act` on it leads to, all unfolded that can be: its status; what axe
+        finds in a wide window and, dark, on a phone; that it is wider than the phone, in English or French; what the
+        console says. Pictures only if PUPITRE_SHOTS asks."""
+        self.troubles.clear()
+        wrong = []
+        for language, looks in (("en", (LOOKS[0], LOOKS[3])), ("fr", (LOOKS[2],))):
+            self.context.add_cookies([{"name": "django_language", "value": language, "url": self.url}])
+            came = self.visit(path)
+            came = act(self.page) if act else came
+            wrong += [f"status {came}"] if came != status else []
+            self.page.evaluate("document.querySelectorAll('details:not(.menu)').forEach(one => one.open = true)")
+            for look, size, scheme, _language in looks:
+                self.page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
+                self.page.set_viewport_size(size)  # type: ignore[arg-type]
+                wrong += self.violations() if language == "en" else []
+                wrong += self._overflow() if size is PHONE else []
+                if os.environ.get("PUPITRE_SHOTS"):
+                    self.page.screenshot(path=self.shots / f"{name}-{look}.png", full_page=True)
+        # A page that says no is told of in the console as well.
+        heard = [one for one in self.troubles if status == 200 or f"a status of {status} " not in one]
+        return [f"{name}: {one}" for one in wrong + heard]
+
     @contextmanager
     def _look(self, size: Any, scheme: Any, language: str) -> Iterator[None]:
         cookies = [{"name": "django_language", "value": language, "url": self.url}]
@@ -130,25 +171,32 @@ class Person:
                 self.page.reload()
 
     def _fits(self, name: str, frames: bool) -> None:
-        if name.startswith("gradebook"):
-            return
         for button in self.page.locator(".nbbar .button:visible").all():
             box = button.bounding_box()
             assert box, button
             assert box["x"] + box["width"] <= PHONE["width"], f"{name}: {button} is cut off"
         if frames:
             return
-        wide = self.page.evaluate("document.documentElement.scrollWidth")
-        assert wide <= PHONE["width"], f"{name} scrolls sideways on a phone: {wide} px"
+        wide = self._overflow()
+        assert not wide, f"{name}: {wide}"
+
+    def _overflow(self) -> list[str]:
+        """Says so if the page scrolls sideways on the phone, and what sticks out."""
+        wide, what = self.page.evaluate(STICKS_OUT)
+        return [f"wider than a phone: {wide} px ({', '.join(what)})"] if wide > PHONE["width"] or what else []
 
     def checks_accessibility(self, name: str) -> None:
+        """Fails where axe finds something."""
+        found = self.violations()
+        assert not found, f"{name}: " + "; ".join(found)
+
+    def violations(self) -> list[str]:
         """WCAG 2.2 AA by axe, our own page only: the frame's content is Notebook 7's."""
         results = Axe().run(self.page, context={"exclude": [["iframe"]]}, options=RULES)
-        found = [
+        return [
             f"{one['id']}: {one['help']} ({', '.join(str(node['target']) for node in one['nodes'][:3])})"
             for one in results.response["violations"]
         ]
-        assert not found, f"{name}: " + "; ".join(found)
 
 
 def shots_folder(default: Path) -> Path:
