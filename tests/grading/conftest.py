@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -40,16 +42,32 @@ def kernel_python() -> str:
     return str(found[0].folder / "bin" / found[0].python.name) if found else sys.executable
 
 
+@contextmanager
+def once(course: Course, step: str) -> Iterator[bool]:
+    """Whether the step is still to be done: it counts as done when the body ends well. Others wait meanwhile."""
+    with course.folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = course.folder.with_suffix(f".{step}")
+        yield not done.exists()
+        done.touch()
+
+
 @pytest.fixture(scope="session")
 def course(tmp_path_factory: pytest.TempPathFactory, kernel_python: str) -> Course:
     """`nbgrader quickstart`, with the corpus's assignments beside its ps1, released by `nbgrader generate_assignment`.
 
-    NBGRADER_VERDICTS names a folder in which nbgrader's runs are kept for the next session (they take minutes).
+    NBGRADER_VERDICTS names a folder in which nbgrader's runs, which take minutes, are kept for others and for later.
     """
     kept = os.environ.get("NBGRADER_VERDICTS")
     made = Course(Path(kept or tmp_path_factory.mktemp("nbgrader")) / "course", kernel_python)
-    if made.folder.exists():
-        return made
+    with once(made, "released") as first:
+        if first:
+            shutil.rmtree(made.folder, ignore_errors=True)
+            _release(made)
+    return made
+
+
+def _release(made: Course) -> None:
     made.create()
     made.folder.joinpath("autotests.yml").write_bytes(corpus.upstream("autotests.yml"))
     made.folder.joinpath("source", "footer.ipynb").write_bytes(corpus.FOOTER)
@@ -62,7 +80,6 @@ def course(tmp_path_factory: pytest.TempPathFactory, kernel_python: str) -> Cour
             folder.joinpath(name).write_bytes(data)
     for assignment in corpus.STUDENTS:
         made.release(assignment)
-    return made
 
 
 @pytest.fixture(scope="session")
@@ -73,21 +90,28 @@ def verdicts(course: Course) -> Verdicts:
         for assignment, make in corpus.SUBMITTED.items()
         for student, files in make(course.files("release", assignment)).items()
     }
-    for (assignment, student), files in submitted.items():
-        course.submit(student, files, assignment)
     stopping = corpus.stopping(course.files("release", "ps1"))
-    graded_before = course.folder.joinpath("autograded").exists()
-    if not graded_before:
-        for assignment in corpus.SUBMITTED:
-            course.run("autograde", assignment)
-    for student, files in stopping.items():
-        submitted["ps1", student] = files
-        if not graded_before:
-            course.submit(student, files, "ps1")
-            assert course.run("autograde", "ps1", "--student", student).returncode
+    with once(course, "graded") as first:
+        if first:
+            _autograde(course, submitted, stopping)
+    submitted |= {("ps1", student): files for student, files in stopping.items()}
     rows = {(a, student): found for a in corpus.SUBMITTED for student, found in course.rows(a).items()}
     failed = frozenset((a, student) for a, student in submitted if course.failed(student, a))
     return Verdicts(course, submitted, rows, failed)
+
+
+def _autograde(
+    course: Course,
+    submitted: Mapping[tuple[str, str], Mapping[str, bytes]],
+    stopping: Mapping[str, Mapping[str, bytes]],
+) -> None:
+    for (assignment, student), files in submitted.items():
+        course.submit(student, dict(files), assignment)
+    for assignment in corpus.SUBMITTED:
+        course.run("autograde", assignment)
+    for student, files in stopping.items():
+        course.submit(student, dict(files), "ps1")
+        assert course.run("autograde", "ps1", "--student", student).returncode
 
 
 @pytest.fixture(scope="session")
