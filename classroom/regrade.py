@@ -64,21 +64,25 @@ def again(regrade: Regrade) -> int:
 
 
 def digest(found: Iterable[Difference]) -> str:
-    """Names the effects of approving all of these."""
+    """Names all that was shown: these, with what would come of each."""
     return hashlib.sha256(",".join(sorted(one.fingerprint for one in found)).encode()).hexdigest()[:16]
 
 
-def unproblematic(found: Iterable[Difference]) -> list[Difference]:
-    """Those after which nobody has to look who need not before."""
-    return [one for one in found if not one.needs_person]
+def ticked(regrade: Regrade, found: Iterable[Difference]) -> list[Difference]:
+    """Those that are to be approved: as somebody said, else those after which nobody has to look who need not before.
+
+    One query.
+    """
+    said = dict(regrade.ticks.values_list("submission", "ticked"))
+    return [one for one in found if said.get(one.submission.pk, not one.needs_person)]
 
 
 def approve_all(regrade: Regrade, by: User, *, shown: str, reason: str, for_later: bool) -> Approval:
-    """Chooses everything that needs no person; `shown` is the digest of the page. Raises RegradeMoved."""
-    found = unproblematic(differences(regrade))
+    """Approves everything that is ticked; `shown` is the digest of the page. Raises RegradeMoved, NothingToApprove."""
+    found = differences(regrade)
     if digest(found) != shown:
         raise RegradeMoved(f"regrade {regrade.pk}")
-    chosen = {one.submission.pk: one.fingerprint for one in found}
+    chosen = {one.submission.pk: one.fingerprint for one in ticked(regrade, found)}
     return approve(regrade, by, chosen, reason=reason, for_later=for_later)
 
 
@@ -129,3 +133,9 @@ def fingerprints(values: Sequence[str]) -> dict[int, str]:
     """What a form's boxes say: "submission:fingerprint". Anything else is left out."""
     pairs = (value.partition(":") for value in values)
     return {int(key): mark for key, colon, mark in pairs if colon and key.isdecimal()}
+
+
+def ticks(shown: str, chosen: Sequence[str]) -> dict[int, bool]:
+    """Of the submissions that a page showed ("1,2,3"), which are ticked. Anything else is left out."""
+    on = fingerprints(chosen)
+    return {int(key): int(key) in on for key in shown.split(",") if key.isdecimal()}

@@ -6,6 +6,9 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
+
+from django.db.models import QuerySet
 
 from grading import review, states
 from grading.models import Autograding, CellKey, CellScore, GradeCell, Mark, Regrade, Submission
@@ -13,6 +16,8 @@ from grading.review import MarkedCell
 from grading.scoring import Total
 
 type Cells = Mapping[CellKey, MarkedCell]
+type Scores = Mapping[int, Mapping[int, CellScore]]
+type Marks = Mapping[int, Mapping[CellKey, Mark]]
 
 
 @dataclass(frozen=True)
@@ -103,24 +108,26 @@ class Difference:
 def differences(regrade: Regrade, submissions: Iterable[int] | None = None) -> list[Difference]:
     """The candidates that have ended and are not decided, beside what counts of the same submissions now.
 
-    Of `submissions` (keys) if they are given. Six queries, however many there are.
+    Of `submissions` (keys) if they are given. Six queries, however many there are: rows are named by queries and not
+    one by one, of which SQLite takes only so many.
     """
     ended = regrade.candidates.exclude(state__in=states.OPEN).filter(change=None)
     if submissions is not None:
         ended = ended.filter(submission__in=list(submissions))
-    candidates = list(
-        ended.select_related("submission__line_item", "release").order_by("submission__received_at", "pk")
-    )
-    known = Autograding.objects.filter(submission__in=[one.submission_id for one in candidates], current=True)
-    current = {one.submission_id: one for one in known.select_related("release")}
-    compared = [one for one in candidates if one.submission_id in current]
-    return _beside(compared, current)
+    known = Autograding.objects.filter(submission__in=ended.values("submission"), current=True)
+    candidates = ended.select_related("submission").defer("log", "notes")
+    current = {one.submission_id: one for one in known.only("submission", "release", "current", "failures")}
+    compared = [one for one in candidates.order_by("submission__received_at", "pk") if one.submission_id in current]
+    for one in compared:
+        one.submission.line_item = regrade.line_item
+    scores = _scores(ended.values("pk")) | _scores(known.values("pk"))
+    return _beside(compared, current, scores, review.newest_marks(ended.values("submission")))
 
 
-def _beside(candidates: Sequence[Autograding], current: Mapping[int, Autograding]) -> list[Difference]:
+def _beside(
+    candidates: Sequence[Autograding], current: Mapping[int, Autograding], scores: Scores, marks: Marks
+) -> list[Difference]:
     cells = review.scored_cells({run.release_id for run in [*candidates, *current.values()]})
-    scores = _scores([*candidates, *current.values()])
-    marks = review.newest_marks(one.submission_id for one in candidates)
     found = []
     for after in candidates:
         before, submission = current[after.submission_id], after.submission
@@ -166,8 +173,8 @@ def _automatic(row: MarkedCell | None) -> object:
     return None if row is None else (row.points.auto_score, row.points.needs_manual_grade)
 
 
-def _scores(runs: Iterable[Autograding]) -> dict[int, dict[int, CellScore]]:
+def _scores(runs: QuerySet[Any, Any]) -> dict[int, dict[int, CellScore]]:
     found: dict[int, dict[int, CellScore]] = {}
-    for score in CellScore.objects.filter(autograding__in=[run.pk for run in runs]):
+    for score in CellScore.objects.filter(autograding__in=runs):
         found.setdefault(score.autograding_id, {})[score.cell_id] = score
     return found

@@ -388,6 +388,22 @@ class RegradeChange(models.Model):
         return f"{self.submission_id}: {self.old_score} → {self.new_score}"
 
 
+class RegradeTick(models.Model):
+    """Whether a candidate is to be approved, as somebody said. Without a row: unless a person would have to look."""
+
+    regrade = models.ForeignKey(Regrade, on_delete=models.CASCADE, related_name="ticks")
+    submission = models.ForeignKey(Submission, on_delete=models.PROTECT, related_name="+")
+    ticked = models.BooleanField()
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["regrade", "submission"], name="one_tick_a_submission"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.submission_id} ({self.ticked})"
+
+
 class Approval(models.Model):
     """What a teacher chose to take over of a regrade. The regrade is `TAKING` until every line has ended.
 

@@ -6,7 +6,7 @@ once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from django.db import IntegrityError, transaction
@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from grading import states
 from grading.errors import AlreadyRegrading, NothingToRegrade, NotRegradable
-from grading.models import Autograding, CellScore, LineItem, Regrade, RegradeChange, Release, Submission
+from grading.models import Autograding, CellScore, LineItem, Regrade, RegradeChange, RegradeTick, Release, Submission
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractUser as Person
@@ -69,6 +69,24 @@ def _queue(regrade: Regrade, submissions: Iterable[Submission]) -> int:
 def _hold(regrade: Regrade) -> bool:
     """Whether it still waits for a decision; nobody decides it before this transaction ends."""
     return bool(Regrade.objects.filter(pk=regrade.pk, state=State.OPEN).update(state=F("state")))
+
+
+def tick(regrade: Regrade, ticks: Mapping[int, bool]) -> None:
+    """Keeps which of its candidates are to be approved, by submission. The last word counts; twice is once."""
+    with transaction.atomic():
+        if not ticks or not _hold(regrade):
+            return
+        there = set(regrade.candidates.values_list("submission", flat=True))
+        RegradeTick.objects.bulk_create(
+            (
+                RegradeTick(regrade=regrade, submission_id=pk, ticked=is_on)
+                for pk, is_on in ticks.items()
+                if pk in there
+            ),
+            update_conflicts=True,
+            unique_fields=["regrade", "submission"],
+            update_fields=["ticked"],
+        )
 
 
 def stop(regrade: Regrade) -> None:

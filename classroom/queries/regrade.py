@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from django.db.models import Count, Exists, OuterRef, Q
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 
 from classroom.enter import Member
 from classroom.models import Assignment
@@ -13,7 +13,7 @@ from classroom.queries import strictly
 from classroom.queries.counted import Summary, counted
 from classroom.queries.counting import counting_submission
 from classroom.queries.scores import scores_of
-from classroom.regrade import digest, unproblematic
+from classroom.regrade import digest, ticked
 from grading import states
 from grading.compare import Difference, differences
 from grading.models import (
@@ -26,6 +26,7 @@ from grading.models import (
     RegradeChange,
     Release,
     Submission,
+    SubmissionAuthor,
 )
 from grading.pace import Pace, pace
 from grading.regrade import USABLE
@@ -48,13 +49,13 @@ def attempts(me: Member, assignment: Assignment) -> list[Attempt]:
     Three queries; where the best attempt counts, seven.
     """
     result = Autograding.objects.filter(submission=OuterRef("pk"), current=True)
+    theirs = SubmissionAuthor.objects.filter(user__in=me.people(), submission__line_item=assignment.line_item_id)
     handed_in = list(
         strictly(Submission.objects)
         .select_related("line_item")
         .prefetch_related("authors")
-        .filter(line_item=assignment.line_item_id, authors__in=me.people())
+        .filter(line_item=assignment.line_item_id, pk__in=theirs.values("submission"))
         .annotate(has_result=Exists(result))
-        .distinct()
         .order_by("received_at", "pk")
     )
     scores = scores_of(handed_in) if assignment.line_item.keep == LineItem.Keep.BEST else {}
@@ -88,16 +89,6 @@ def regrades(assignment: Assignment) -> list[Regrade]:
     return list(found.filter(line_item=assignment.line_item_id).order_by("-pk"))
 
 
-#: What the list can be narrowed to.
-_KINDS: Mapping[str, Callable[[Difference], bool]] = {
-    "news": lambda one: one.moves or one.needs_person,
-    "moves": lambda one: one.moves,
-    "needing": lambda one: one.needs_person,
-    "kept": lambda one: one.marks_named,
-    "same": lambda one: not one.moves and not one.needs_person,
-}
-
-
 @dataclass(frozen=True)
 class Line:
     """One difference. `returned`: its authors have their feedback, so they hear of a change."""
@@ -106,6 +97,18 @@ class Line:
     names: str
     counts: bool
     returned: bool
+    ticked: bool
+
+
+#: What the list can be narrowed to.
+_KINDS: Mapping[str, Callable[[Line], bool]] = {
+    "news": lambda line: line.difference.moves or line.difference.needs_person,
+    "moves": lambda line: line.difference.moves,
+    "needing": lambda line: line.difference.needs_person,
+    "kept": lambda line: line.difference.marks_named,
+    "same": lambda line: not line.difference.moves and not line.difference.needs_person,
+    "unticked": lambda line: not line.ticked,
+}
 
 
 @dataclass(frozen=True)
@@ -159,7 +162,7 @@ class Page(Progress):
     """What it would change as well, what was taken over, and what came in since."""
 
     lines: Sequence[Line]
-    changes: Sequence[RegradeChange]
+    changes: QuerySet[RegradeChange]
     newer: Sequence[Attempt]
     counted: Summary
 
@@ -168,20 +171,20 @@ class Page(Progress):
         """How many lines there are of each kind that the list can be narrowed to."""
         return {which: len(self.narrowed(which)) for which in _KINDS} | {"counted": len(self.counted.students)}
 
-    def narrowed(self, which: str) -> list[Line]:
-        """The lines of one kind of `_KINDS`; of any other name those that move or need a person."""
-        kind = _KINDS.get(which, _KINDS["news"])
-        return [line for line in self.lines if kind(line.difference)]
+    def narrowed(self, which: str, who: str = "") -> list[Line]:
+        """The lines of one kind of `_KINDS`; of any other name those that move or need a person. `who`: of a name."""
+        kind, wanted = _KINDS.get(which, _KINDS["news"]), who.strip().casefold()
+        return [line for line in self.lines if kind(line) and wanted in line.names.casefold()]
 
     @property
-    def for_all(self) -> list[Difference]:
-        """What *approve all* takes over."""
-        return unproblematic(line.difference for line in self.lines)
+    def ticked(self) -> int:
+        """How many *approve all* takes over."""
+        return sum(line.ticked for line in self.lines)
 
     @property
     def digest(self) -> str:
-        """Names the effect of *approve all*."""
-        return digest(self.for_all)
+        """Names everything that was shown."""
+        return digest(line.difference for line in self.lines)
 
 
 def progress(regrade: Regrade) -> Progress:
@@ -201,35 +204,45 @@ def _taking(regrade: Regrade) -> Taking | None:
 
 def page(me: Member, assignment: Assignment, regrade: Regrade) -> Page:
     """The whole page: two dozen queries, however many students."""
-    found = {one.submission.pk: one for one in differences(regrade)} if regrade.state == Regrade.State.OPEN else {}
+    found = differences(regrade) if regrade.state == Regrade.State.OPEN else []
+    wanted = ticked(regrade, found)
     there = attempts(me, assignment)
-    known = {one.submission.pk: one for one in there}
-    returned = set(
-        Feedback.objects.filter(submission__in=list(found), state=Feedback.State.RELEASED).values_list(
-            "submission", flat=True
-        )
-    )
     in_it = set(regrade.candidates.values_list("submission", flat=True))
-    lines = [
-        Line(one, known[key].names if key in known else one.submission.code, key in known and known[key].counts,
-             key in returned)
-        for key, one in found.items()
-    ]  # fmt: skip
     changes = strictly(RegradeChange.objects).filter(autograding__regrade=regrade)
-    for_all = unproblematic(found.values())
     return Page(
         regrade=regrade,
         pace=pace(regrade.candidates.all()),
         taking=_taking(regrade),
-        lines=sorted(lines, key=_first),
-        changes=list(changes.select_related("submission", "by").prefetch_related("submission__authors").order_by("pk")),
+        lines=sorted(_lines(regrade, found, wanted, there), key=_first),
+        changes=changes.select_related("submission", "by").prefetch_related("submission__authors").order_by("pk"),
         newer=[
             one
             for one in there
             if one.submission.pk not in in_it and one.counts and one.submission.received_at > regrade.created_at
         ],
-        counted=counted(assignment.line_item, me.people(), for_all),
+        counted=counted(assignment.line_item, me.people(), wanted),
     )
+
+
+def _lines(
+    regrade: Regrade, found: Sequence[Difference], wanted: Sequence[Difference], there: Sequence[Attempt]
+) -> Iterator[Line]:
+    known = {one.submission.pk: one for one in there}
+    returned = Feedback.objects.filter(
+        submission__in=regrade.candidates.values("submission"), state=Feedback.State.RELEASED
+    )
+    told = set(returned.values_list("submission", flat=True))
+    to_approve = {one.submission.pk for one in wanted}
+    for one in found:
+        key = one.submission.pk
+        attempt = known.get(key)
+        yield Line(
+            difference=one,
+            names=attempt.names if attempt else one.submission.code,
+            counts=attempt is not None and attempt.counts,
+            returned=key in told,
+            ticked=key in to_approve,
+        )
 
 
 def _first(line: Line) -> tuple[bool, bool, object, str]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlencode
 
 from django.contrib import messages
 from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from django.views.decorators.cache import never_cache
@@ -61,30 +63,39 @@ def regrade(request: HttpRequest, me: Member, assignment: str, regrade: int) -> 
     if request.htmx and (going := queries.progress(row)).follows:  # type: ignore[attr-defined]
         context = _about(me, found) | {"page": going, "regrade": row}
         return render(request, "teach/regrade_progress.html", context)
-    page = queries.page(me, found, row)
-    which = request.GET.get("show", "")
-    rows = page.counted.students if which == "counted" else page.narrowed(which)
-    part = Paginator(rows, queries.PAGE).get_page(request.GET.get("page"))
-    context = _about(me, found) | {
-        "page": page,
-        "regrade": page.regrade,
-        "part": part,
-        "which": which,
-        "keeps_best": found.line_item.keep == LineItem.Keep.BEST,
-    }
+    context = _about(me, found) | _shown(request, queries.page(me, found, row)) | {"regrade": row}
     if request.htmx:  # type: ignore[attr-defined]
         ended: HttpResponse = retarget(render(request, "teach/regrade_all.html", context), "#regrade")
         return ended
     return render(request, "teach/regrade.html", context)
 
 
+def _shown(request: HttpRequest, page: queries.Page) -> dict[str, Any]:
+    """The part of the page that was asked for: of one kind, of a name, so many at a time."""
+    which, who = request.GET.get("show", ""), request.GET.get("who", "")[:100]
+    rows = page.counted.students if which == "counted" else page.narrowed(which, who)
+    return {
+        "page": page,
+        "part": Paginator(rows, queries.PAGE).get_page(request.GET.get("page")),
+        "taken": Paginator(page.changes, queries.PAGE).get_page(request.GET.get("taken")),
+        "which": which,
+        "who": who,
+        "keeps_best": page.regrade.line_item.keep == LineItem.Keep.BEST,
+    }
+
+
 @require_POST
 @course_page(Act.AUTHOR)
 def regrade_move(request: HttpRequest, me: Member, assignment: str, regrade: int) -> HttpResponse:
-    """approve, approve_all, reject, stop, resume, again or include; what cannot be done is said."""
+    """approve, approve_all, reject, stop, resume, again or include; what cannot be done is said.
+
+    Ticks of the page are kept with each. With `page` instead of an act, that page is gone to.
+    """
     found = enter.assignment(me, assignment)
     row = _regrade(found, regrade)
     act = request.POST.get("act", "")
+    if me.course.archived_at is None:
+        steps.tick(row, verbs.ticks(request.POST.get("on_page", ""), request.POST.getlist("chosen")))
     if me.course.archived_at is not None and act not in {"stop", "reject"}:
         messages.error(request, str(publish.CourseArchived.user_message))
     elif act in {"approve", "approve_all"}:
@@ -99,7 +110,9 @@ def regrade_move(request: HttpRequest, me: Member, assignment: str, regrade: int
     elif act == "include":
         newer = [one.submission for one in queries.page(me, found, row).newer]
         verbs.include(row, newer)
-    return redirect("regrade", me.course.slug, found.slug, row.pk)
+    place = {name: request.POST[name] for name in ("show", "who", "page") if request.POST.get(name)}
+    address = reverse("regrade", args=[me.course.slug, found.slug, row.pk])
+    return redirect(f"{address}?{urlencode(place)}" if place else address)
 
 
 _MOVES = {"stop": steps.stop, "resume": verbs.resume, "again": verbs.again}

@@ -13,12 +13,24 @@ from classroom import give_back, publish, score_mail, tasks, wake
 from classroom.models import Outbox
 from classroom.outbox import NothingToDo
 from classroom.people.models import User
+from classroom.queries import regrade as regrade_queries
 from classroom.queries.counting import by_person
 from classroom.queries.feedback import page as feedback_page
 from classroom.queries.scores import scores_of
 from grading import feedback, review
 from grading.compare import differences
-from grading.models import Approval, Autograding, CellScore, Feedback, GradeCell, LineItem, Regrade, Release, Submission
+from grading.models import (
+    Approval,
+    Autograding,
+    CellScore,
+    Feedback,
+    GradeCell,
+    LineItem,
+    Regrade,
+    RegradeChange,
+    Release,
+    Submission,
+)
 from runtimes import storage
 from tests.classroom.work import PS1, cell_of, graded, handed_in, source
 
@@ -135,7 +147,7 @@ def test_it_is_shown_whose_score_would_move_and_why_before_anything_counts(adas,
     assert "Time left: unknown" in page(client, found)
     ended(found)
     text = page(client, found)
-    for words in ("Ada", "Ben", "(+4)", "0/2 → 4/4", "AssertionError: squares(4)", REASON, "Approve all 2"):
+    for words in ("Ada", "Ben", "(+4)", "0/2 → 4/4", "AssertionError: squares(4)", REASON, "2 of 2 are ticked"):
         assert words in text
     assert Autograding.objects.filter(current=True, regrade=found).count() == 0
 
@@ -297,15 +309,67 @@ def test_what_changed_since_it_was_shown_is_said_and_left(adas, bens, newer, gra
     assert not Autograding.objects.filter(current=True, regrade=found).exists()
 
 
-def test_what_would_need_a_person_is_not_in_approve_all(adas, bens, newer, grace, tim, as_user):
+def test_what_would_need_a_person_is_not_ticked_by_itself(adas, bens, newer, grace, tim, as_user):
     returned(adas, tim)
     client = as_user(grace)
     found = started(client)
     ended(found, tests=None)
     text = page(client, found, show="needing")
     assert "would need a person" in text
-    assert "Approve all" not in text
+    assert "0 of 2 is ticked" in text or "0 of 2 are ticked" in text
     assert "checked>" not in text.split("for_later")[0]
+
+
+def fingerprint(found: Regrade, submission: Submission) -> str:
+    """What the submission's box says."""
+    [line] = differences(found, [submission.pk])
+    return f"{submission.pk}:{line.fingerprint}"
+
+
+def test_all_but_these_on_any_page_are_approved(adas, bens, ps1, cleo, newer, grace, as_user, monkeypatch):
+    monkeypatch.setattr(regrade_queries, "PAGE", 1)
+    cleos = graded(handed_in(ps1, cleo))
+    client = as_user(grace)
+    found = started(client)
+    ended(found)
+    digest = client.get(f"{REGRADES}{found.pk}/").context["page"].digest
+    # Ben's tick is taken off on the way to the next page; Cleo's by the button that approves.
+    shown = client.post(
+        f"{REGRADES}{found.pk}/move/", {"on_page": str(bens.pk), "show": "moves", "page": "2"}, follow=True
+    )
+    assert shown.redirect_chain[0][0].endswith(f"{found.pk}/?show=moves&page=2")
+    assert shown.context["part"].number == 2
+    assert "2 of 3 are ticked" in shown.content.decode()
+    [left] = client.get(f"{REGRADES}{found.pk}/", {"show": "unticked"}).context["part"]
+    assert left.names == "Ben"
+    move(client, found, "approve_all", digest=digest, on_page=f"{cleos.pk},99999,nonsense")
+    taken_over()
+    assert [change.submission for change in RegradeChange.objects.all()] == [adas]
+    found.refresh_from_db()
+    assert found.state == Regrade.State.OPEN
+
+
+def test_what_needs_a_person_is_approved_with_the_others_where_it_is_ticked(adas, bens, newer, grace, tim, as_user):
+    returned(adas, tim)
+    client = as_user(grace)
+    found = started(client)
+    ended(found, tests=None)
+    move(client, found, "", on_page=f"{adas.pk},{bens.pk}", chosen=[fingerprint(found, bens)])
+    assert "1 of 2 is ticked" in page(client, found)
+    approve_all(client, found)
+    assert [change.submission for change in RegradeChange.objects.all()] == [bens]
+
+
+def test_the_last_word_about_a_tick_counts(adas, bens, newer, grace, as_user):
+    client = as_user(grace)
+    found = started(client)
+    ended(found)
+    for chosen in ([], [fingerprint(found, adas)], []):
+        move(client, found, "", on_page=str(adas.pk), chosen=chosen)
+    assert list(found.ticks.values_list("submission", "ticked")) == [(adas.pk, False)]
+    move(client, found, "reject")
+    move(client, found, "", on_page=str(bens.pk))
+    assert found.ticks.count() == 1
 
 
 def test_rejecting_changes_nothing_and_tells_nobody(adas, newer, grace, tim, as_user):
