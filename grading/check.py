@@ -19,7 +19,7 @@ from grading.errors import GraderUnavailable
 from grading.lease import Lease, LeaseLost
 from grading.lend import Lend, Lender, lender
 from grading.models import Release, ReleaseCheck
-from grading.specify import assignment_files, imports_of, settings_of, spec_of, store_notebooks
+from grading.specify import assignment_files, imports_of, settings_to_make, spec_of, store_notebooks
 from runtimes import storage
 from runtimes.describe import source_text
 
@@ -75,7 +75,7 @@ async def _try_under_lease(lease: Lease, row: ReleaseCheck, lent: Lender, progre
             progress(done, total)
 
     source = await storage.aread_snapshot(row.release.source)
-    settings = settings_of(row.release.line_item, row.release.engine_settings, source)
+    settings = settings_to_make(row.release.line_item, row.release.engine_settings, source)
     return await lease.hold(_try(assignment_files(source), settings, lent, tell))
 
 

@@ -23,7 +23,14 @@ PROBLEMS: Mapping[str, Promise] = {
     ),
     "bad_header": _("The course's header or footer notebook cannot be used: %(message)s"),
     "no_kernelspec": _("The notebook names no kernel. It runs with Python 3."),
-    "other_language": _("The notebook is for %(language)s, and this site runs Python. Choose a Python kernel."),
+    "unknown_kernel": _(
+        "The notebook's kernel “%(kernel)s” is not in the kernels' environment. There are: %(kernels)s. Choose one of "
+        "them, or ask your administrator to add it."
+    ),
+    "other_kernel": _(
+        "The notebook runs with the kernel “%(kernel)s”. nbgrader's rules are the same, but whether code of a student "
+        "replaced what tests rely on is looked at in Python only."
+    ),
     "no_cells": _("The notebook has no cells."),
     "nothing_graded": _("The notebook has no cell with points. It is released, and nothing in it is scored."),
     "duplicate_grade_id": _("The id is used already in cell %(first)s. Give one of the two cells another id."),
@@ -88,6 +95,7 @@ FAILURES: Mapping[str, Promise] = {
     ),
     "kernel_deadline": _("The notebook ran longer than it may, and was stopped. Look for endless loops."),
     "kernel_disk_full": _("The notebook wrote more files than it may, and was stopped. Write less to disk."),
+    "no_kernel": _("The notebook's kernel “%(kernel)s” did not start. This is for your administrator to look at."),
     "gave_up": _("Grading was interrupted several times. Your teacher can start it again."),
 }
 

@@ -8,9 +8,9 @@ from typing import Protocol
 
 from jupyter_client.asynchronous.client import AsyncKernelClient
 
-from grading.engine import Borrow, FilesRefused, Sandbox, SandboxLost
+from grading.engine import Borrow, FilesRefused, NoKernel, Sandbox, SandboxLost
 from grading.errors import GraderUnavailable
-from runtimes.agent_replies import AgentError, AgentRefused, TransferRefused
+from runtimes.agent_replies import AgentError, AgentRefused, AgentUnreachable, TransferRefused
 from runtimes.borrow import MAX_MESSAGE_BYTES, Borrowed, Ending
 from runtimes.errors import RuntimesError
 from runtimes.job import job
@@ -19,6 +19,7 @@ from runtimes.provider_errors import ProviderError
 
 # nbgrader sets this for every kernel that it starts while autograding.
 ENVIRONMENT = {"NBGRADER_EXECUTION": "autograde"}
+_NOT_STARTED = frozenset({"no-kernelspec", "start-failed"})
 
 
 class Lender(Borrow, Protocol):
@@ -82,19 +83,34 @@ class _Lender:
         self.environment_digest = ""
 
     @asynccontextmanager
-    async def __call__(self, *, files: Mapping[str, bytes]) -> AsyncIterator[Sandbox]:
+    async def __call__(self, *, files: Mapping[str, bytes], kernel: str) -> AsyncIterator[Sandbox]:
         async with AsyncExitStack() as stack:
             borrowing = job(
-                profile=self._profile, account=self._account, files=files, preload=self._preload, env=ENVIRONMENT
+                profile=self._profile,
+                account=self._account,
+                files=files,
+                preload=self._preload,
+                env=ENVIRONMENT,
+                kernelspec=kernel,
             )
             try:
                 borrowed = await stack.enter_async_context(borrowing)
-            except (TransferRefused, AgentRefused) as error:
-                raise FilesRefused(str(error)) from error
             except (RuntimesError, AgentError, ProviderError) as error:
-                raise GraderUnavailable(str(error)) from error
+                raise _translated(error, kernel) from error
             self.environment_digest = borrowed.runtime.environment_digest
             yield _Borrowed(borrowed, files, self._message_bytes)
+
+
+def _translated(error: Exception, kernel: str) -> Exception:
+    """Why there is no sandbox, in the words of grading."""
+    if isinstance(error, AgentRefused) and error.code in _NOT_STARTED and kernel:
+        return NoKernel(str(error))
+    if isinstance(error, TransferRefused | AgentRefused):
+        return FilesRefused(str(error))
+    if isinstance(error, AgentUnreachable) and kernel:
+        # It may be the submission's files that keep a kernel from answering: that must not go on for ever.
+        return SandboxLost(str(error))
+    return GraderUnavailable(str(error))
 
 
 def lender(*, profile: Profile, account: str, preload: Sequence[str], message_bytes: int = MAX_MESSAGE_BYTES) -> Lender:

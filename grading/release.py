@@ -16,7 +16,7 @@ from grading.engine.gradebook_values import Place
 from grading.engine.instantiate import known_tests
 from grading.errors import NotPublishable
 from grading.models import LineItem, Release, ReleaseCheck
-from grading.specify import COURSE_FOLDER, assignment_files, settings_of, store_notebooks
+from grading.specify import COURSE_FOLDER, assignment_files, settings_to_make, store_notebooks
 from runtimes import storage
 from runtimes.models import Snapshot
 
@@ -46,7 +46,7 @@ def draft(
     source = {**files, **{COURSE_FOLDER + name: data for name, data in (course_files or {}).items()}}
     settings = {"traits": {name: dict(values) for name, values in (traits or {}).items()}}
     if line_item.graded:
-        ours, about = assignment_files(source), settings_of(line_item, settings, source)
+        ours, about = assignment_files(source), settings_to_make(line_item, settings, source)
         made = engine.generate(ours, about, known_tests(ours, about, sources) if sources else None)
     else:
         made = _tutorial(assignment_files(source))

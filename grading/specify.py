@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import lru_cache
 
 from grading import cells
 from grading.engine import Limits, NotebookSpec, Settings, Spec
 from grading.models import GradeCell, LineItem, Release, ReleaseNotebook
-from runtimes import storage
+from runtimes import provider, storage
 
 #: Files of the course that nbgrader needs to make the student's version. Students never get them.
 COURSE_FOLDER = ".course/"
@@ -35,6 +36,14 @@ def settings_of(line_item: LineItem, release_settings: Mapping[str, object], sou
         heal=line_item.heal and not line_item.strict_nbgrader,
         warnings_cost=line_item.warnings_cost or line_item.strict_nbgrader,
     )
+
+
+def settings_to_make(
+    line_item: LineItem, release_settings: Mapping[str, object], source: Mapping[str, bytes]
+) -> Settings:
+    """`settings_of`, with the kernels that a new release may be for: those of the machine that grades it."""
+    kernels = tuple(sorted(provider.get().kernelspecs(line_item.profile.environment)))
+    return replace(settings_of(line_item, release_settings, source), kernels=kernels)
 
 
 def assignment_files(source: Mapping[str, bytes]) -> dict[str, bytes]:

@@ -47,6 +47,8 @@ __all__ = [
 ]
 
 TIMEOUT = 10.0
+# As long as nbclient waits for a kernel (`startup_timeout`).
+START_TIMEOUT = 60.0
 TRANSFER_TIMEOUT = 120.0
 # Of at most 500 characters each, escaped: together far below wire.MAX_HEADER_BYTES.
 PATHS_AT_ONCE = 500
@@ -110,22 +112,32 @@ class AgentClient:
         )
 
     async def start_kernel(
-        self, index: int, *, env: Mapping[str, str] | None = None, cwd: str = "", timeout: float = 30.0
+        self,
+        index: int,
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: str = "",
+        kernelspec: str = "",
+        timeout: float = START_TIMEOUT,
     ) -> KernelState:
         """Starts kernel `index` and returns when its sockets exist; if it is running, only tells its state.
 
-        cwd: a folder below the home folder. Raises AgentRefused if it cannot be started or dies at once."""
-        return await self._kernel("start_kernel", timeout, index=index, env=dict(env or {}), cwd=cwd)
+        cwd: a folder below the home folder. kernelspec: its name, "" for Python's. Raises AgentRefused if it cannot be
+        started or dies at once (`no-kernelspec` where the kernel environment has none of this name)."""
+        arguments = {"index": index, "env": dict(env or {}), "cwd": cwd, "kernelspec": kernelspec}
+        return await self._kernel("start_kernel", timeout, **arguments)
 
     async def interrupt(self, index: int) -> KernelState:
         """Sends the kernel SIGINT: the running cell gets KeyboardInterrupt. Raises AgentRefused if it does not run."""
         return await self._kernel("interrupt", TIMEOUT, index=index)
 
-    async def restart_kernel(self, index: int, *, cwd: str = "", timeout: float = 30.0) -> KernelState:
+    async def restart_kernel(
+        self, index: int, *, cwd: str = "", kernelspec: str = "", timeout: float = START_TIMEOUT
+    ) -> KernelState:
         """Ends the kernel with everything it started in its process group, and starts it again on the same sockets.
 
         cwd: as its folder is called now."""
-        return await self._kernel("restart_kernel", timeout, index=index, cwd=cwd)
+        return await self._kernel("restart_kernel", timeout, index=index, cwd=cwd, kernelspec=kernelspec)
 
     async def stop_kernel(self, index: int) -> None:
         """Ends the kernel; no error if it does not run."""

@@ -108,7 +108,8 @@ class AgentUnreachable(AgentError):
 
 
 class AgentRefused(AgentError):
-    """code: `unknown-kernel`, `start-failed`, `unsafe-path`, `full`, `bad-request`, `too-large` or `error`."""
+    """code: `unknown-kernel`, `no-kernelspec`, `start-failed`, `unsafe-path`, `full`, `bad-request`, `too-large` or
+    `error`."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(f"{code}: {message}")

@@ -69,14 +69,16 @@ async def borrow(
     files: Mapping[str, bytes] | None = None,
     preload: Sequence[str] = (),
     env: Mapping[str, str] | None = None,
+    kernelspec: str = "",
     patience: timedelta = PATIENCE,
 ) -> AsyncIterator[Borrowed]:
     """A runtime of `profile` with `files` on its disk and one kernel that runs.
 
-    patience: how long to wait for a place. Raises RuntimeFailed (StillWaiting after that), AgentUnreachable, or
-    TransferRefused and AgentRefused for files that cannot be put there."""
+    kernelspec: "" for Python's, else the name of one in the profile's environment. patience: how long to wait for a
+    place. Raises RuntimeFailed (StillWaiting after that), AgentUnreachable, AgentRefused for a kernel that does not
+    start, or TransferRefused and AgentRefused for files that cannot be put there."""
     runtime = await _request(profile, account, purpose, list(preload), dict(env or {}))
-    borrowed = Borrowed(runtime)
+    borrowed = Borrowed(runtime, kernelspec)
     attending = asyncio.create_task(borrowed.attend())
     try:
         await borrowed.open(await launch.ready(runtime, patience), files or {})
@@ -105,8 +107,9 @@ def _request(profile: Profile, account: str, purpose: str, preload: list[str], e
 class Borrowed:
     """A runtime as its borrower sees it. Its kernel is index 0."""
 
-    def __init__(self, runtime: Runtime) -> None:
+    def __init__(self, runtime: Runtime, kernelspec: str = "") -> None:
         self.runtime = runtime
+        self.kernelspec = kernelspec
         self.connection: dict[str, Any] = {}
         self._over: Runtime | None = None
         self._agent: AgentClient | None = None
@@ -128,7 +131,7 @@ class Borrowed:
         self._agent = AgentClient.of(runtime)
         if files:
             await self._agent.push(files)
-        await self._agent.start_kernel(0, env=runtime.env)
+        await self._agent.start_kernel(0, env=runtime.env, kernelspec=self.kernelspec)
 
     async def client(self, *, max_message_bytes: int = MAX_MESSAGE_BYTES) -> AsyncKernelClient:
         """A client whose every message arrives from now on; closed with the runtime. Raises KernelRefused.
@@ -174,7 +177,7 @@ class Borrowed:
     async def start_kernel(self) -> None:
         """A new kernel on the same sockets and the same disk, if none runs. Raises KernelRefused."""
         try:
-            await self._opened().start_kernel(0, env=self.runtime.env)
+            await self._opened().start_kernel(0, env=self.runtime.env, kernelspec=self.kernelspec)
         except AgentError as error:
             raise KernelRefused(str(error), error.user_message) from error
 

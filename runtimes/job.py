@@ -37,11 +37,14 @@ async def job(
     files: Mapping[str, bytes] | None = None,
     preload: Sequence[str] = (),
     env: Mapping[str, str] | None = None,
+    kernelspec: str = "",
     patience: timedelta = PATIENCE,
 ) -> AsyncIterator[Borrowed]:
-    """A runtime of `profile` with `files` on its disk and one kernel that runs. Raises what `borrow` raises."""
+    """A runtime of `profile` with `files` on its disk and one kernel that runs. Raises what `borrow` raises.
+
+    What is lent has Python's kernel: one of another `kernelspec` is borrowed."""
     wanted = profiles.job(profile, preload=list(preload or profile.preload), env=dict(env or {}))
-    connection = _connected()
+    connection = None if kernelspec else _connected()
     taken = None
     if connection is not None:
         with connection:
@@ -55,7 +58,15 @@ async def job(
                 finally:
                     await borrowed.close()
                 return
-    borrowing = borrow(profile=profile, account=account, files=files, preload=preload, env=env, patience=patience)
+    borrowing = borrow(
+        profile=profile,
+        account=account,
+        files=files,
+        preload=preload,
+        env=env,
+        kernelspec=kernelspec,
+        patience=patience,
+    )
     async with borrowing as by_row:
         yield by_row
 

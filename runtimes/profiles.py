@@ -24,7 +24,8 @@ def limits(profile: Profile) -> Limits:
 
 
 def request(runtime: Runtime) -> Request:
-    """What to ask a provider for, for this row. The first kernel starts with the runtime: nearly all want one."""
+    """What to ask a provider for, for this row. Where people work, a kernel starts with the runtime: nearly all want
+    one. A job asks for the kernel that it needs."""
     profile = runtime.profile
     interactive = runtime.purpose == Runtime.Purpose.INTERACTIVE
     return Request(
@@ -36,7 +37,7 @@ def request(runtime: Runtime) -> Request:
         network=Network(profile.network) if interactive else Network.NONE,
         isolation=Isolation(profile.isolation),
         gpu=profile.gpu,
-        kernels=1,
+        kernels=1 if interactive else 0,
         env={str(name): str(value) for name, value in runtime.env.items()},
         purpose="interactive" if interactive else "grading",
     )

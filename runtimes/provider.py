@@ -23,6 +23,7 @@ from django.conf import settings
 from django.utils.module_loading import import_string
 
 from runtimes.endpoint import AGENT_PORT, CHANNELS, FIRST_KERNEL_PORT, MAX_KERNELS, Endpoint
+from runtimes.kernelspecs import Kernelspec
 from runtimes.provider_errors import (
     InvalidRequest,
     NotOffered,
@@ -44,6 +45,7 @@ __all__ = [
     "Endpoint",
     "InvalidRequest",
     "Isolation",
+    "Kernelspec",
     "Limits",
     "Network",
     "NotOffered",
@@ -215,6 +217,11 @@ class Provider(ABC):
     @abstractmethod
     async def environments(self) -> list[str]:
         """Digests of the kernel environments that may be asked for, the current one first."""
+
+    def kernelspecs(self, environment: str) -> Mapping[str, Kernelspec]:
+        """The kernels of an environment beside Python's, by name; none where nothing can run. Any process may ask, and
+        before `start`."""
+        return {}
 
     @abstractmethod
     async def close(self) -> None:

@@ -20,6 +20,7 @@ from runtimes.connection import endpoint_of
 from runtimes.describe import because, source_text
 from runtimes.endpoint import MAX_KERNELS
 from runtimes.errors import KernelRefused, RuntimeFailed
+from runtimes.kernelspecs import PYTHON
 from runtimes.models import Kernel, Runtime
 from runtimes.status import Reason
 
@@ -29,10 +30,11 @@ _TOO_MANY = _("So many kernels run for this work that no other can be started. S
 _START_FAILED = _("The kernel could not be started. Try again; if it happens again, tell your teacher.")
 
 
-async def astart_kernel(runtime: Runtime, *, name: str = "python3", cwd: str = "") -> Kernel:
+async def astart_kernel(runtime: Runtime, *, name: str = PYTHON, cwd: str = "") -> Kernel:
     """A new kernel in a runtime. Started at once if the runtime is ready, else as soon as it is (`kernel_ready` waits).
 
-    cwd: a folder of the workspace. Raises RuntimeFailed if the runtime ended, KernelRefused if it holds too many."""
+    name: of a kernelspec. cwd: a folder of the workspace. Raises RuntimeFailed if the runtime ended, KernelRefused if
+    it holds too many."""
     kernel, now = await sync_to_async(_request_kernel)(runtime, name, cwd)
     if now:
         try:
@@ -48,7 +50,7 @@ def _request_kernel(runtime: Runtime, name: str, cwd: str) -> tuple[Kernel, bool
     if row.state not in Runtime.LIVE:
         raise RuntimeFailed(row.reason, row.name, because(row.reason, row.message))
     kernel = _with_free_index(
-        row, first=1 if cwd else 0, do=lambda index: Kernel.objects.create(
+        row, first=1 if cwd or name != PYTHON else 0, do=lambda index: Kernel.objects.create(
             runtime=row, workspace_id=row.workspace_id, index=index, name=name, cwd=cwd
         )
     )  # fmt: skip
@@ -60,7 +62,7 @@ def _request_kernel(runtime: Runtime, name: str, cwd: str) -> tuple[Kernel, bool
 def _with_free_index(runtime: Runtime, *, do, first: int = 0) -> Kernel:  # type: ignore[no-untyped-def]
     """What `do(index)` returns for the lowest index that no live kernel has: the constraint decides races.
 
-    Index 0 starts with the runtime, in the home folder: a kernel that shall start elsewhere takes another."""
+    Index 0 starts with the runtime, as Python's in the home folder: what shall be otherwise takes another."""
     for _attempt in range(_TRIES):
         taken = Kernel.objects.filter(runtime=runtime).exclude(state=Kernel.State.DEAD).values_list("index", flat=True)
         free = sorted(set(range(first, MAX_KERNELS)) - set(taken))
@@ -81,7 +83,7 @@ async def begin(kernel: Kernel, agent: AgentClient | None = None) -> None:
     runtime = kernel.runtime
     own = agent or AgentClient(endpoint_of(runtime))
     try:
-        await own.start_kernel(kernel.index, env=runtime.env, cwd=kernel.cwd)
+        await own.start_kernel(kernel.index, env=runtime.env, cwd=kernel.cwd, kernelspec=_kernelspec(kernel))
     except AgentRefused as error:
         await _mark_dead(kernel, Reason.ERROR, source_text(_START_FAILED))
         raise KernelRefused(str(error), _START_FAILED) from error
@@ -131,12 +133,18 @@ async def arestart(kernel: Kernel) -> Kernel:
 
 
 async def _restart_or_start(agent: AgentClient, row: Kernel) -> None:
+    kernelspec = _kernelspec(row)
     try:
-        await agent.restart_kernel(row.index, cwd=row.cwd)
+        await agent.restart_kernel(row.index, cwd=row.cwd, kernelspec=kernelspec)
     except AgentRefused as error:
         if error.code != "unknown-kernel":
             raise
-        await agent.start_kernel(row.index, env=row.runtime.env, cwd=row.cwd)
+        await agent.start_kernel(row.index, env=row.runtime.env, cwd=row.cwd, kernelspec=kernelspec)
+
+
+def _kernelspec(row: Kernel) -> str:
+    """As the agent knows it."""
+    return "" if row.name == PYTHON else row.name
 
 
 def _want_restart(row: Kernel) -> None:

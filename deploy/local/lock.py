@@ -8,7 +8,7 @@ from deploy.local import environment
 from deploy.local.errors import InstallFailed
 
 # installer first and site before the two that must agree with it
-ORDER: dict[str, list[str]] = {"installer": [], "site": [], "dev": ["-c", "site.txt"], "kernel": []}
+ORDER: dict[str, list[str]] = {"installer": [], "site": [], "dev": ["-c", "site.txt"], "kernel": [], "kernel-bash": []}
 OPTIONS = ["--quiet", "--universal", "--python-version", "3.12", "--generate-hashes", "--no-emit-index-url"]
 
 

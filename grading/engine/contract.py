@@ -46,7 +46,7 @@ class Settings:
     before they are graded, so that a test cell that was copied or deleted by accident costs nobody anything; without
     it the same submissions fail as with nbgrader. With `salvage` what ran of a notebook that was stopped is scored, and
     a kernel that was killed is replaced once; nbgrader does neither. `warnings_cost`: text on stderr takes a test's
-    points, as nbgrader has it.
+    points, as nbgrader has it. `kernels` are the kernelspecs beside Python's that notebooks may be for.
     """
 
     traits: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -57,6 +57,7 @@ class Settings:
     heal: bool = False
     salvage: bool = False
     warnings_cost: bool = True
+    kernels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,11 @@ class NotebookSpec:
     kernelspec: Json
     cells: Json
     graded: tuple[CellSpec, ...] = ()
+
+    @property
+    def kernel(self) -> str:
+        """The kernelspec that it is graded with; "" is Python's."""
+        return str(self.cells.get("kernel", ""))
 
 
 @dataclass(frozen=True)
@@ -198,7 +204,7 @@ class ExitReason(Protocol):
 
 
 class Sandbox(Protocol):
-    """One fresh sandbox with one Python kernel in it. Student code runs in there and nowhere else."""
+    """One fresh sandbox with one kernel in it. Student code runs in there and nowhere else."""
 
     async def client(self) -> AsyncKernelClient:
         """A connected client of a kernel that answers."""
@@ -217,10 +223,10 @@ class Sandbox(Protocol):
 
 
 class Borrow(Protocol):
-    """Makes sandboxes: `async with borrow(files=…) as sandbox`. Gone at the end, whatever happened."""
+    """Makes sandboxes: `async with borrow(files=…, kernel=…) as sandbox`. Gone at the end, whatever happened."""
 
-    def __call__(self, *, files: Mapping[str, bytes]) -> AbstractAsyncContextManager[Sandbox]:
-        """A sandbox whose home folder holds `files`."""
+    def __call__(self, *, files: Mapping[str, bytes], kernel: str) -> AbstractAsyncContextManager[Sandbox]:
+        """A sandbox whose home folder holds `files`. kernel: a kernelspec's name, "" for Python's. Raises NoKernel."""
 
 
 class EngineError(Exception):
@@ -231,6 +237,10 @@ class EngineError(Exception):
 
 class FilesRefused(EngineError):
     """The sandbox cannot hold or give back these files: too many, too large, or with names that are not allowed."""
+
+
+class NoKernel(EngineError):
+    """The sandboxes' environment has no such kernelspec, or its program does not start."""
 
 
 class SandboxLost(EngineError):

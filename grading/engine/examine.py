@@ -11,20 +11,21 @@ from grading.engine.load import (
     SCHEMA_VERSION,
     ClearHiddenTests,
     ClearMarkScheme,
-    ClearSolutions,
     MetadataError,
     MetadataValidator,
     NotebookNode,
     utils,
 )
+from grading.engine.parts import clear_solutions
 from grading.engine.read import Unreadable, read
 
 _PYTHON = "python"
+_PYTHONS = frozenset({_PYTHON, "ipython"})
 
 
 def examine(path: str, notebook: NotebookNode, settings: Settings) -> list[Problem]:
     """Every problem that can be seen without running anything. Never raises."""
-    found = [*_kernel(path, notebook), *_duplicates(path, notebook)]
+    found = [*_kernel(path, notebook, settings), *_duplicates(path, notebook)]
     if not notebook.cells:
         found.append(Problem("no_cells", path, severity="warning"))
     for number, cell in enumerate(notebook.cells, 1):
@@ -34,14 +35,28 @@ def examine(path: str, notebook: NotebookNode, settings: Settings) -> list[Probl
     return found
 
 
-def _kernel(path: str, notebook: NotebookNode) -> Iterator[Problem]:
+def _kernel(path: str, notebook: NotebookNode, settings: Settings) -> Iterator[Problem]:
     kernelspec = notebook.metadata.get("kernelspec")
     if not isinstance(kernelspec, dict) or not kernelspec.get("name"):
         yield Problem("no_kernelspec", path, severity="warning")
         return
-    language = notebook.metadata.get("language_info", {}).get("name") or kernelspec.get("language") or _PYTHON
-    if str(language).lower() not in {_PYTHON, "ipython"}:
-        yield Problem("other_language", path, params={"language": str(language)})
+    kernel = kernel_of(notebook, settings)
+    about = {"kernel": str(kernelspec["name"])}
+    if kernel is None:
+        yield Problem("unknown_kernel", path, params={**about, "kernels": ["python3", *settings.kernels]})
+    elif kernel:
+        yield Problem("other_kernel", path, severity="warning", params=about)
+
+
+def kernel_of(notebook: NotebookNode, settings: Settings) -> str | None:
+    """The kernelspec that runs this notebook: "" is Python's, which also stands for every Python that has another name
+    elsewhere; None where the environment has none."""
+    kernelspec = notebook.metadata.get("kernelspec")
+    named = kernelspec if isinstance(kernelspec, dict) else {}
+    if (name := named.get("name")) in settings.kernels:
+        return str(name)
+    language = notebook.metadata.get("language_info", {}).get("name") or named.get("language") or _PYTHON
+    return "" if str(language).lower() in _PYTHONS else None
 
 
 def _marked(cell: NotebookNode) -> bool:
@@ -83,7 +98,7 @@ def _regions(path: str, notebook: NotebookNode, settings: Settings) -> Iterator[
     """Runs nbgrader's own clearing steps on copies of single cells, to know which cell an error belongs to."""
     options = {"config": config(settings), "log": RunLog().logger}
     language = notebook.metadata.get("kernelspec", {}).get("language", _PYTHON)
-    for part in (ClearSolutions(**options), ClearHiddenTests(**options), ClearMarkScheme(**options)):
+    for part in (clear_solutions(notebook, **options), ClearHiddenTests(**options), ClearMarkScheme(**options)):
         for number, cell in enumerate(notebook.cells, 1):
             try:
                 part.preprocess_cell(copy.deepcopy(cell), {"language": language}, number - 1)

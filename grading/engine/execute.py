@@ -77,16 +77,17 @@ class SandboxExecute(Execute):
         if reply is None:
             raise DeadKernelError("The kernel does not answer")
         self.nb.metadata["language_info"] = reply["content"]["language_info"]
-        is_python = self.nb.metadata["language_info"].get("name") == "python"
-        await self._look(1, wanted=is_python)
+        # What is compared are objects of IPython: of no other kernel is anything known.
+        is_ipython = reply["content"].get("implementation") == "ipython"
+        await self._look(1, wanted=is_ipython)
         for index, cell in enumerate(self.nb.cells):
             self._timed_out = False
-            await self._look(index + 1, wanted=is_python and self.watch.wants(cell))
+            await self._look(index + 1, wanted=is_ipython and self.watch.wants(cell))
             await self.async_execute_cell(cell, index, store_history=True)
             if is_executed(cell):
                 self.watch.sent(index + 1, cell)
             self.ran = index + 1
-        await self._look(len(self.nb.cells), wanted=is_python, last=True)
+        await self._look(len(self.nb.cells), wanted=is_ipython, last=True)
         self.set_widgets_metadata()
 
     async def _look(self, number: int, *, wanted: bool, last: bool = False) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from grading.engine.configure import RunLog, config, convert
 from grading.engine.contract import CellSpec, Generated, Json, NotebookSpec, Problem, Settings
-from grading.engine.examine import examine
+from grading.engine.examine import examine, kernel_of
 from grading.engine.gradebook import Recorder
 from grading.engine.layout import layout_of
 from grading.engine.load import (
@@ -18,13 +18,12 @@ from grading.engine.load import (
     ClearHiddenTests,
     ClearMarkScheme,
     ClearOutput,
-    ClearSolutions,
     ComputeChecksums,
     IncludeHeaderFooter,
     LockCells,
     NotebookNode,
 )
-from grading.engine.parts import KeepCells
+from grading.engine.parts import KeepCells, clear_solutions
 from grading.engine.read import Unreadable, identified, read
 
 AUTOTEST = "AUTOTEST"
@@ -134,7 +133,7 @@ def _student_version(
     options: Json = {"config": config(settings), "log": log.logger}
     parts = [
         LockCells(**options),
-        ClearSolutions(**options),
+        clear_solutions(notebook, **options),
         ClearOutput(**options),
         CheckCellMetadata(**options),
         ComputeChecksums(**options),
@@ -150,6 +149,8 @@ def _student_version(
         problems.append(Problem("cannot_convert", path, params={"message": str(error)[:500]}))
         return None
     recorder.cells["layout"] = layout_of(read(text.encode()))
+    if kernel := kernel_of(notebook, settings):
+        recorder.cells["kernel"] = kernel
     graded = tuple(_cells(recorder.cells))
     if not any(cell.kind != "answer" for cell in graded):
         problems.append(Problem("nothing_graded", path, severity="warning"))

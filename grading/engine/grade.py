@@ -14,6 +14,7 @@ from grading.engine.contract import (
     FilesRefused,
     Graded,
     Json,
+    NoKernel,
     NotebookResult,
     NotebookSpec,
     Sandbox,
@@ -111,6 +112,8 @@ class _Run:
             self._score(spec, restored, gradebook)
         except FilesRefused as error:
             self.failures.append(Failure("files_refused", spec.name, detail=str(error)[:500]))
+        except NoKernel as error:
+            self.failures.append(Failure("no_kernel", spec.name, {"kernel": spec.kernel}, str(error)[:500]))
         except (Refused, Stopped) as error:
             detail = getattr(error, "detail", "")
             self.failures.append(Failure(error.code, spec.name, error.params, detail))
@@ -157,7 +160,7 @@ class _Run:
 
     async def _execute_once(self, spec: NotebookSpec, restored: Restored) -> None:
         settings = self.spec.settings
-        async with self.sandbox(files=self.folder) as sandbox:
+        async with self.sandbox(files=self.folder, kernel=spec.kernel) as sandbox:
             execute = SandboxExecute(sandbox, settings.limits, config(settings), self.log.logger)
             try:
                 restored.notebook = await execute.run(restored.notebook)

@@ -9,7 +9,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from grading.engine.configure import RunLog, config
-from grading.engine.contract import Borrow, Problem, Sandbox, Settings
+from grading.engine.contract import Borrow, NoKernel, Problem, Sandbox, Settings
+from grading.engine.examine import kernel_of
 from grading.engine.generate import AUTOTEST, is_data, is_notebook, needs_kernel, with_frame
 from grading.engine.gradebook_values import Place
 from grading.engine.load import InstantiateTests, NbGraderPreprocessor, NotebookNode
@@ -27,9 +28,9 @@ async def instantiate(
     data = {path: content for path, content in files.items() if is_data(path)}
     for path, notebook in _unwritten(files, settings):
         try:
-            async with sandbox(files=data) as lent:
+            async with sandbox(files=data, kernel=kernel_of(notebook, settings) or "") as lent:
                 done[path] = write(await _write_tests(notebook, files, settings, lent))
-        except Unwritable as error:
+        except (Unwritable, NoKernel) as error:
             problems.append(Problem("autotest_failed", path, params={"message": str(error)}))
     return done, problems
 

@@ -9,6 +9,7 @@ from typing import Any
 from grading.engine.contract import Json
 from grading.engine.gradebook import Gradebook, Recorder
 from grading.engine.load import (
+    ClearSolutions,
     NbGraderPreprocessor,
     NotebookNode,
     OverwriteCells,
@@ -62,6 +63,19 @@ class RestoreKernelspec(OverwriteKernelspec):
         if self.gradebook.kernelspec:
             nb.metadata["kernelspec"] = self.gradebook.kernelspec
         return nb, resources
+
+
+def clear_solutions(notebook: NotebookNode, **options: Any) -> ClearSolutions:
+    """ClearSolutions. In a language for which neither nbgrader nor the course has a stub, it is the comment that begins
+    the first solution, with other words: `// BEGIN SOLUTION` becomes `// YOUR CODE HERE`."""
+    part = ClearSolutions(**options)
+    language = notebook.metadata.get("kernelspec", {}).get("language")
+    if language is not None and language not in part.code_stub:
+        code = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
+        begin = part.begin_solution_delimeter
+        comment = next((line.strip() for line in code.split("\n") if begin in line), f"# {begin}")
+        part.code_stub = {**part.code_stub, language: comment.replace(begin, "YOUR CODE HERE")}
+    return part
 
 
 class KeepGrades(_Places, SaveAutoGrades):

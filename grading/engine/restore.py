@@ -157,4 +157,5 @@ def failed_tests(notebook: NotebookNode, *, warnings_cost: bool = True) -> dict[
 
 
 def _error(output: NotebookNode) -> str:
-    return f"{output.ename}: {output.evalue}" if output.evalue else str(output.ename)
+    # Either may be missing: bash's kernel has no name for an error, only a number.
+    return ": ".join(filter(None, (str(output.ename), str(output.evalue))))

@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from . import attendant, enclosure, kernel, linux, supervisor
+from . import attendant, enclosure, kernel, linux, relay, supervisor
 from .gauges import Gauges
 from .process import (
     MAX_MESSAGE_BYTES,
@@ -156,6 +156,8 @@ class Init:
         with suppress(OSError):
             Path("/proc/self/oom_score_adj").write_text("500")
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        if order["kernelspec"]:
+            relay.become(order, kept)
         kernel.become(order, kept)
 
     def _start_supervisor(self) -> None:

@@ -15,11 +15,12 @@ _CRASHES = frozenset({signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGI
 
 @dataclass
 class Kernel:
-    """One kernel. state: starting, idle, busy, stopping or dead."""
+    """One kernel. state: starting, idle, busy, stopping or dead. kernelspec: "" is Python's, which is ours."""
 
     index: int
     env: dict[str, str]
     cwd: str
+    kernelspec: str = ""
     state: str = "starting"
     pid: int = 0
     restarts: int = 0

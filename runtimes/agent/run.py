@@ -1,4 +1,4 @@
-"""Entry point of everything inside a runtime: `python -I run.py (zygote | program | kernel | routes) ARGUMENT…`.
+"""Entry point of everything inside a runtime: `python -I run.py ROLE ARGUMENT…`.
 
 Run as a file, so that it works with nothing installed; it makes its own folder importable as the package `agent`.
 """
@@ -7,7 +7,7 @@ import importlib
 import sys
 from pathlib import Path
 
-ROLES = ("zygote", "program", "kernel", "routes")
+ROLES = ("zygote", "program", "kernel", "relay", "routes")
 
 if __name__ == "__main__":
     role, *arguments = sys.argv[1:]

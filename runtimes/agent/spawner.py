@@ -132,7 +132,8 @@ class ProgramSpawner:
         descriptor, order_file = tempfile.mkstemp(prefix=".order-")
         with os.fdopen(descriptor, "w") as handle:
             json.dump(order, handle)
-        command = [sys.executable, "-I", sys.argv[0], "kernel", order_file, str(ready)]
+        role = "relay" if order["kernelspec"] else "kernel"
+        command = [sys.executable, "-I", sys.argv[0], role, order_file, str(ready)]
         try:
             process = subprocess.Popen(command, pass_fds=[ready], start_new_session=True, stdin=subprocess.DEVNULL)
         except OSError as error:

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 import zmq
 
-from . import layout
+from . import layout, relay
 from .desk import Asker, Desk, Refused
 from .enclosure import HOME, SOCKETS
 from .gauges import Gauges
@@ -135,8 +135,9 @@ class Supervisor:
             return {"kernel": kernel.describe()}
         if kernel is None or not kernel.lives:
             restarts = kernel.restarts + 1 if kernel else 0
-            kernel = self._kernels.add(Kernel(index, dict(header["env"]), str(header["cwd"]), restarts=restarts))
-            self._begin(kernel)
+            kernelspec = relay.checked(header["kernelspec"])
+            kernel = Kernel(index, dict(header["env"]), str(header["cwd"]), kernelspec, restarts=restarts)
+            self._begin(self._kernels.add(kernel))
         elif kernel.state == "stopping":
             kernel.restarting = True
         kernel.waiting.append(asker)
@@ -154,7 +155,7 @@ class Supervisor:
         if kernel is None:
             raise Refused("unknown-kernel", "the kernel was never started")
         # Its folder may have another name by now.
-        kernel.cwd = str(header["cwd"])
+        kernel.cwd, kernel.kernelspec = str(header["cwd"]), relay.checked(header["kernelspec"])
         kernel.waiting.append(asker)
         kernel.restarting = True
         if kernel.lives:
@@ -191,6 +192,7 @@ class Supervisor:
             "connection": connection,
             "env": {**self._env, **kernel.env},
             "cwd": kernel.cwd,
+            "kernelspec": kernel.kernelspec,
         }
         self._spawner.start(order, writable)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC
 from typing import Any
 from uuid import UUID
@@ -10,16 +11,16 @@ from django.db.models import QuerySet
 from starlette.requests import Request
 from starlette.responses import Response
 
-from runtimes import launch
+from runtimes import launch, provider
 from runtimes.jupyter import replies
 from runtimes.jupyter.bodies import json_object, text
 from runtimes.jupyter.entry import Entry, entry_of
 from runtimes.jupyter.errors import BadRequest, NotFound
 from runtimes.jupyter.off_loop import off_loop
 from runtimes.jupyter.runs import cancel_queued
+from runtimes.kernelspecs import PYTHON, Kernelspec
 from runtimes.models import Kernel, Profile, Runtime, Workspace
 
-KERNEL_NAME = "python3"
 GONE = (Kernel.State.STOPPING, Kernel.State.DEAD)
 # Before and between lives, what the kernel itself last said no longer holds.
 _SPOKEN_FOR = {
@@ -63,31 +64,35 @@ def find(workspace_id: int, kernel_id: UUID) -> Kernel:
 async def start(workspace_id: int, name: str | None, *, beside: str = "") -> Kernel:
     """Asks for a new kernel, and for the workspace's runtime if there is none. Does not wait for a place to be free.
 
-    beside: the notebook in whose folder it starts, where `open("data.csv")` looks. Raises BadRequest for another
-    kernelspec than ours, and what `launch` raises if none can be had."""
-    if name not in {None, "", KERNEL_NAME}:
+    beside: the notebook in whose folder it starts, where `open("data.csv")` looks. Raises BadRequest for a kernelspec
+    that the workspace's environment lacks, and what `launch` raises if none can be had."""
+    workspace = await Workspace.objects.select_related("profile").aget(pk=workspace_id)
+    wanted = name or PYTHON
+    if wanted != PYTHON and wanted not in await off_loop(_others, workspace.profile):
         raise BadRequest(f"no kernelspec {name!r}")
-    runtime = await launch.alaunch(await Workspace.objects.select_related("profile").aget(pk=workspace_id))
-    return await launch.astart_kernel(runtime, name=KERNEL_NAME, cwd=beside.rpartition("/")[0])
+    runtime = await launch.alaunch(workspace)
+    return await launch.astart_kernel(runtime, name=wanted, cwd=beside.rpartition("/")[0])
 
 
 async def kernelspecs(request: Request) -> Response:
-    """GET /api/kernelspecs: one Python, named after the workspace's machine."""
-    profile = await off_loop(_profile_name, entry_of(request.scope))
-    spec = {
-        "argv": [],
-        "env": {},
-        "display_name": f"Python 3 ({profile})",
-        "language": "python",
-        "interrupt_mode": "message",
-        "metadata": {},
-    }
-    specs = {KERNEL_NAME: {"name": KERNEL_NAME, "spec": spec, "resources": {}}}
-    return replies.Json({"default": KERNEL_NAME, "kernelspecs": specs})
+    """GET /api/kernelspecs: Python, named after the workspace's machine, and what else its environment has."""
+    specs = await off_loop(_kernelspecs, entry_of(request.scope))
+    return replies.Json({"default": PYTHON, "kernelspecs": {spec.name: _described(spec) for spec in specs}})
 
 
-def _profile_name(entry: Entry) -> str:
-    return Profile.objects.values_list("name", flat=True).get(workspace=entry.workspace_id)
+def _kernelspecs(entry: Entry) -> list[Kernelspec]:
+    profile = Profile.objects.get(workspace=entry.workspace_id)
+    return [Kernelspec(PYTHON, f"Python 3 ({profile.name})", "python"), *_others(profile).values()]
+
+
+def _others(profile: Profile) -> Mapping[str, Kernelspec]:
+    """Kernels beside Python's, by name."""
+    return provider.get().kernelspecs(profile.environment)
+
+
+def _described(spec: Kernelspec) -> dict[str, Any]:
+    about = {"display_name": spec.display_name, "language": spec.language, "interrupt_mode": "message", "metadata": {}}
+    return {"name": spec.name, "spec": {"argv": [], "env": {}, **about}, "resources": {}}
 
 
 async def list_kernels(request: Request) -> Response:

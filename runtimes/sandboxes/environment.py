@@ -4,7 +4,8 @@ Copied whole, because the uid that student code runs as cannot read an interpret
 the sandbox shows it nothing of the host but /usr. Named by a digest of the lock file and the interpreter, so that a
 grade can say in which environment it was made. Standard library only: set-up runs this before anything is installed.
 
-    python -m runtimes.sandboxes.environment LOCK_FILE ENVIRONMENTS_FOLDER [--python PYTHON] [--uv UV]
+    python -m runtimes.sandboxes.environment LOCK_FILE ENVIRONMENTS_FOLDER [--kernels FOLDER] [--python PYTHON]
+        [--uv UV]
 """
 
 from __future__ import annotations
@@ -25,9 +26,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from runtimes import kernelspecs
+from runtimes.kernelspecs import Kernelspec
+
 # Where the sandbox mounts the environment; scripts in its bin folder point there.
 MOUNT = Path("/opt/py")
 PREFIX = "kernel-"
+# Below an environment's folder, as Jupyter has it below `sys.prefix`.
+KERNELSPECS = Path("share", "jupyter", "kernels")
 READY = ".ready"
 # A change of what this file makes is a new digest.
 RECIPE = 3
@@ -59,18 +65,30 @@ class KernelEnvironment:
         """The interpreter, seen from inside a sandbox."""
         return MOUNT / "bin" / f"python{self.python_version}"
 
+    def kernelspecs(self) -> dict[str, Kernelspec]:
+        """Its kernels beside Python's, by name."""
+        return kernelspecs.read(self.folder / KERNELSPECS)
 
-def ensure(lock: Path, environments: Path, *, python: Path | None = None, uv: Path | None = None) -> KernelEnvironment:
+
+def ensure(
+    lock: Path,
+    environments: Path,
+    *,
+    more_kernels: Path | None = None,
+    python: Path | None = None,
+    uv: Path | None = None,
+) -> KernelEnvironment:
     """The environment for `lock`, made if it is not there (a minute or two); two callers at once make it once.
 
+    more_kernels: a folder with a folder (its kernel.json) for each kernel that no package brings one for.
     python: the interpreter to copy, by default the one that runs this. Raises EnvironmentFailed."""
     facts = _interpreter_facts(python or Path(sys.executable))
-    digest = _digest(lock, facts)
+    digest = _digest(lock, facts, more_kernels)
     folder = environments / (PREFIX + digest)
     environments.mkdir(parents=True, exist_ok=True, mode=0o755)
     with _only_one(environments / f".{folder.name}.lock"):
         if not (folder / READY).exists():
-            _build(lock, folder, facts, uv)
+            _build(lock, folder, facts, uv, more_kernels)
     return load(folder)
 
 
@@ -91,11 +109,14 @@ def installed(environments: Path) -> list[KernelEnvironment]:
     return [load(path.parent) for path in ready]
 
 
-def _digest(lock: Path, facts: dict[str, Any]) -> str:
+def _digest(lock: Path, facts: dict[str, Any], more_kernels: Path | None) -> str:
     # The lock's comments name paths of whoever compiled it.
     lines = [line for line in lock.read_text().splitlines() if line.strip() and not line.lstrip().startswith("#")]
-    identity = json.dumps([RECIPE, facts["build"], facts["machine"], lines])
-    return hashlib.sha256(identity.encode()).hexdigest()[:16]
+    identity = [RECIPE, facts["build"], facts["machine"], lines]
+    if more_kernels is not None:
+        files = sorted(path for path in more_kernels.rglob("*") if path.is_file())
+        identity.append([[str(path.relative_to(more_kernels)), path.read_bytes().hex()] for path in files])
+    return hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
 
 
 def _interpreter_facts(python: Path) -> dict[str, Any]:
@@ -113,7 +134,7 @@ def _only_one(lock: Path) -> Iterator[None]:
         yield
 
 
-def _build(lock: Path, folder: Path, facts: dict[str, Any], uv: Path | None) -> None:
+def _build(lock: Path, folder: Path, facts: dict[str, Any], uv: Path | None, more_kernels: Path | None) -> None:
     """Builds aside and renames, so that a half-made environment is never found."""
     print(f"Making the kernels' environment in {folder} (once; a few minutes) ...", file=sys.stderr, flush=True)
     aside = folder.with_name(folder.name + ".making")
@@ -121,6 +142,8 @@ def _build(lock: Path, folder: Path, facts: dict[str, Any], uv: Path | None) -> 
     try:
         python = _copy_interpreter(aside, facts)
         _install(python, lock, uv)
+        if more_kernels is not None:
+            shutil.copytree(more_kernels, aside / KERNELSPECS, dirs_exist_ok=True)
         _point_scripts_at_mount(aside / "bin")
         _compile(python, aside)
         _make_readable(aside)
@@ -235,11 +258,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m runtimes.sandboxes.environment")
     parser.add_argument("lock", type=Path)
     parser.add_argument("environments", type=Path)
+    parser.add_argument("--kernels", type=Path)
     parser.add_argument("--python", type=Path)
     parser.add_argument("--uv", type=Path)
     chosen = parser.parse_args(arguments)
     try:
-        print(ensure(chosen.lock, chosen.environments, python=chosen.python, uv=chosen.uv).folder)
+        made = ensure(chosen.lock, chosen.environments, more_kernels=chosen.kernels, python=chosen.python, uv=chosen.uv)
+        print(made.folder)
     except EnvironmentFailed as error:
         print(error, file=sys.stderr)
         return 1

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import timedelta
 from typing import IO, ClassVar, Self, override
 
 from runtimes.provider import (
     Endpoint,
     Isolation,
+    Kernelspec,
     Loan,
     Network,
     NotOffered,
@@ -19,6 +20,7 @@ from runtimes.provider import (
     Owned,
     Phase,
     Provider,
+    ProviderError,
     ProviderUnavailable,
     Reason,
     Request,
@@ -176,6 +178,13 @@ class LocalProvider(Provider):
             await asyncio.to_thread(slots.remove_folder, config=self._config)
         self._news.close()
         self._unlock()
+
+    @override
+    def kernelspecs(self, environment: str) -> Mapping[str, Kernelspec]:
+        try:
+            return self._environment(environment).kernelspecs()
+        except ProviderError:
+            return {}
 
     # --- inside
 

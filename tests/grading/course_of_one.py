@@ -57,7 +57,7 @@ class NoSandbox:
 
     environment_digest = ""
 
-    def __call__(self, *, files: Mapping[str, bytes]) -> AbstractAsyncContextManager[PlainSandbox]:
+    def __call__(self, *, files: Mapping[str, bytes], kernel: str) -> AbstractAsyncContextManager[PlainSandbox]:
         raise GraderUnavailable("no place")
 
 

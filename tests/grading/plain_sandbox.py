@@ -59,7 +59,7 @@ class PlainSandboxes:
         self.environment_digest = "plain"
 
     @asynccontextmanager
-    async def __call__(self, *, files: Mapping[str, bytes]) -> AsyncIterator[PlainSandbox]:
+    async def __call__(self, *, files: Mapping[str, bytes], kernel: str) -> AsyncIterator[PlainSandbox]:
         self.pushed.append(dict(files))
         with tempfile.TemporaryDirectory(prefix="plain-") as top:
             folder, home = _filled(Path(top), files)

@@ -30,7 +30,7 @@ class Vanishing:
     environment_digest = ""
 
     @asynccontextmanager
-    async def __call__(self, *, files: Mapping[str, bytes]) -> AsyncIterator[PlainSandbox]:
+    async def __call__(self, *, files: Mapping[str, bytes], kernel: str) -> AsyncIterator[PlainSandbox]:
         raise SandboxLost("the machine went away")
         yield
 

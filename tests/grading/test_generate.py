@@ -10,10 +10,11 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from grading import engine
 from grading.engine import Generated, Settings
 from grading.explain import PROBLEMS, explain
-from tests.grading.corpus import dump, upstream
+from tests.grading.corpus import dump, parse, upstream
 
 TESTS = {"grade": True, "solution": False, "locked": True, "schema_version": 3, "grade_id": "t", "points": 1}
 ANSWER = {"grade": False, "solution": True, "locked": False, "schema_version": 3, "grade_id": "a"}
+JULIA = {"kernelspec": {"name": "julia-1.9", "display_name": "Julia", "language": "julia"}}
 PYTHON = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
 
 
@@ -107,12 +108,49 @@ def test_no_notebook_at_all_is_a_problem() -> None:
     assert only(engine.generate({"data.csv": b"1"}, Settings())) == ("no_notebooks", 0, "")
 
 
-def test_another_language_is_an_error_and_no_kernel_a_warning() -> None:
-    julia = {"kernelspec": {"name": "julia-1.9", "display_name": "Julia", "language": "julia"}}
-    assert only(made_of(code("1", **TESTS), metadata=julia))[0] == "other_language"
+def test_a_kernel_that_the_environment_lacks_is_an_error_that_names_those_it_has_and_no_kernel_a_warning() -> None:
+    made = made_of(code("1", **TESTS), metadata=JULIA, kernels=("bash", "ir"))
+    assert only(made)[0] == "unknown_kernel"
+    said = explain(PROBLEMS, made.problems[0].as_json())
+    assert "“julia-1.9”" in said
+    assert "python3, bash, ir" in said
     without = made_of(code("assert 1", **TESTS), metadata={})
     assert only(without)[0] == "no_kernelspec"
     assert without.publishable
+
+
+def test_a_kernel_of_the_environment_is_kept_with_the_notebook_and_the_teacher_told_what_is_not_looked_at() -> None:
+    made = made_of(code("1", **TESTS), metadata=JULIA, kernels=("julia-1.9",))
+    assert only(made)[0] == "other_kernel"
+    assert made.publishable
+    assert made.notebooks[0].kernel == "julia-1.9"
+    assert made_of(code("1", **TESTS)).notebooks[0].kernel == ""
+
+
+def test_a_python_of_another_name_is_ours() -> None:
+    conda = {"kernelspec": {"name": "conda-env-x-py", "display_name": "x", "language": "python"}}
+    made = made_of(code("1", **TESTS), metadata=conda)
+    assert made.publishable
+    assert made.notebooks[0].kernel == ""
+
+
+@pytest.mark.parametrize(
+    ("solution", "given"),
+    [
+        ("x = 1\n    // BEGIN SOLUTION\ny\n    // END SOLUTION", "x = 1\n    // YOUR CODE HERE"),
+        ("/* BEGIN SOLUTION */\ny\n/* END SOLUTION */", "/* YOUR CODE HERE */"),
+        ("y", "# YOUR CODE HERE"),
+    ],
+)
+def test_a_language_without_a_stub_of_nbgraders_gets_the_teachers_own_comment(solution: str, given: str) -> None:
+    made = made_of(code(solution, **ANSWER), code("1", **TESTS), metadata=JULIA, kernels=("julia-1.9",))
+    assert parse(made.student_files["p.ipynb"]).cells[0].source == given
+
+
+def test_a_stub_of_the_course_comes_first() -> None:
+    stubs = {"ClearSolutions": {"code_stub": {"julia": "error()"}}}
+    made = made_of(code("y", **ANSWER), code("1", **TESTS), metadata=JULIA, kernels=("julia-1.9",), traits=stubs)
+    assert parse(made.student_files["p.ipynb"]).cells[0].source == "error()"
 
 
 def test_students_get_neither_solutions_nor_hidden_tests_nor_mark_schemes_nor_outputs() -> None:

@@ -108,9 +108,9 @@ class Fresh:
         self.lent = 0
 
     @asynccontextmanager
-    async def __call__(self, *, files: Mapping[str, bytes]) -> AsyncIterator[PlainSandbox]:
+    async def __call__(self, *, files: Mapping[str, bytes], kernel: str) -> AsyncIterator[PlainSandbox]:
         self.lent += 1
-        async with self._plain(files={**files, **({"second": b""} if self.lent > 1 else {})}) as sandbox:
+        async with self._plain(files={**files, **({"second": b""} if self.lent > 1 else {})}, kernel=kernel) as sandbox:
             yield self._kind(sandbox.folder, sandbox._manager, sandbox._client)
 
 

@@ -219,9 +219,9 @@ class Stealing:
         self._plain, self._pk = plain, pk
 
     @asynccontextmanager
-    async def __call__(self, *, files):
+    async def __call__(self, *, files, kernel):
         await Autograding.objects.filter(pk=self._pk).aupdate(lease_owner="somebody else")
-        async with self._plain(files=files) as sandbox:
+        async with self._plain(files=files, kernel=kernel) as sandbox:
             yield sandbox
 
 

@@ -31,13 +31,22 @@ def environments_dir() -> Path:
     return folder
 
 
+def environment_with_bash() -> environment.KernelEnvironment:
+    """A small kernel environment that has a kernel for bash beside Python's, apart from the others; made once a
+    machine."""
+    base, apart = Path(settings.BASE_DIR), Path(settings.ENVIRONMENTS_DIR) / "with-bash"
+    lock = base / "requirements" / "kernel-bash.txt"
+    return environment.ensure(lock, apart, more_kernels=base / "tests" / "kernelspecs")
+
+
 @contextmanager
-def sandbox_config() -> Iterator[SandboxConfig]:
+def sandbox_config(environments: Path | None = None) -> Iterator[SandboxConfig]:
     """In a short folder that the sandboxes' user may enter."""
     folder = Path(tempfile.mkdtemp(prefix="pup-", dir="/tmp"))
     folder.chmod(0o755)
     try:
-        yield SandboxConfig(run_dir=folder, environments_dir=environments_dir(), master_key=MASTER, uid=UID)
+        kernels = environments or environments_dir()
+        yield SandboxConfig(run_dir=folder, environments_dir=kernels, master_key=MASTER, uid=UID)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -12,7 +12,9 @@ import pytest
 from runtimes import storage
 from runtimes.jupyter import sessions
 from runtimes.jupyter.off_loop import off_loop
+from runtimes.kernelspecs import Kernelspec
 from runtimes.models import Kernel, Runtime, Session, Workspace
+from runtimes.sandboxes.provider import LocalProvider
 from tests.runtimes.jupyter.conftest import NOTEBOOK, ready_runtime
 
 
@@ -144,3 +146,21 @@ async def test_a_kernel_that_cannot_be_had_is_told_in_a_sentence(
     answer = await ada_browser.post(f"/api/kernels/{kernel.pk}/interrupt")
     assert answer.status_code == 503
     assert answer.json()["message"]
+
+
+async def test_kernels_of_the_environment_are_offered_and_no_others_started(
+    ada_browser: httpx.AsyncClient, work: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(LocalProvider, "kernelspecs", lambda _self, _environment: {"ir": Kernelspec("ir", "R", "r")})
+    offered = (await ada_browser.get("/api/kernelspecs")).json()
+    assert offered["default"] == "python3"
+    assert {name: spec["spec"]["display_name"] for name, spec in offered["kernelspecs"].items()} == {
+        "python3": "Python 3 (Small)",
+        "ir": "R",
+    }
+    answer = await ada_browser.post("/api/sessions", json={**_body(), "kernel": {"name": "ir"}})
+    assert (answer.status_code, answer.json()["kernel"]["name"]) == (201, "ir")
+    kernel = await Kernel.objects.aget()
+    assert (kernel.name, kernel.index) == ("ir", 1), "index 0 starts with the runtime, as Python's"
+    answer = await ada_browser.post("/api/kernels", json={"name": "julia-1.10"})
+    assert (answer.status_code, await Kernel.objects.acount()) == (400, 1)

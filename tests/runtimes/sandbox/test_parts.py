@@ -15,11 +15,12 @@ from pathlib import Path
 import pytest
 import zmq
 
-from runtimes import keyring
+from runtimes import kernelspecs, keyring
 from runtimes.agent import archive, layout, wire
 from runtimes.agent.files import Bounds, Home
 from runtimes.agent.gauges import Gauges
 from runtimes.agent.kernels import Kernel, Kernels
+from runtimes.kernelspecs import Kernelspec
 from runtimes.keys import Keys, connection_keys
 from runtimes.provider import (
     ISOLATION_WORDS,
@@ -366,11 +367,36 @@ def test_an_environment_is_named_by_its_lock_and_not_by_its_comments(tmp_path: P
     facts = {"build": "3.12", "machine": "x86_64"}
     lock = tmp_path / "kernel.txt"
     lock.write_text("# made by ada\nnumpy==2.0\n")
-    first = environment._digest(lock, facts)
+    first = environment._digest(lock, facts, None)
     lock.write_text("# made by ben\nnumpy==2.0\n")
-    assert environment._digest(lock, facts) == first
+    assert environment._digest(lock, facts, None) == first
     lock.write_text("numpy==2.1\n")
-    assert environment._digest(lock, facts) != first
+    assert environment._digest(lock, facts, None) != first
+
+
+def test_kernels_that_are_added_to_an_environment_are_part_of_its_name(tmp_path: Path) -> None:
+    facts = {"build": "3.12", "machine": "x86_64"}
+    lock, kernel = tmp_path / "kernel.txt", tmp_path / "kernels" / "ir" / "kernel.json"
+    lock.write_text("numpy==2.0\n")
+    kernel.parent.mkdir(parents=True)
+    kernel.write_text('{"argv": ["R"]}')
+    with_r = environment._digest(lock, facts, tmp_path / "kernels")
+    assert with_r != environment._digest(lock, facts, None)
+    kernel.write_text('{"argv": ["R", "--slave"]}')
+    assert with_r != environment._digest(lock, facts, tmp_path / "kernels")
+
+
+def test_a_kernelspec_that_is_none_is_left_out_and_pythons_is_ours(tmp_path: Path) -> None:
+    for name, text in (
+        ("python3", '{"argv": ["python"]}'),
+        ("ir", '{"argv": ["R"], "display_name": "R", "language": "R"}'),
+        ("broken", "{"),
+        ("empty", '{"argv": []}'),
+    ):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "kernel.json").write_text(text)
+    (tmp_path / "logo.png").write_bytes(b"")
+    assert kernelspecs.read(tmp_path) == {"ir": Kernelspec("ir", "R", "r")}
 
 
 def test_a_half_made_environment_is_never_found(tmp_path: Path) -> None:
