@@ -49,7 +49,10 @@ class Reason(StrEnum):
 REASON_SENTENCES: Mapping[Reason, Promise] = {
     Reason.CAPACITY_WAIT: _("All places are taken. It starts by itself when one is free."),
     Reason.SCALING_UP: _("A machine is being added. It starts by itself when the machine is up."),
-    Reason.IMAGE_PULL: _("The software for this notebook is being fetched, or cannot be. The teacher has been told."),
+    Reason.IMAGE_PULL: _(
+        "The software for this notebook is being fetched, or cannot be. "
+        "If it has not started in some minutes, tell your teacher."
+    ),
     Reason.QUOTA_EXCEEDED: _("The limit of running notebooks is reached. It starts by itself when one stops."),
     Reason.OUT_OF_MEMORY: _("The code used all the memory it may have and was stopped. Use less data and run again."),
     Reason.KERNEL_CRASH: _("The kernel crashed. Your files are kept: restart it and run the cells again."),
