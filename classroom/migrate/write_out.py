@@ -105,8 +105,9 @@ def _student(one: Enrollment, name: str) -> BookStudent:
 
 
 def _student_id(wanted: str, user: int, taken: set[str]) -> str:
+    """nbgrader looks for a student's folder by a pattern: an id that is one would be everybody."""
     try:
-        fits = safe_path(wanted) == wanted and "/" not in wanted and wanted not in taken
+        fits = safe_path(wanted) == wanted and wanted not in taken and not set("/*?[") & set(wanted)
     except UnsafePath:
         fits = False
     return wanted if fits else f"person-{user}"

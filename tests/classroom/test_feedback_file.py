@@ -11,7 +11,7 @@ from django.utils import timezone
 from grading import feedback, review
 from grading.models import Autograding, Submission
 from runtimes import storage
-from tests.classroom.work import PS1, cell_of, graded, handed_in
+from tests.classroom.work import PS1, cell_of, graded, handed_in, published
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -115,3 +115,17 @@ def test_it_is_there_only_when_feedback_is_returned_and_for_its_authors(hostile,
     assert as_user(ben).get(f"/feedback/{hostile.code}/file/").status_code == 404
     feedback.withdraw([hostile], grace)
     assert as_user(ada).get(f"/feedback/{hostile.code}/file/").status_code == 302
+
+
+def test_feedback_is_the_notebooks_and_no_other_file(course, grace, ada, as_user):
+    """Stock nbgrader copies what lies beside the source, and beside a submission, into the feedback."""
+    made = published(course, grace, more={"rubric.txt": b"3 points if brief"})
+    submission = graded(handed_in(made, ada))
+    Submission.objects.filter(pk=submission.pk).update(state="reviewed", finished_at=timezone.now())
+    submission.refresh_from_db()
+    assert feedback.release([submission], grace)
+    for address in ("", "file/"):
+        page = as_user(ada).get(f"/feedback/{submission.code}/{address}").content.decode()
+        assert "squares" in page
+        assert "rubric" not in page
+        assert "3 points if brief" not in page

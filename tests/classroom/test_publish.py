@@ -42,6 +42,16 @@ def told(monkeypatch) -> list[str]:
     return topics
 
 
+def test_a_file_beside_the_notebooks_is_named_before_students_get_it(
+    course: Course, draft: Assignment, grace: User, as_user
+):
+    """What a teacher keeps beside the source goes to students, as with nbgrader: they are to know before."""
+    release = publish.upload(draft, {PS1: source(), "rubric.txt": b"3 points if brief"}, grace)
+    Release.objects.filter(pk=release.pk).update(state=Release.State.CHECKED)
+    page = as_user(grace).get("/c/data/a/ps2/teach/publish/").content.decode()
+    assert "They get this file beside the notebooks: rubric.txt." in page
+
+
 def test_a_draft_is_seen_by_no_student(draft: Assignment, ada: User):
     with pytest.raises(NotOpenYet):
         launch.open_work(draft, ada)

@@ -1,12 +1,11 @@
 """Attacks that give full marks, or worse, with the stock command line: each has the opposite result here.
 
-The lines are those of our survey of nbgrader's security. Those about scores are tried below, on the engine; those about
-the sandbox, the site and its pages have tests where these live, named in `ELSEWHERE`.
+Those about scores are tried here, on the engine; `test_every_attack.py` names the test of each line of our survey of
+nbgrader's security.
 """
 
 from __future__ import annotations
 
-import importlib
 import json
 
 import pytest
@@ -20,43 +19,6 @@ from tests.grading.plain_sandbox import PlainSandboxes
 from tests.grading.test_healing import DEFAULT, STRICT, notes, scores, spec, work
 
 WRONG = "one = 0"
-_LIVE, _PAGES, _SANDBOX = "tests.grading.test_live_attacks", "tests.grading.test_rendering", "tests.runtimes.sandbox"
-
-#: attack → the test (module, function) with the opposite result.
-ELSEWHERE = {
-    "reading the notebook in the run folder for hidden tests": (
-        _LIVE,
-        "test_nothing_of_others_and_no_hidden_test_is_found",
-    ),
-    "the source folder and other students' submissions": (_LIVE, "test_nothing_of_others_and_no_hidden_test_is_found"),
-    "the gradebook's database": (_LIVE, "test_nothing_of_others_and_no_hidden_test_is_found"),
-    "the worker's environment and its process": (_LIVE, "test_the_environment_holds_nothing_of_the_site"),
-    "links to the gradebook or to files of the host": (_LIVE, "test_a_link_is_not_carried_to_the_next_notebook"),
-    "a module named like the kernel's own": (_LIVE, "test_files_named_like_the_kernels_own_change_nothing"),
-    "a daemon that outlives grading": (_LIVE, "test_nothing_outlives_its_grading"),
-    "endless and enormous output": (
-        _LIVE,
-        "test_a_notebook_that_breaks_out_of_its_limits_fails_alone_with_a_reason",
-    ),
-    "os._exit, a crash, a kernel that ignores interrupts": (
-        _LIVE,
-        "test_a_notebook_that_breaks_out_of_its_limits_fails_alone_with_a_reason",
-    ),
-    "more memory than there is": (_LIVE, "test_memory_is_limited_from_outside"),
-    "forks, and a full disk": (_LIVE, "test_forks_and_a_full_disk_harm_nobody_else"),
-    "the network": (_LIVE, "test_nothing_of_others_and_no_hidden_test_is_found"),
-    "scripts in outputs and Markdown": (_PAGES, "test_code_is_text_and_outputs_are_documents_that_load_nothing"),
-    "a zip that leads out of its folder": ("tests.classroom.test_uploads", "test_links_are_refused"),
-    "a broken or forged timestamp.txt": ("tests.grading.test_parity", "test_scores_flags_and_comments_equal_nbgraders"),
-    "a duplicate id or a wrong schema stops the class": ("tests.grading.test_healing", "ACCIDENTS"),
-}
-
-
-@pytest.mark.parametrize("attack", ELSEWHERE)
-def test_every_other_attack_has_a_test(attack: str) -> None:
-    module, name = ELSEWHERE[attack]
-    assert hasattr(importlib.import_module(module), name)
-
 
 REPLACED_RUN = """
 ip = get_ipython()

@@ -23,6 +23,7 @@ pytestmark = [pytest.mark.live, pytest.mark.sandbox, pytest.mark.timeout(1800)]
 
 MARK = "sleep 98765"
 RIGHT = "answer = 42\n"
+DIARY, PLANTED = "a page of somebody's diary", "planted-for-others"
 FOUND = "print('FOUND:' + repr(found))"
 WALK = """
 import os
@@ -42,10 +43,33 @@ for path in paths:
     except OSError:
         pass
 """
+SEARCH = HIDDEN.replace("b'hidden ' + b'reason'", f"{DIARY[:9].encode()!r} + {DIARY[9:].encode()!r}")
+PLANT = f"""
+import os
+for top in ('..', '/'):
+    for folder, folders, names in os.walk(top):
+        try:
+            open(os.path.join(folder, {PLANTED!r}), 'w').close()
+        except OSError:
+            pass
+"""
+PROCESSES = """
+import os
+found = []
+for number in filter(str.isdigit, os.listdir('/proc')):
+    try:
+        line = open(f'/proc/{number}/cmdline').read()
+    except OSError:
+        continue
+    found += [word for word in ('manage.py', 'celery', 'uvicorn', 'redis', 'postgres') if word in line]
+"""
 #: student → what stands in their answer cell.
 ATTACKS = {
-    "honest": RIGHT,
+    "plants": RIGHT + PLANT,
+    "honest": RIGHT + f"# {DIARY}\n",
     "reads_files": RIGHT + WALK + HIDDEN + FOUND,
+    "reads_others": RIGHT + WALK + SEARCH + FOUND,
+    "sees_processes": RIGHT + PROCESSES + FOUND,
     "reads_environment": RIGHT + "import os\nfound = sorted(os.environ)\n" + FOUND,
     "reads_database": RIGHT + WALK + "found = [p for p in paths if p.endswith(('sqlite3', '.db', '.key'))]\n" + FOUND,
     "reads_parent": RIGHT
@@ -70,8 +94,10 @@ ATTACKS = {
     "skip_tag": "answer = 0",
     "prints_tests": RIGHT.replace("42", "41"),
     "hijack": RIGHT,
-    "link": RIGHT + "import os\nos.symlink('/etc/hostname', 'stolen')\nos.link('/etc/hostname', 'stolen2')",
+    "link": RIGHT + "import os\nos.symlink('/etc/passwd', 'stolen.txt')\nos.symlink('/', 'stolen')",
     "fills_disk": RIGHT + "with open('big', 'wb') as f:\n    for _ in range(200): f.write(bytes(10_000_000))",
+    # Handed in last: it is graded when what the first one planted would be there.
+    "finds_planted": RIGHT + WALK + f"found = [p for p in paths if p.endswith({PLANTED!r})]\n" + FOUND,
 }
 
 
@@ -146,10 +172,17 @@ def test_honest_work_beside_all_of_them_has_full_marks(attacks) -> None:
     assert failures(attacks["honest"]) == {}
 
 
-@pytest.mark.parametrize("student", ["reads_files", "reads_database", "network"])
+@pytest.mark.parametrize("student", ["reads_files", "reads_others", "reads_database", "sees_processes", "network"])
 def test_nothing_of_others_and_no_hidden_test_is_found(student: str, attacks) -> None:
     assert found(attacks[student]) == "[]"
     assert score(attacks[student]) == 3
+
+
+def test_what_is_planted_everywhere_is_found_by_nobody(attacks, site: LiveSite) -> None:
+    assert score(attacks["plants"]) == 3
+    assert found(attacks["finds_planted"]) == "[]"
+    for place in (site.folder, Path("/tmp"), Path("/dev/shm")):
+        assert not list(place.rglob(PLANTED) if place == site.folder else place.glob(PLANTED))
 
 
 def test_the_environment_holds_nothing_of_the_site(attacks, site: LiveSite) -> None:
@@ -226,8 +259,12 @@ def test_files_named_like_the_kernels_own_change_nothing(attacks) -> None:
     assert failures(attacks["hijack"]) == {}
 
 
-def test_a_link_is_not_carried_to_the_next_notebook(attacks) -> None:
-    assert "stolen" not in found(attacks["link"], "q.ipynb").replace("stolen2", "")
+def test_a_link_is_neither_kept_nor_carried_to_the_next_notebook(attacks) -> None:
+    assert score(attacks["link"]) == 3
+    kept = storage.read_snapshot(attacks["link"].autogradings.get(current=True).result)
+    assert not [path for path in kept if "stolen" in path]
+    assert b"root:x:0:0" not in b"".join(kept.values())
+    assert "stolen" not in found(attacks["link"], "q.ipynb")
     assert "given.txt" in found(attacks["link"], "q.ipynb")
 
 

@@ -18,7 +18,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from bench._nbgrader_course import Course as Nbgrader
-from classroom.models import Course
+from classroom.models import Course, Enrollment
 from classroom.people.models import User
 from deploy.local.services import free_port
 from grading import review
@@ -181,6 +181,18 @@ def test_a_course_of_the_sites_own_goes_to_nbgrader(course: Course, tmp_path: Pa
     assert comments["ps1", "ada", "squares", "why"].manual_comment == "Say **why** it holds for zero, too."
     assert grades["ps1", "ben", "squares", "why"].needs_manual_grade
     assert Decimal(str(grades["ps1", "ben", "squares", "test_square"].auto_score)) == 2
+
+
+@pytest.mark.parametrize("name", ["*", "ad?", "[ab]*", "a/da"])
+def test_a_name_that_is_a_pattern_is_no_folders(name: str, course: Course, tmp_path: Path) -> None:
+    """With nbgrader, `submitted/*/ps1` would be the work of everybody."""
+    build(course)
+    mine = Enrollment.objects.get(course=course, user__username="ada")
+    Enrollment.objects.filter(pk=mine.pk).update(student_id=name)
+    said = exported(tmp_path / "out", "data")
+    assert f"ada: is called person-{mine.user_id} there" in said
+    submitted = tmp_path / "out" / "submitted"
+    assert sorted(path.name for path in submitted.iterdir()) == sorted(["ben", f"person-{mine.user_id}"])
 
 
 def test_nothing_is_written_over(course: Course, tmp_path: Path) -> None:

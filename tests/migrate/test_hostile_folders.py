@@ -44,6 +44,19 @@ def test_links_are_named_and_never_followed(folder: Path, grace: User, tmp_path:
     assert Submission.objects.count() == 6
 
 
+def test_a_student_whose_name_is_a_pattern_is_one_student(folder: Path, grace: User) -> None:
+    """nbgrader looks for folders by patterns; here a name is only a name."""
+    mine = folder / "submitted" / "*" / "ps1"
+    mine.mkdir(parents=True)
+    content = folder.joinpath(ADA, "problem1.ipynb").read_bytes().replace(b"return", b"return  ")
+    mine.joinpath("problem1.ipynb").write_bytes(content)
+    before = {path.name: path.read_bytes() for path in folder.joinpath(ADA).iterdir() if path.suffix == ".ipynb"}
+    imported(folder, "--teacher=grace")
+    assert files_of("*") == {"problem1.ipynb": content}
+    assert {path: data for path, data in files_of("ada").items() if path in before} == before
+    assert Submission.objects.count() == 7
+
+
 def test_folders_that_the_configuration_puts_elsewhere_are_not_read(folder: Path, grace: User, tmp_path: Path) -> None:
     with folder.joinpath("nbgrader_config.py").open("a") as config:
         config.write("\nc.CourseDirectory.submitted_directory = '../elsewhere'\n")
