@@ -113,6 +113,17 @@ class ClassListForm(forms.Form):
         return cleaned
 
 
+class GroupListForm(ClassListForm):
+    """A list of groups, pasted or as a file."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["text"].help_text = _(
+            "One person a line: email, group. Copied cells of a spreadsheet work as they are. Who is in another group "
+            "is moved. You see what would change before anything is applied."
+        )
+
+
 class ConfirmListForm(forms.Form):
     """The preview sent back: the list as it was read, what it was shown to do, and whom to drop."""
 

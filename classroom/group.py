@@ -98,27 +98,31 @@ def form(assignment: Assignment, name: str, users: Iterable[User] = ()) -> Group
     return group
 
 
-def put(group: Group, user: User) -> None:
-    """Puts the person into the group, out of another one if need be. Twice is once. Raises NotAStudent.
+def move_out(former: Group, user: User) -> bool:
+    """Takes the person out, who goes straight to another group: without this one's work, which is not the other's.
 
-    Whoever goes straight from one group to another goes without the first one's work: it is not the second one's.
+    For the transaction in which they come there. False: they were not in it. A group that nobody is left in goes, and
+    its work goes on with whoever was last.
     """
+    if not GroupMember.objects.filter(group=former, user=user).delete()[0]:
+        return False
+    if former.memberships.exists():
+        WorkMember.objects.filter(work__group=former, user=user, preview=False).delete()
+        _tell(former)
+    _forget_if_empty(former)
+    return True
+
+
+def put(group: Group, user: User) -> None:
+    """Puts the person into the group, out of another one if need be (`move_out`). Twice is once. Raises NotAStudent."""
     _check_student(group.assignment, user)
     with transaction.atomic():
         _hold(group)
         elsewhere = GroupMember.objects.select_related("group").filter(assignment=group.assignment_id, user=user)
         for former in [one.group for one in elsewhere.exclude(group=group)]:
-            _move_out(former, user)
+            move_out(former, user)
         GroupMember.objects.get_or_create(assignment_id=group.assignment_id, user=user, defaults={"group": group})
     settle(group)
-
-
-def _move_out(former: Group, user: User) -> None:
-    GroupMember.objects.filter(group=former, user=user).delete()
-    if former.memberships.exists():
-        WorkMember.objects.filter(work__group=former, user=user, preview=False).delete()
-        _tell(former)
-    _forget_if_empty(former)
 
 
 def take_out(group: Group, user: User) -> bool:

@@ -11,11 +11,12 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from django.views.decorators.http import require_http_methods
 
-from classroom import enter, group_many
+from classroom import enter, group_list, group_list_read, group_many
 from classroom import group as verbs
 from classroom.access import Act
 from classroom.enter import Member, course_page
 from classroom.errors import ClassroomError
+from classroom.forms_people import GroupListForm
 from classroom.models import Assignment, Group
 from classroom.people.models import User
 from classroom.queries import groups as queries
@@ -25,20 +26,59 @@ from runtimes.errors import StorageError
 @require_http_methods(["GET", "HEAD", "POST"])
 @course_page(Act.AUTHOR)
 def groups(request: HttpRequest, me: Member, assignment: str) -> HttpResponse:
-    """Who works with whom. A POST's `act` is one of ACTS; what cannot be done is said, and nothing is changed."""
+    """Who works with whom. A POST's `act` is one of ACTS; what cannot be done is said, and nothing is changed.
+
+    Or `list`, which shows what a list would do, and `confirm_list`, which does it.
+    """
     found = enter.assignment(me, assignment)
     if not found.line_item.graded:
         raise Http404
-    text = ""
+    form = GroupListForm(request.POST, request.FILES) if request.POST.get("act") == "list" else GroupListForm()
     if request.method == "POST":
+        if form.is_bound and form.is_valid():
+            return _preview(request, me, found, form.cleaned_data["text"], note=form.note)
+        if request.POST.get("act") == "confirm_list":
+            return _confirm(request, me, found)
         act = ACTS.get(request.POST.get("act", ""))
         done = _tried(request, lambda: act(request, found)) if act else None
         if done is not None:
             messages.success(request, done)
             return redirect("groups", me.course.slug, found.slug)
-        text = request.POST.get("text", "")
-    context = {"me": me, "course": me.course, "assignment": found, "page": queries.page(me, found), "text": text}
+    context = {"me": me, "course": me.course, "assignment": found, "page": queries.page(me, found), "form": form}
     return render(request, "teach/groups.html", context, status=422 if request.method == "POST" else 200)
+
+
+def _preview(request: HttpRequest, me: Member, found: Assignment, text: str, *, note: str = "") -> HttpResponse:
+    """What the list would do. Nothing is applied here."""
+    read = group_list_read.read(text)
+    context = {
+        "me": me,
+        "course": me.course,
+        "assignment": found,
+        "list": read,
+        "plan": (plan := group_list.plan(found, read)),
+        "text": text,
+        "digest": plan.digest,
+        "again": GroupListForm(initial={"text": text}),
+        "note": note,
+    }
+    return render(request, "teach/groups_preview.html", context, status=422 if read.problem else 200)
+
+
+def _confirm(request: HttpRequest, me: Member, found: Assignment) -> HttpResponse:
+    """Applies the list as it was previewed; where groups have changed meanwhile, previews it again."""
+    text = request.POST.get("text", "")
+    read = group_list_read.read(text)
+    if read.problem:
+        return _preview(request, me, found, text)
+    try:
+        done = group_list.apply(found, read, digest=request.POST.get("digest", ""))
+    except ClassroomError as error:
+        messages.warning(request, str(error.user_message))
+        return _preview(request, me, found, text)
+    said = ngettext("%(n)d person is in a group now.", "%(n)d people are in their groups now.", done.people)
+    messages.success(request, said % {"n": done.people} if done.people else _("The list changes nothing."))
+    return redirect("groups", me.course.slug, found.slug)
 
 
 def _tried(request: HttpRequest, act: Callable[[], str]) -> str | None:
@@ -61,11 +101,6 @@ def _deal(request: HttpRequest, found: Assignment) -> str:
     size = int(typed) if typed.isascii() and typed.isdigit() and 0 < len(typed) < 4 else found.group_size
     count = group_many.deal(found, max(size, 1))
     return ngettext("%(n)d group is made by chance.", "%(n)d groups are made by chance.", count) % {"n": count}
-
-
-def _list(request: HttpRequest, found: Assignment) -> str:
-    count = group_many.by_list(found, request.POST.get("text", ""))
-    return ngettext("%(n)d person is in a group now.", "%(n)d people are in their groups now.", count) % {"n": count}
 
 
 def _copy(request: HttpRequest, found: Assignment) -> str:
@@ -100,7 +135,6 @@ def _dissolve(request: HttpRequest, found: Assignment) -> str:
 ACTS: dict[str, Callable[[HttpRequest, Assignment], str]] = {
     "make": _make,
     "deal": _deal,
-    "list": _list,
     "copy": _copy,
     "put": _put,
     "out": _out,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import timedelta
 
 import pytest
@@ -212,26 +211,6 @@ class TestMany:
         assert group_many.without_group(ps1) == []
         assert names(pair) == ["ada", "ben"]
 
-    def test_a_list_makes_and_moves(self, ps1, pair, ada, cleo) -> None:
-        text = "email;group\nada@example.org;Trio\ncleo@example.org;Trio\n\ndan@example.org;Pair\n"
-        assert group_many.by_list(ps1, text) == 3
-        assert (names(Group.objects.get(name="Trio")), names(pair)) == (["ada", "cleo"], ["ben", "dan"])
-
-    @pytest.mark.parametrize(
-        ("text", "why"),
-        [
-            ("", "empty"),
-            ("ada@example.org", "Line 1: write an email"),
-            ("ada@example.org,A\nADA@example.org,B", "is on line 1 already"),
-            ("ada@example.org,A\ntim@example.org,A", "Line 2: .tim@example.org. is no student"),
-        ],
-    )
-    def test_a_wrong_line_is_named_and_nothing_changes(self, ps1, text, why) -> None:
-        with pytest.raises(group_many.BadList) as raised:
-            group_many.by_list(ps1, text)
-        assert re.search(why, str(raised.value.user_message))
-        assert not Group.objects.exists()
-
     def test_groups_of_another_assignment_are_taken_over(self, ps1, pair, course, grace, ada, cleo) -> None:
         ps2 = published(course, grace, slug="ps2", group_size=3)
         group.form(ps2, "Cleo's", [ada, cleo])
@@ -250,10 +229,10 @@ class TestTeachersPage:
         client.post(self.URL, {"act": "put", "group": pair.pk, "who": [cleo.pk]})
         client.post(self.URL, {"act": "out", "group": pair.pk, "who": [ada.pk]})
         assert names(pair) == ["ben", "cleo"]
-        client.post(self.URL, {"act": "list", "text": "ada@example.org,Pair"})
+        client.post(self.URL, {"act": "make", "name": "", "who": [ada.pk]})
         client.post(self.URL, {"act": "deal", "size": "2"})
         page = client.get(self.URL).content.decode()
-        assert "Group 1" in page
+        assert "Group 2" in page
         assert "is in no group" not in page
         client.post(self.URL, {"act": "dissolve", "group": pair.pk})
         assert not Group.objects.filter(pk=pair.pk).exists()
@@ -266,7 +245,8 @@ class TestTeachersPage:
             {"act": "dissolve", "group": "99999"},
             {"act": "out", "group": "9" * 30},
             {"act": "copy", "other": "none"},
-            {"act": "list", "text": "nobody@example.org,A"},
+            {"act": "list", "text": ""},
+            {"act": "confirm_list", "text": "", "digest": ""},
         ],
     )
     def test_nonsense_changes_nothing(self, pair, grace, as_user, body) -> None:
