@@ -15,6 +15,8 @@ from classroom.templatetags.say import points
 from grading.models import CellKey, GradeCell, Release, Submission
 
 AS_IT_IS = "same"
+#: Of more attempts than these, those that are meant are written down rather than ticked in a list.
+MOST_LISTED = 300
 
 
 class RegradeForm(forms.Form):
@@ -41,8 +43,10 @@ class RegradeForm(forms.Form):
         older: Collection[str] | None = None,
         **kwargs: Any,
     ) -> None:
+        many = len(attempts) > MOST_LISTED
         if older is not None:
-            kwargs["initial"] = {"version": AS_IT_IS, "scope": "chosen", "chosen": sorted(older)}
+            chosen = "\n".join(sorted(older)) if many else sorted(older)
+            kwargs["initial"] = {"version": AS_IT_IS, "scope": "chosen", "chosen": chosen}
         super().__init__(*args, **kwargs)
         self._versions, self._attempts = {str(one.number): one for one in versions}, attempts
         as_it_is = gettext("The version that counts for each already, in today’s environment")
@@ -59,7 +63,10 @@ class RegradeForm(forms.Form):
                 ("chosen", gettext("Chosen ones")),
             ],
         )
-        self._choices("chosen", [(one.submission.code, self._named(one)) for one in attempts])
+        if many:
+            self.fields["chosen"] = _written()
+        else:
+            self._choices("chosen", [(one.submission.code, self._named(one)) for one in attempts])
 
     def _choices(self, name: str, choices: list[tuple[str, str]]) -> None:
         field = self.fields[name]
@@ -74,9 +81,24 @@ class RegradeForm(forms.Form):
     def clean(self) -> dict[str, Any]:
         """Raises ValidationError where attempts are to be chosen and none is."""
         cleaned = super().clean() or {}
-        if cleaned.get("scope") == "chosen" and not cleaned.get("chosen"):
+        if isinstance(cleaned.get("chosen"), str):
+            cleaned["chosen"] = self._meant(cleaned["chosen"])
+        if cleaned.get("scope") == "chosen" and not cleaned.get("chosen") and not self.has_error("chosen"):
             self.add_error("chosen", gettext("Choose at least one attempt."))
         return cleaned
+
+    def _meant(self, text: str) -> list[str]:
+        """The codes of the attempts that are written down; an error of the field where a line is no attempt's."""
+        codes: dict[str, list[str]] = {one.submission.code: [one.submission.code] for one in self._attempts}
+        for one in self._attempts:
+            for author in one.submission.authors.all():
+                codes.setdefault(author.email.lower(), []).append(one.submission.code)
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        unknown = [line for line in lines if line.upper() not in codes and line.lower() not in codes]
+        if unknown:
+            words = gettext("“%(line)s” is neither a receipt’s code nor the email of somebody with a graded attempt.")
+            self.add_error("chosen", words % {"line": unknown[0][:80]})
+        return [code for line in lines for code in codes.get(line.upper()) or codes.get(line.lower(), [])]
 
     @property
     def release(self) -> Release | None:
@@ -92,6 +114,15 @@ class RegradeForm(forms.Form):
             for one in self._attempts
             if scope == "all" or (one.counts if scope == "counted" else one.submission.code in chosen)
         ]
+
+
+def _written() -> forms.CharField:
+    return forms.CharField(
+        label=_("Chosen attempts"),
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 6, "spellcheck": "false"}),
+        help_text=_("One a line: a receipt’s code for an attempt, or an email for all attempts of that student."),
+    )
 
 
 class PointsForm(forms.Form):

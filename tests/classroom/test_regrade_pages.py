@@ -9,7 +9,7 @@ import pytest
 from django.core import mail
 from django.utils import timezone
 
-from classroom import give_back, publish, score_mail, tasks, wake
+from classroom import forms_regrade, give_back, publish, score_mail, tasks, wake
 from classroom.models import Outbox
 from classroom.outbox import NothingToDo
 from classroom.people.models import User
@@ -434,6 +434,26 @@ def test_attempts_can_be_chosen_and_what_does_not_count_is_left_out(ps1, ada, be
     assert client.post(REGRADES, {"version": "2", "scope": "chosen", "reason": "x"}).status_code == 422
     found = started(client, scope="chosen", chosen=[first.code])
     assert list(found.candidates.values_list("submission", flat=True)) == [first.pk]
+
+
+def test_of_very_many_attempts_those_that_are_meant_are_written_down(
+    ps1, ada, ben, bens, newer, grace, as_user, monkeypatch
+):
+    monkeypatch.setattr(forms_regrade, "MOST_LISTED", 2)
+    first, second = (graded(handed_in(ps1, ada, key=key)) for key in ("1", "2"))
+    client = as_user(grace)
+    assert b'type="checkbox" name="chosen"' not in client.get(REGRADES).content
+    form = {"version": "2", "scope": "chosen", "reason": REASON}
+    for chosen, said in (("nobody@example.org", "nobody@example.org”"), (" \n", "Choose at least one attempt")):
+        answer = client.post(REGRADES, {**form, "chosen": chosen})
+        assert (answer.status_code, said in answer.content.decode()) == (422, True)
+    found = started(client, scope="chosen", chosen=f"{first.code.lower()}\n\n{ben.email.upper()}\n")
+    assert set(found.candidates.values_list("submission", flat=True)) == {first.pk, bens.pk}
+    move(client, found, "reject")
+    initial = client.get(REGRADES, {"older": ""}).context["form"].initial
+    assert (initial["scope"], isinstance(initial["chosen"], str)) == ("chosen", True)
+    found = started(client, scope="chosen", chosen=ada.email)
+    assert set(found.candidates.values_list("submission", flat=True)) == {first.pk, second.pk}
 
 
 def keep_best(assignment) -> None:
