@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from datetime import UTC
 from typing import Any
@@ -11,7 +12,7 @@ from django.db.models import QuerySet
 from starlette.requests import Request
 from starlette.responses import Response
 
-from runtimes import launch, provider
+from runtimes import blobs, launch, provider
 from runtimes.jupyter import replies
 from runtimes.jupyter.bodies import json_object, text
 from runtimes.jupyter.entry import Entry, entry_of
@@ -19,7 +20,7 @@ from runtimes.jupyter.errors import BadRequest, NotFound
 from runtimes.jupyter.off_loop import off_loop
 from runtimes.jupyter.runs import cancel_queued
 from runtimes.kernelspecs import PYTHON, Kernelspec
-from runtimes.models import Kernel, Profile, Runtime, Workspace
+from runtimes.models import Kernel, Profile, Runtime, Workspace, WorkspaceFile
 
 GONE = (Kernel.State.STOPPING, Kernel.State.DEAD)
 # Before and between lives, what the kernel itself last said no longer holds.
@@ -72,6 +73,19 @@ async def start(workspace_id: int, name: str | None, *, beside: str = "") -> Ker
         raise BadRequest(f"no kernelspec {name!r}")
     runtime = await launch.alaunch(workspace)
     return await launch.astart_kernel(runtime, name=wanted, cwd=beside.rpartition("/")[0])
+
+
+def named_by(workspace_id: int, path: str) -> str:
+    """The kernelspec that the notebook at `path` names, as it was saved; Python's where it names none that is there."""
+    others = _others(Profile.objects.get(workspace=workspace_id))
+    row = WorkspaceFile.objects.filter(workspace_id=workspace_id, path=path).first() if others else None
+    if row is None:
+        return PYTHON
+    try:
+        name = json.loads(blobs.read(row.blob_id))["metadata"]["kernelspec"]["name"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return PYTHON
+    return name if name in others else PYTHON
 
 
 async def kernelspecs(request: Request) -> Response:

@@ -105,7 +105,8 @@ async def prepare(workspace_id: int, path: str) -> None:
     """Has a kernel ready for a notebook whose page is being loaded. The page finds it, or asks itself and is told why
     there is none: this tells nobody."""
     with suppress(NotebookError, *BELOW):
-        await start(workspace_id, {"path": path, "name": path.rsplit("/", 1)[-1], "type": "notebook"})
+        kernel = {"name": await off_loop(kernels.named_by, workspace_id, path)}
+        await start(workspace_id, {"path": path, "name": path.rsplit("/", 1)[-1], "type": "notebook", "kernel": kernel})
 
 
 async def change(workspace_id: int, session_id: UUID, values: dict[str, Any]) -> Session:

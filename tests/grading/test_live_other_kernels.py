@@ -127,21 +127,22 @@ def test_an_endless_loop_ends_alone(site: LiveSite, course: Course) -> None:
     assert submission.autogradings.get().state in {Autograding.State.FINISHED, Autograding.State.FAILED}
 
 
-def test_a_kernel_that_went_from_the_environment_fails_one_notebook_with_its_name(
-    site: LiveSite, course: Course
+@pytest.mark.parametrize("kernel", ["gone", "julia-1.9"])
+def test_a_kernel_that_does_not_start_or_went_from_the_environment_fails_one_notebook_with_its_name(
+    site: LiveSite, course: Course, kernel: str
 ) -> None:
-    made = published(site, line_item("gone"), source())
+    made = published(site, line_item(kernel), source())
     for row in made.notebooks.all():
-        row.cells = {**row.cells, "kernel": "julia-1.9"}
+        row.cells = {**row.cells, "kernel": kernel}
         row.save(update_fields=["cells"])
-    submission = hand_in(made, "gone-ada", course.files("submitted/ada", "sh"))
+    submission = hand_in(made, f"{kernel}-ada", course.files("submitted/ada", "sh"))
     until_graded(site, [submission])
     (failure,) = submission.autogradings.get().failures
-    assert (failure["code"], failure["params"]) == ("no_kernel", {"kernel": "julia-1.9"})
+    assert (failure["code"], failure["params"]) == ("no_kernel", {"kernel": kernel})
 
 
 def test_a_notebook_for_a_kernel_that_is_not_there_cannot_be_published(site: LiveSite) -> None:
     julia = source()["sh.ipynb"].replace(b'"name": "bash"', b'"name": "julia-1.9"')
-    made = release.draft(line_item("julia"), {"sh.ipynb": julia}, None)
+    made = release.draft(line_item("nowhere"), {"sh.ipynb": julia}, None)
     assert made.state == Release.State.BROKEN
-    assert made.problems[0]["params"] == {"kernel": "julia-1.9", "kernels": ["python3", "bash"]}
+    assert made.problems[0]["params"] == {"kernel": "julia-1.9", "kernels": ["python3", "bash", "gone"]}

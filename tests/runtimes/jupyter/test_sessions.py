@@ -162,5 +162,14 @@ async def test_kernels_of_the_environment_are_offered_and_no_others_started(
     assert (answer.status_code, answer.json()["kernel"]["name"]) == (201, "ir")
     kernel = await Kernel.objects.aget()
     assert (kernel.name, kernel.index) == ("ir", 1), "index 0 starts with the runtime, as Python's"
+    spec = '{"cells": [], "metadata": {"kernelspec": {"name": "%s"}}, "nbformat": 4, "nbformat_minor": 5}'
+    for name in ("ir", "julia-1.10"):
+        await off_loop(storage.write, work, f"ps1/{name}.ipynb", (spec % name).encode())
+        assert (await ada_browser.get(f"/notebooks/ps1/{name}.ipynb")).status_code == 200
+    prepared = Session.objects.select_related("kernel").exclude(path=NOTEBOOK)
+    assert {session.path: session.kernel.name async for session in prepared} == {
+        "ps1/ir.ipynb": "ir",
+        "ps1/julia-1.10.ipynb": "python3",
+    }
     answer = await ada_browser.post("/api/kernels", json={"name": "julia-1.10"})
-    assert (answer.status_code, await Kernel.objects.acount()) == (400, 1)
+    assert (answer.status_code, await Kernel.objects.acount()) == (400, 3)

@@ -105,10 +105,25 @@ async def test_a_kernel_that_the_environment_lacks_is_refused_by_name(open_bash:
         assert refused.value.code == "no-kernelspec"
 
 
+async def test_a_file_beside_the_notebook_stands_for_no_module_of_the_kernel(open_bash: Opener) -> None:
+    notebook = await open_bash("shadow")
+    await notebook.agent.push({f"{name}.py": b"raise SystemExit(3)" for name in ("pexpect", "bash_kernel", "json")})
+    state = await notebook.agent.start_kernel(2, kernelspec="bash")
+    assert state.state == "idle"
+
+
+async def test_a_program_that_does_not_run_is_told_as_such(open_bash: Opener) -> None:
+    notebook = await open_bash("broken")
+    with pytest.raises(AgentRefused) as refused:
+        await notebook.agent.start_kernel(2, kernelspec="gone")
+    assert refused.value.code == "start-failed"
+    assert await notebook.run("echo as ever") == "as ever\n"
+
+
 async def test_python_of_the_same_runtime_is_as_ever(open_bash: Opener, provider: LocalProvider) -> None:
     notebook = await open_bash("both", kernels=1)
     python = await notebook.connect(0)
     await notebook.run("echo from bash > shared")
     assert await notebook.run("print(open('shared').read(), end='')", client=python) == "from bash\n"
-    assert provider.kernelspecs("") == {"bash": Kernelspec("bash", "Bash", "bash")}
+    assert provider.kernelspecs("")["bash"] == Kernelspec("bash", "Bash", "bash")
     assert provider.kernelspecs("no such digest") == {}
