@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
-
-from django.db.models import QuerySet
 
 from grading import review, states
 from grading.models import Autograding, CellKey, CellScore, GradeCell, Mark, Regrade, Submission
 from grading.review import MarkedCell
 from grading.scoring import Total
+
+_MOST_KEYS = 20_000
 
 type Cells = Mapping[CellKey, MarkedCell]
 type Scores = Mapping[int, Mapping[int, CellScore]]
@@ -108,20 +107,30 @@ class Difference:
 def differences(regrade: Regrade, submissions: Iterable[int] | None = None) -> list[Difference]:
     """The candidates that have ended and are not decided, beside what counts of the same submissions now.
 
-    Of `submissions` (keys) if they are given. Six queries, however many there are: rows are named by queries and not
-    one by one, of which SQLite takes only so many.
+    Of `submissions` (keys) if they are given. Six queries, however many there are below `_MOST_KEYS` runs.
     """
     ended = regrade.candidates.exclude(state__in=states.OPEN).filter(change=None)
     if submissions is not None:
         ended = ended.filter(submission__in=list(submissions))
-    known = Autograding.objects.filter(submission__in=ended.values("submission"), current=True)
-    candidates = ended.select_related("submission").defer("log", "notes")
-    current = {one.submission_id: one for one in known.only("submission", "release", "current", "failures")}
-    compared = [one for one in candidates.order_by("submission__received_at", "pk") if one.submission_id in current]
+    candidates = list(
+        ended.select_related("submission").defer("log", "notes").order_by("submission__received_at", "pk")
+    )
+    current: dict[int, Autograding] = {}
+    marks: dict[int, Mapping[CellKey, Mark]] = {}
+    for keys in _slices([one.submission_id for one in candidates]):
+        known = Autograding.objects.filter(submission__in=keys, current=True)
+        current |= {one.submission_id: one for one in known.only("submission", "release", "current", "failures")}
+        marks |= review.newest_marks(keys)
+    compared = [one for one in candidates if one.submission_id in current]
     for one in compared:
         one.submission.line_item = regrade.line_item
-    scores = _scores(ended.values("pk")) | _scores(known.values("pk"))
-    return _beside(compared, current, scores, review.newest_marks(ended.values("submission")))
+    return _beside(compared, current, _scores([*compared, *current.values()]), marks)
+
+
+def _slices(keys: Sequence[int]) -> Iterator[Sequence[int]]:
+    """At most so many at once: SQLite takes 32,766 parameters, and nested queries mislead PostgreSQL's planner."""
+    for start in range(0, len(keys), _MOST_KEYS):
+        yield keys[start : start + _MOST_KEYS]
 
 
 def _beside(
@@ -173,8 +182,9 @@ def _automatic(row: MarkedCell | None) -> object:
     return None if row is None else (row.points.auto_score, row.points.needs_manual_grade)
 
 
-def _scores(runs: QuerySet[Any, Any]) -> dict[int, dict[int, CellScore]]:
+def _scores(runs: Sequence[Autograding]) -> Scores:
     found: dict[int, dict[int, CellScore]] = {}
-    for score in CellScore.objects.filter(autograding__in=runs):
-        found.setdefault(score.autograding_id, {})[score.cell_id] = score
+    for keys in _slices([run.pk for run in runs]):
+        for score in CellScore.objects.filter(autograding__in=keys):
+            found.setdefault(score.autograding_id, {})[score.cell_id] = score
     return found

@@ -112,12 +112,11 @@ def scored_cells(releases: set[int]) -> dict[int, list[GradeCell]]:
     return found
 
 
-def newest_marks(submissions: Iterable[int] | QuerySet[Any, Any]) -> dict[int, dict[CellKey, Mark]]:
+def newest_marks(submissions: Iterable[int]) -> dict[int, dict[CellKey, Mark]]:
     """The newest mark of each cell by submission, whichever version counted then; one that took everything back counts
-    as none. `submissions` are keys, or a query for them. One query."""
+    as none. One query."""
     found: dict[int, dict[CellKey, Mark]] = {}
-    keys = submissions if isinstance(submissions, QuerySet) else list(submissions)
-    given = Mark.objects.filter(submission__in=keys).select_related("cell__notebook", "author")
+    given = Mark.objects.filter(submission__in=list(submissions)).select_related("cell__notebook", "author")
     for mark in given.order_by("pk"):
         found.setdefault(mark.submission_id, {})[mark.cell.key] = mark
     return found
