@@ -10,7 +10,8 @@ from tests.runtimes.process import RuntimesProcess
 from tests.runtimes.providers import environment_with_bash
 from tests.runtimes.waiting import run, until
 
-pytestmark = [pytest.mark.sandbox, pytest.mark.django_db(transaction=True)]
+# The first one makes the environment.
+pytestmark = [pytest.mark.sandbox, pytest.mark.django_db(transaction=True), pytest.mark.timeout(600)]
 
 
 @pytest.fixture
