@@ -47,6 +47,8 @@ class Person:
         self.url = url
         self.shots = shots
         self.context = browser.new_context(viewport=WIDE, locale="en-GB")
+        # Notebook 7 draws cells when the browser is idle, which on a crowded machine takes its time.
+        self.context.set_default_timeout(90_000)
         self.page: Page = self.context.new_page()
         self.troubles: list[str] = []
         self.page.on("pageerror", self._failed)

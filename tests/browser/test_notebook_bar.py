@@ -75,9 +75,9 @@ def is_warned_of_a_copied_test_and_restores(ada: Person) -> None:
     ada.page.keyboard.press("c")
     ada.page.keyboard.press("v")
     # Within a second or so of the save; a busy machine may take longer.
-    expect(ada.page.locator("#findings")).to_contain_text("is a copy of the graded cell “tests”", timeout=8_000)
+    expect(ada.page.locator("#findings")).to_contain_text("is a copy of the graded cell “tests”", timeout=30_000)
     ada.page.locator("#restore").click()
-    expect(ada.page.locator("#findings")).to_contain_text("It is put back.", timeout=15_000)
+    expect(ada.page.locator("#findings")).to_contain_text("It is put back.", timeout=30_000)
     expect(ada.notebook.locator(".jp-Cell").filter(has_text="assert squares(3)")).to_have_count(2)
     expect(ada.cell("return [i * i for i in range(n)]")).to_be_visible()
 
