@@ -49,7 +49,11 @@ _OF_KERNEL: Mapping[ExitReason, Kind] = {
     ExitReason.EXITED: "exited",
     ExitReason.STOPPED: "exited",
 }
-_OF_RUNTIME: Mapping[str, Kind] = {Reason.OUT_OF_MEMORY: "out_of_memory", Reason.LIFETIME: "deadline"}
+_OF_RUNTIME: Mapping[str, Kind] = {
+    Reason.OUT_OF_MEMORY: "out_of_memory",
+    Reason.DISK_FULL: "disk_full",
+    Reason.LIFETIME: "deadline",
+}
 
 
 @dataclass(frozen=True)

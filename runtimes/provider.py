@@ -70,9 +70,11 @@ NAME_PATTERN = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 
 class Network(StrEnum):
-    """What a runtime may reach. `internet` never includes loopback, private, link-local or metadata addresses."""
+    """What a runtime may reach. `internet` never includes loopback, private, link-local or metadata addresses; `index`
+    is a mirror of package indexes that the site names, and nothing else."""
 
     NONE = "none"
+    INDEX = "index"
     INTERNET = "internet"
 
 

@@ -31,10 +31,12 @@ class Reason(StrEnum):
 
     NONE = ""
     CAPACITY_WAIT = "CapacityWait"
+    ACCELERATOR_WAIT = "AcceleratorWait"
     SCALING_UP = "ScalingUp"
     IMAGE_PULL = "ImagePull"
     QUOTA_EXCEEDED = "QuotaExceeded"
     OUT_OF_MEMORY = "OutOfMemory"
+    DISK_FULL = "DiskFull"
     KERNEL_CRASH = "KernelCrash"
     LIFETIME = "Lifetime"
     IDLE = "Idle"
@@ -48,6 +50,7 @@ class Reason(StrEnum):
 
 REASON_SENTENCES: Mapping[Reason, Promise] = {
     Reason.CAPACITY_WAIT: _("All places are taken. It starts by itself when one is free."),
+    Reason.ACCELERATOR_WAIT: _("All GPUs or TPUs are in use. It starts by itself when one is free."),
     Reason.SCALING_UP: _("A machine is being added. It starts by itself when the machine is up."),
     Reason.IMAGE_PULL: _(
         "The software for this notebook is being fetched, or cannot be. "
@@ -55,6 +58,10 @@ REASON_SENTENCES: Mapping[Reason, Promise] = {
     ),
     Reason.QUOTA_EXCEEDED: _("The limit of running notebooks is reached. It starts by itself when one stops."),
     Reason.OUT_OF_MEMORY: _("The code used all the memory it may have and was stopped. Use less data and run again."),
+    Reason.DISK_FULL: _(
+        "The code wrote more than it may and was stopped. "
+        "Your files are kept as last saved: write less and start the kernel again."
+    ),
     Reason.KERNEL_CRASH: _("The kernel crashed. Your files are kept: restart it and run the cells again."),
     Reason.LIFETIME: _("The longest time a kernel may run was reached. Your files are kept: start it again."),
     Reason.IDLE: _("The kernel was stopped because nothing ran for a while. Your files are kept: start it again."),
@@ -106,6 +113,8 @@ ISOLATION_WORDS: Mapping[str, Promise] = {
     "cpu-cgroup": _("processor time limited"),
     "cpu-none": _("processor time not limited on this machine"),
     "network-none": _("no network"),
+    "network-index": _("a package index and no other network"),
     "network-internet": _("internet without local, private and metadata addresses"),
+    "network-unproven": _("network closed by rules that this cluster may not apply"),
     "no-network-program": _("internet not available on this machine"),
 }

@@ -2,7 +2,8 @@
 
 The sandbox has no capability over its network namespace and no raw or packet sockets, cannot choose an interface past
 the routing table (seccomp), and slirp4netns answers address resolution for nobody but itself: an unreachable route is
-therefore a wall.
+therefore a wall. Its own 10.0.2.0/24 is more specific than the refused 10.0.0.0/8 and stays reachable; behind it is
+only its name server.
 """
 
 from __future__ import annotations
@@ -17,31 +18,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO
 
+from runtimes.addresses import REFUSED_NETWORKS
 from runtimes.agent import routes
 from runtimes.provider import ProviderError
 
 PROGRAM = "slirp4netns"
 TUNNEL = "/dev/net/tun"
 START_SECONDS = 10
-# Special-purpose addresses (RFC 6890 and the IANA registry), with the clouds' metadata services. The userspace
-# network's own 10.0.2.0/24 is more specific than 10.0.0.0/8 and stays reachable; behind it is only its name server.
-REFUSED_NETWORKS = (
-    "0.0.0.0/8",
-    "10.0.0.0/8",
-    "100.64.0.0/10",
-    "169.254.0.0/16",
-    "172.16.0.0/12",
-    "192.0.0.0/24",
-    "192.0.2.0/24",
-    "192.88.99.0/24",
-    "192.168.0.0/16",
-    "198.18.0.0/15",
-    "198.51.100.0/24",
-    "203.0.113.0/24",
-    "224.0.0.0/4",
-    "240.0.0.0/4",
-    "168.63.129.16/32",
-)
 
 
 class NetworkFailed(ProviderError):

@@ -224,6 +224,8 @@ class LocalProvider(Provider):
         request.validate()
         if request.gpu:
             raise NotOffered("local sandboxes have no GPU")
+        if request.network is Network.INDEX:
+            raise NotOffered("local sandboxes have no package index")
         if request.network is Network.INTERNET and (lack := network.missing()):
             raise NotOffered(lack)
 

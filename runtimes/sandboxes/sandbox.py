@@ -14,11 +14,12 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from runtimes.addresses import REFUSED_NETWORKS
 from runtimes.endpoint import Endpoint
 from runtimes.keys import Keys
 from runtimes.provider import Limits, Network, ProviderError, Request
 from runtimes.sandboxes.cgroups import Group
-from runtimes.sandboxes.network import REFUSED_NETWORKS, Internet
+from runtimes.sandboxes.network import Internet
 from runtimes.sandboxes.slots import Slot
 
 START_SECONDS = 30

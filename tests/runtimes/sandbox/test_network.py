@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 import pytest_asyncio
 
+from runtimes.addresses import REFUSED_NETWORKS
 from runtimes.provider import Isolation, Network, NotOffered, Request
 from runtimes.sandboxes import network
 from runtimes.sandboxes.provider import LocalProvider
@@ -151,9 +152,15 @@ async def test_without_the_tunnel_device_internet_is_refused_with_what_to_do(
         await provider.acquire(Request("no-tunnel", network=Network.INTERNET))
 
 
+@in_sandbox
+async def test_a_package_index_alone_is_not_offered_here(provider: LocalProvider) -> None:
+    with pytest.raises(NotOffered, match="package index"):
+        await provider.acquire(Request("index", network=Network.INDEX))
+
+
 def test_every_special_purpose_network_is_refused() -> None:
     """Python's own list of what is not globally reachable."""
-    refused = [ipaddress.ip_network(text) for text in network.REFUSED_NETWORKS]
+    refused = [ipaddress.ip_network(text) for text in REFUSED_NETWORKS]
     for text in FORBIDDEN:
         assert any(ipaddress.ip_address(text) in each for each in refused), text
     for each in refused:

@@ -1,0 +1,238 @@
+"""How a runtime is, from its pod as the API gives it. Pure: what is not in the pod is not known here.
+
+An out-of-memory kill shows in the pod only where it takes the container (cgroup v2). On cgroup v1 it takes one process:
+the pod says nothing, and the agent tells of the kernel that ended so. The place in the queue is the database's to say.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from runtimes.endpoint import Endpoint
+from runtimes.pods import labels
+from runtimes.pods.profile import Gpu, Tpu
+from runtimes.provider import NotReady, Owned, Phase, Reason, Status
+
+Pod = Mapping[str, Any]
+#: How long the kubelet may try to fetch an image before the runtime counts as lost.
+IMAGE_PATIENCE = timedelta(minutes=2)
+
+# Reasons of a waiting container (kubelet, images and containers). These can still come right:
+_FETCHING = frozenset({"ErrImagePull", "ImagePullBackOff", "RegistryUnavailable", "ImageInspectError"})
+# and these cannot.
+_NO_IMAGE = frozenset({"ErrImageNeverPull", "InvalidImageName"})
+_REFUSED = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
+# Reasons of the condition DisruptionTarget (Kubernetes, "Pod disruption conditions").
+_DISRUPTIONS = {
+    "PreemptionByScheduler": Reason.PREEMPTED,
+    "DeletionByTaintManager": Reason.NODE_LOST,
+    "DeletionByPodGC": Reason.NODE_LOST,
+    "EvictionByEvictionAPI": Reason.EVICTED,
+    "TerminationByKubelet": Reason.EVICTED,
+}
+# Reasons of a failed pod: the kubelet's, and what it says where it does not even begin (OutOfcpu, OutOfmemory, …).
+_FAILURES = {
+    "Evicted": Reason.EVICTED,
+    "Terminated": Reason.EVICTED,
+    "NodeShutdown": Reason.EVICTED,
+    "NodeAffinity": Reason.EVICTED,
+    "UnexpectedAdmissionError": Reason.EVICTED,
+    "Preempting": Reason.PREEMPTED,
+}
+# The kubelet's words for a pod that is evicted for what it wrote itself (eviction manager, local storage).
+_OWN_DISK = re.compile(r"Usage of EmptyDir volume|ephemeral local storage usage|local ephemeral storage limit")
+_ACCELERATORS_SHORT = tuple(f"Insufficient {kind.resource}" for kind in (Gpu, Tpu))
+# A container that never came to be: its program is missing, or it was lost with its node.
+_NOT_BEGUN = frozenset({"StartError", "ContainerCannotRun"})
+_OUT_OF_MEMORY = "OOMKilled"
+
+
+def status(pod: Pod, now: datetime) -> Status:
+    """The pod as the contract's status; `deadline`, `ready_at` and the walls come with each."""
+    found = _phase(pod, now)
+    ready = _condition(pod, "Ready")
+    isolation = tuple(code for code in labels.annotation(pod, labels.ISOLATION).split(",") if code)
+    ready_at = _time(ready.get("lastTransitionTime")) if ready.get("status") == "True" else None
+    return replace(found, deadline=deadline(pod), ready_at=ready_at, isolation=isolation)
+
+
+def refused(code: int, message: str) -> Status | None:
+    """What it means that a pod was not created (HTTP status and message of the API's answer); None where asking again
+    may help."""
+    if code == 403 and "exceeded quota" in message:
+        return Status(Phase.QUEUED, Reason.QUOTA_EXCEEDED, message)
+    if code in (400, 403, 404, 422):
+        return Status(Phase.LOST, Reason.ERROR, message)
+    return None
+
+
+def is_ready(pod: Pod) -> bool:
+    """Its agent answers, and nobody ends it."""
+    return (
+        _condition(pod, "Ready").get("status") == "True"
+        and "deletionTimestamp" not in pod["metadata"]
+        and bool(_state(pod).get("podIP"))
+    )
+
+
+def deadline(pod: Pod) -> datetime | None:
+    """When the kubelet ends it at the latest; None before it has taken it on."""
+    began, seconds = _time(_state(pod).get("startTime")), pod["spec"].get("activeDeadlineSeconds")
+    return began + timedelta(seconds=seconds) if began and seconds else None
+
+
+def endpoint(pod: Pod) -> Endpoint:
+    """Where it listens. Raises NotReady before it does, or without an IPv4 address."""
+    if not is_ready(pod):
+        raise NotReady(f"pod {pod['metadata']['name']} is not ready")
+    state = _state(pod)
+    addresses = [state["podIP"], *(each["ip"] for each in state.get("podIPs", ()))]
+    host = next((text for text in addresses if ipaddress.ip_address(text).version == 4), None)
+    if host is None:
+        raise NotReady(f"pod {pod['metadata']['name']} has no IPv4 address, on which its agent listens")
+    return Endpoint("tcp", host, pod["metadata"]["name"], int(labels.annotation(pod, labels.KEY_VERSION)))
+
+
+def owned(pod: Pod, now: datetime) -> Owned:
+    """The pod as a reconciler compares it with rows."""
+    return Owned(labels.label(pod, labels.RUNTIME), pod["metadata"]["name"], status(pod, now))
+
+
+# --- inside
+
+
+def _phase(pod: Pod, now: datetime) -> Status:
+    state, leaving = _state(pod), "deletionTimestamp" in pod["metadata"]
+    if state.get("phase") == "Succeeded":
+        return Status(Phase.STOPPED, Reason.REQUESTED, "its agent ended in good order", exit_code=0)
+    # SIGTERM ends a deleted pod's container, and the pod has then failed, too, for no reason of its own.
+    if state.get("phase") == "Failed" and (state.get("reason") or not leaving):
+        return _failed(pod)
+    if leaving:
+        return _leaving(pod)
+    if state.get("phase") == "Unknown" or state.get("reason") == "NodeLost":
+        return Status(Phase.UNREACHABLE, Reason.NODE_LOST, _words(state))
+    if _condition(pod, "PodScheduled").get("status") == "False":
+        return _queued(_condition(pod, "PodScheduled"))
+    if is_ready(pod):
+        return Status(Phase.READY, *_after_restart(pod))
+    return _not_ready(pod, now)
+
+
+def _queued(scheduled: Mapping[str, Any]) -> Status:
+    words = _words(scheduled)
+    short = any(phrase in words for phrase in _ACCELERATORS_SHORT)
+    return Status(Phase.QUEUED, Reason.ACCELERATOR_WAIT if short else Reason.CAPACITY_WAIT, words)
+
+
+def _not_ready(pod: Pod, now: datetime) -> Status:
+    container = _container(pod)
+    waiting = container.get("state", {}).get("waiting", {})
+    if waiting:
+        scheduled_at = _time(_condition(pod, "PodScheduled").get("lastTransitionTime"))
+        return _waiting(container, waiting, patient=scheduled_at is None or now - scheduled_at < IMAGE_PATIENCE)
+    if container.get("ready"):
+        # The container is well and the pod is not: nobody has heard of its node for a while.
+        return Status(Phase.UNREACHABLE, Reason.NODE_LOST, _words(_condition(pod, "Ready")))
+    return Status(Phase.STARTING, *_after_restart(pod))
+
+
+def _waiting(container: Mapping[str, Any], waiting: Mapping[str, Any], *, patient: bool) -> Status:
+    why, words = waiting.get("reason", ""), _words(waiting)
+    if why in _NO_IMAGE:
+        return Status(Phase.LOST, Reason.IMAGE_PULL, words)
+    if why in _FETCHING:
+        return Status(Phase.STARTING if patient else Phase.LOST, Reason.IMAGE_PULL, words)
+    if why in _REFUSED:
+        return Status(Phase.LOST, Reason.ERROR, words)
+    if why == "CrashLoopBackOff":
+        return _ended(container.get("lastState", {}).get("terminated", {}), words)
+    return Status(Phase.STARTING)
+
+
+def _after_restart(pod: Pod) -> tuple[Reason, str]:
+    """Why the container is not the first one, and how often that was."""
+    container = _container(pod)
+    last = container.get("lastState", {}).get("terminated", {})
+    if not last or not container.get("restartCount"):
+        return Reason.NONE, ""
+    ended = _ended(last, _memory_words(pod, last))
+    return ended.reason, f"started again {container['restartCount']} times: {ended.message}"
+
+
+def _leaving(pod: Pod) -> Status:
+    disruption = _disruption(pod)
+    if disruption is not None:
+        return disruption
+    return Status(Phase.STOPPED, Reason.REQUESTED, "the pod is being deleted")
+
+
+def _failed(pod: Pod) -> Status:
+    state, words = _state(pod), _words(_state(pod))
+    why = state.get("reason", "")
+    if why == "DeadlineExceeded":
+        return Status(Phase.STOPPED, Reason.LIFETIME, words)
+    if why == "Evicted" and _OWN_DISK.search(words):
+        return Status(Phase.LOST, Reason.DISK_FULL, words)
+    disruption = _disruption(pod)
+    if disruption is not None:
+        return disruption
+    if why in _FAILURES or why.startswith("OutOf"):
+        return Status(Phase.LOST, _FAILURES.get(why, Reason.EVICTED), words)
+    terminated = _container(pod).get("state", {}).get("terminated", {})
+    return _ended(terminated, _memory_words(pod, terminated) or words)
+
+
+def _disruption(pod: Pod) -> Status | None:
+    target = _condition(pod, "DisruptionTarget")
+    if target.get("status") != "True":
+        return None
+    return Status(Phase.LOST, _DISRUPTIONS.get(target.get("reason", ""), Reason.EVICTED), _words(target))
+
+
+def _ended(terminated: Mapping[str, Any], words: str) -> Status:
+    """The status of a container that ended by itself. words: of whoever noticed, beside its own."""
+    why, code = terminated.get("reason", ""), terminated.get("exitCode")
+    message = "; ".join(text for text in (_words(terminated), words) if text)
+    if why == _OUT_OF_MEMORY:
+        return Status(Phase.LOST, Reason.OUT_OF_MEMORY, message, exit_code=code)
+    if why == "ContainerStatusUnknown":
+        return Status(Phase.LOST, Reason.NODE_LOST, message, exit_code=code)
+    if code is None or why in _NOT_BEGUN:
+        return Status(Phase.LOST, Reason.ERROR, message, exit_code=code)
+    return Status(Phase.LOST, Reason.KERNEL_CRASH, message, exit_code=code)
+
+
+def _memory_words(pod: Pod, terminated: Mapping[str, Any]) -> str:
+    if terminated.get("reason") != _OUT_OF_MEMORY:
+        return ""
+    limit = pod["spec"]["containers"][0].get("resources", {}).get("limits", {}).get("memory", "unknown")
+    return f"its memory limit is {limit}"
+
+
+def _words(told: Mapping[str, Any]) -> str:
+    """Reason and message of a status, condition or container state, for operators."""
+    return ": ".join(str(told[key]) for key in ("reason", "message") if told.get(key))
+
+
+def _state(pod: Pod) -> Mapping[str, Any]:
+    return pod.get("status") or {}
+
+
+def _container(pod: Pod) -> Mapping[str, Any]:
+    """The status of its one container; empty before there is any."""
+    return next(iter(_state(pod).get("containerStatuses") or ()), {})
+
+
+def _condition(pod: Pod, kind: str) -> Mapping[str, Any]:
+    conditions = _state(pod).get("conditions") or ()
+    return next((each for each in conditions if each["type"] == kind), {})
+
+
+def _time(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None

@@ -1,0 +1,247 @@
+"""A runtime as Kubernetes takes it: one pod with one container, and the Secret with its order. Pure.
+
+The pod meets the Pod Security Standard `restricted` and has a read-only root and size-limited scratch on top. The image
+holds a Python environment in /opt/py, the agent in /opt/pupitre/agent, tini and coreutils' env.
+
+A pod's spec has no limit of processes: the nodes have one, the kubelet's `podPidsLimit` (Kubernetes, "Process ID Limits
+And Reservations"). Where pods have user namespaces an rlimit is set as well; elsewhere it would count every pod of the
+node together, since all run as the same uid.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from dataclasses import asdict, replace
+from datetime import timedelta
+from typing import Any
+
+from runtimes.agent.enclosure import HOME, INSIDE_UID, TEMPORARY
+from runtimes.agent.kernel import base_environment
+from runtimes.endpoint import AGENT_PORT, CHANNELS, FIRST_KERNEL_PORT, MAX_KERNELS
+from runtimes.keys import Keys
+from runtimes.pods import labels
+from runtimes.pods.config import ClusterConfig
+from runtimes.pods.labels import Manifest
+from runtimes.pods.profile import PodProfile
+from runtimes.provider import MIB, Network, NotOffered, Request
+
+#: The agent's port and the last one of the last kernel.
+FIRST_PORT, LAST_PORT = AGENT_PORT, FIRST_KERNEL_PORT + len(CHANNELS) * MAX_KERNELS - 1
+#: How long a warm pod may wait. A deadline can be shortened and never lengthened, and counts from the pod's start.
+WARM_FOR = timedelta(hours=12)
+#: As long as SIGTERM may take. Never 0: a forced deletion frees a GPU before its process is gone.
+GRACE_SECONDS = 5
+CONTAINER = "runtime"
+SCRATCH = "/scratch"
+ORDER_FOLDER, ORDER_FILE = "/run/order", "order.json"
+# Its disk beside scratch: logs of the container, which hardly writes any.
+_OTHER_DISK_BYTES = 64 * MIB
+_TRIES_TO_START = 120
+_PRIORITIES = {"interactive": "pupitre-interactive", "grading": "pupitre-grading"}
+WARM_PRIORITY = "pupitre-warm"
+_DEFAULT = ("", "default")
+
+
+def check(request: Request, profile: PodProfile, config: ClusterConfig) -> None:
+    """Raises InvalidRequest or NotOffered where `pod` cannot be made, or could never run."""
+    request.validate()
+    profile.check(request)
+    if request.environment not in (*_DEFAULT, profile.environment):
+        raise NotOffered(f"the image of profile {profile.slug} is {profile.environment}, not {request.environment}")
+    if request.network is Network.INDEX and config.index is None:
+        raise NotOffered("this cluster has no mirror of package indexes")
+
+
+def pod(request: Request, profile: PodProfile, config: ClusterConfig, *, name: str, warm: bool = False) -> Manifest:
+    """The pod called `name` that is claimed by `request`, or is warm for requests like it. Raises what `check` does."""
+    check(request, profile, config)
+    template = template_digest(request, profile, config)
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": name,
+            "namespace": config.namespace,
+            "labels": labels.of_pod(request, profile.slug, template, config, warm=warm),
+            "annotations": labels.annotations_of(isolation(request, config), config, warm=warm),
+        },
+        "spec": _spec(request, profile, config, name=name, warm=warm),
+    }
+
+
+def secret(
+    request: Request, profile: PodProfile, config: ClusterConfig, *, name: str, uid: str, keys: Keys
+) -> Manifest:
+    """The order of the pod `name`, which exists as `uid`: its Secret is made after it and ends with it, so that none is
+    ever left behind. keys: `connection_keys` of the pod's name."""
+    owner = {"apiVersion": "v1", "kind": "Pod", "name": name, "uid": uid, "controller": False}
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {
+            "name": name,
+            "namespace": config.namespace,
+            "labels": {**labels.of_site(config), labels.PROFILE: labels.value(profile.slug)},
+            "ownerReferences": [{**owner, "blockOwnerDeletion": False}],
+        },
+        "type": "Opaque",
+        "immutable": True,
+        "stringData": {ORDER_FILE: json.dumps(order(request, keys, config))},
+    }
+
+
+def order(request: Request, keys: Keys, config: ClusterConfig) -> dict[str, Any]:
+    """What the agent inside is told: see `runtimes.agent.program` and `supervisor`."""
+    limits = request.limits
+    rlimits = {"CORE": 0, "FSIZE": limits.file_bytes, "MSGQUEUE": 0, "NOFILE": limits.open_files}
+    if config.user_namespaces:
+        rlimits["NPROC"] = limits.processes
+    return {
+        "transport": "tcp",
+        # Its address is not known before it runs; who may connect is the policies' and Curve's to say.
+        "host": "0.0.0.0",  # noqa: S104
+        "keys": asdict(keys),
+        "env": dict(request.env),
+        "kernels": request.kernels,
+        "watch_idle": request.purpose == "interactive",
+        "rlimits": rlimits,
+    }
+
+
+def isolation(request: Request, config: ClusterConfig) -> tuple[str, ...]:
+    """Codes of `ISOLATION_WORDS` for what holds as far as is known of the cluster."""
+    processes = ("processes-rlimit",) if config.user_namespaces else ()
+    network = f"network-{request.network}" if config.policies_enforced else "network-unproven"
+    return ("pod", "seccomp", "memory-cgroup", *processes, "cpu-cgroup", network)
+
+
+def template_digest(request: Request, profile: PodProfile, config: ClusterConfig) -> str:
+    """The same for requests that a pod can serve in each other's place: all but the name, keys and hints is equal."""
+    usual = replace(request, name="any")
+    nobody = Keys("", "", "")
+    made_from = [
+        labels.of_pod(usual, profile.slug, "", config, warm=True),
+        labels.annotations_of(isolation(usual, config), config, warm=True),
+        _spec(usual, profile, config, name="any", warm=True),
+        order(usual, nobody, config),
+    ]
+    return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def priority(request: Request, *, warm: bool) -> str:
+    """The pod's priority class, which cannot be changed when it is claimed: see `namespace.priority_classes`."""
+    return WARM_PRIORITY if warm else _PRIORITIES[request.purpose]
+
+
+def _spec(request: Request, profile: PodProfile, config: ClusterConfig, *, name: str, warm: bool) -> Manifest:
+    lifetime = request.limits.lifetime + (WARM_FOR if warm else timedelta(0))
+    return {
+        "activeDeadlineSeconds": math.ceil(lifetime.total_seconds()),
+        # What is graded starts afresh elsewhere. For people the disk outlives an agent that was killed for memory.
+        "restartPolicy": "Never" if request.purpose == "grading" else "OnFailure",
+        "terminationGracePeriodSeconds": GRACE_SECONDS,
+        "priorityClassName": priority(request, warm=warm),
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "hostname": "notebook",
+        **_names(request.network),
+        **({"hostUsers": False} if config.user_namespaces else {}),
+        **profile.placement(),
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": INSIDE_UID,
+            "runAsGroup": INSIDE_UID,
+            "fsGroup": INSIDE_UID,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [_container(request, profile)],
+        "volumes": _volumes(request, profile, name),
+    }
+
+
+def _names(network: Network) -> Manifest:
+    """Where names are resolved. Without a network a look-up fails at once instead of waiting for an answer."""
+    if network is Network.NONE:
+        return {"dnsPolicy": "None", "dnsConfig": {"nameservers": ["127.0.0.1"]}}
+    return {"dnsPolicy": "ClusterFirst"}
+
+
+def _container(request: Request, profile: PodProfile) -> Manifest:
+    return {
+        "name": CONTAINER,
+        "image": profile.image,
+        "imagePullPolicy": "IfNotPresent",
+        "command": _command(),
+        "workingDir": HOME,
+        "ports": [{"name": "agent", "containerPort": AGENT_PORT, "protocol": "TCP"}],
+        "resources": _resources(request, profile),
+        # Once the kernels that start with it have bound their last socket; from then on the agent answers for all.
+        "startupProbe": _probe(_last_port_at_start(request.kernels), failures=_TRIES_TO_START),
+        "readinessProbe": _probe(AGENT_PORT, failures=3),
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "privileged": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "volumeMounts": [
+            {"name": "order", "mountPath": ORDER_FOLDER, "readOnly": True},
+            {"name": "home", "mountPath": HOME},
+            {"name": "tmp", "mountPath": TEMPORARY},
+            *([{"name": "scratch", "mountPath": SCRATCH}] if profile.scratch_bytes else []),
+        ],
+    }
+
+
+def _command() -> list[str]:
+    """The agent under tini, which reaps what kernels leave. env: the variables that Kubernetes sets name the API."""
+    variables = {**base_environment(), "PYTHONDONTWRITEBYTECODE": "1"}
+    return [
+        *("/usr/bin/env", "-i", *(f"{name}={text}" for name, text in variables.items())),
+        *("/usr/bin/tini", "-g", "--"),
+        *("/opt/py/bin/python", "-I", "/opt/pupitre/agent/run.py", "program", f"{ORDER_FOLDER}/{ORDER_FILE}"),
+    ]
+
+
+def _resources(request: Request, profile: PodProfile) -> Manifest:
+    """Memory and disk are reserved whole, so that nobody is evicted for what they were promised."""
+    limits = request.limits
+    reserved = {
+        "memory": str(limits.memory_bytes),
+        "ephemeral-storage": str(profile.scratch_bytes + _OTHER_DISK_BYTES),
+        **profile.accelerators(request.gpu),
+    }
+    cores = min(profile.cpu_request, limits.cpu_cores)
+    return {
+        "limits": {"cpu": _millicores(limits.cpu_cores), **reserved},
+        "requests": {"cpu": _millicores(cores), **reserved},
+    }
+
+
+def _millicores(cores: float) -> str:
+    return f"{max(round(cores * 1000), 1)}m"
+
+
+def _last_port_at_start(kernels: int) -> int:
+    # ipykernel binds the heartbeat's socket last (IPKernelApp.initialize).
+    heartbeat = FIRST_KERNEL_PORT + len(CHANNELS) * (kernels - 1) + CHANNELS.index("hb")
+    return heartbeat if kernels else AGENT_PORT
+
+
+def _probe(port: int, *, failures: int) -> Manifest:
+    return {"tcpSocket": {"port": port}, "periodSeconds": 1, "timeoutSeconds": 1, "failureThreshold": failures}
+
+
+def _volumes(request: Request, profile: PodProfile, name: str) -> list[Manifest]:
+    """Home and /tmp are in memory, as in a local sandbox: a write beyond the limit fails there, while one beyond a
+    limit on the node's disk would cost the whole pod."""
+    limits = request.limits
+    sizes = {"home": limits.home_bytes, "tmp": limits.tmp_bytes}
+    in_memory = {key: {"medium": "Memory", "sizeLimit": str(size)} for key, size in sizes.items()}
+    on_disk = {"scratch": {"sizeLimit": str(profile.scratch_bytes)}} if profile.scratch_bytes else {}
+    return [
+        {"name": "order", "secret": {"secretName": name, "defaultMode": 0o440}},
+        *({"name": key, "emptyDir": fields} for key, fields in {**in_memory, **on_disk}.items()),
+    ]

@@ -1,0 +1,111 @@
+"""A warm pod is taken by one request, whole, or not at all."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from runtimes.pods import claims, manifests
+from runtimes.provider import Limits
+from tests.runtimes.pods.samples import (
+    BEGAN,
+    CLUSTER,
+    PROFILE,
+    REQUEST,
+    condition,
+    running,
+    seen,
+    template,
+    text,
+    warm_pod,
+)
+
+LIFETIME = REQUEST.limits.lifetime
+LATER = BEGAN + timedelta(hours=1)
+
+
+class Refused(Exception):
+    """422, as the API answers a patch whose test fails."""
+
+
+def applied(pod: dict[str, Any], patch: list[dict[str, Any]]) -> dict[str, Any]:
+    """The pod after a JSON patch (RFC 6902), all of it or nothing."""
+    made = copy.deepcopy(pod)
+    for step in patch:
+        *path, last = [part.replace("~1", "/").replace("~0", "~") for part in step["path"].split("/")[1:]]
+        place = made
+        for part in path:
+            place = place[part]
+        if step["op"] == "test" and place.get(last) != step["value"]:
+            raise Refused(step)
+        if step["op"] == "replace" and last not in place:
+            raise Refused(step)
+        place[last] = step["value"]
+    return made
+
+
+def test_a_claim_names_the_runtime_and_sets_its_deadline_in_one_patch() -> None:
+    pod = applied(warm_pod(), claims.patch(warm_pod(), REQUEST, LATER))
+    assert pod["metadata"]["labels"]["pupitre/state"] == "claimed"
+    assert pod["metadata"]["labels"]["pupitre/runtime"] == "ada-1"
+    assert pod["metadata"]["annotations"]["cluster-autoscaler.kubernetes.io/safe-to-evict"] == "false"
+    assert pod["spec"]["activeDeadlineSeconds"] == (timedelta(hours=1) + LIFETIME).total_seconds()
+
+
+def test_a_claimed_pod_has_the_labels_of_one_that_was_made_for_the_request() -> None:
+    pod = applied(warm_pod(), claims.patch(warm_pod(), REQUEST, LATER))
+    cold = manifests.pod(REQUEST, PROFILE, CLUSTER, name=pod["metadata"]["name"])
+    assert pod["metadata"]["labels"] == cold["metadata"]["labels"]
+    assert pod["metadata"]["annotations"] == cold["metadata"]["annotations"]
+
+
+def test_the_second_claim_of_a_pod_is_refused() -> None:
+    warm = warm_pod()
+    taken = applied(warm, claims.patch(warm, REQUEST, LATER))
+    with pytest.raises(Refused):
+        applied(taken, claims.patch(warm, replace(REQUEST, name="ben-1"), LATER))
+
+
+def test_a_pod_that_was_made_from_something_else_is_not_taken() -> None:
+    changed = warm_pod()
+    patch = claims.patch(warm_pod(), REQUEST, LATER)
+    changed["metadata"]["labels"]["pupitre/template"] = "another"
+    with pytest.raises(Refused):
+        applied(changed, patch)
+
+
+def test_a_claim_only_ever_shortens_the_deadline() -> None:
+    """Kubernetes refuses (422) to lengthen it."""
+    pod = warm_pod()
+    for hours in range(30):
+        now = BEGAN + timedelta(hours=hours)
+        if claims.may_be_claimed(pod, template(), LIFETIME, now):
+            assert claims.patch(pod, REQUEST, now)[-1]["value"] <= pod["spec"]["activeDeadlineSeconds"]
+
+
+@pytest.mark.parametrize(
+    ("pod", "now", "taken"),
+    [
+        (warm_pod(), LATER, True),
+        (warm_pod(), BEGAN + manifests.WARM_FOR, True),
+        (warm_pod(), BEGAN + manifests.WARM_FOR + timedelta(seconds=1), False),
+        (seen(running()), LATER, False),
+        (seen(running(), warm=True, deletionTimestamp=text(LATER)), LATER, False),
+        (warm_pod(conditions=[condition("Ready", "False")]), LATER, False),
+        (warm_pod(podIP=""), LATER, False),
+        (seen({"phase": "Pending"}, warm=True), LATER, False),
+        (seen(running(), warm=True, request=replace(REQUEST, kernels=2)), LATER, False),
+    ],
+    ids=["ready", "as old as may be", "too old", "claimed", "ending", "not ready", "no address", "new", "another kind"],
+)
+def test_which_pods_may_be_claimed(pod: dict[str, Any], now: datetime, taken: bool) -> None:
+    assert claims.may_be_claimed(pod, template(), LIFETIME, now) is taken
+
+
+def test_a_request_with_a_longer_life_needs_other_warm_pods() -> None:
+    longer = replace(REQUEST, limits=Limits(lifetime=LIFETIME + timedelta(hours=1)))
+    assert manifests.template_digest(longer, PROFILE, CLUSTER) != template()

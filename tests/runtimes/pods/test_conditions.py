@@ -1,0 +1,292 @@
+"""What a pod tells becomes a phase, a reason and a sentence. Pods are dictionaries as the API gives them."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.utils.translation import override
+
+from runtimes import borrow
+from runtimes.pods import conditions
+from runtimes.provider import NotReady, Phase, Reason
+from runtimes.status import REASON_SENTENCES
+from tests.runtimes.pods.samples import (
+    BEGAN,
+    NAME,
+    READY,
+    REQUEST,
+    SCHEDULED,
+    condition,
+    container,
+    running,
+    seen,
+    text,
+    warm_pod,
+)
+
+NOW = BEGAN + timedelta(seconds=30)
+MUCH_LATER = BEGAN + conditions.IMAGE_PATIENCE
+GPU_SHORT = "0/3 nodes are available: 3 Insufficient nvidia.com/gpu. preemption: 0/3 nodes are available."
+CPU_SHORT = "0/3 nodes are available: 3 Insufficient cpu."
+QUOTA = 'pods "rt-1" is forbidden: exceeded quota: runtimes, requested: pods=1, used: pods=300, limited: pods=300'
+OOM = {"terminated": {"reason": "OOMKilled", "exitCode": 137}}
+CRASH = {"terminated": {"reason": "Error", "exitCode": 139}}
+
+
+def unscheduled(message: str, reason: str = "Unschedulable") -> dict[str, Any]:
+    return {"phase": "Pending", "conditions": [condition("PodScheduled", "False", reason=reason, message=message)]}
+
+
+def waiting(reason: str, **last: Any) -> dict[str, Any]:
+    state = {"waiting": {"reason": reason, "message": "as the kubelet says"}}
+    return {
+        "phase": "Pending",
+        "startTime": text(BEGAN),
+        "conditions": [SCHEDULED],
+        "containerStatuses": [container(state, **last)],
+    }
+
+
+def failed(reason: str = "", message: str = "", state: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
+    said = {key: value for key, value in (("reason", reason), ("message", message)) if value}
+    ended = [container(state)] if state else []
+    return {"phase": "Failed", "startTime": text(BEGAN), "containerStatuses": ended, **said, **more}
+
+
+def restarted(last: dict[str, Any], *, ready: bool = True) -> dict[str, Any]:
+    again = container({"running": {}}, ready=ready, restartCount=1, lastState=last)
+    return running(containerStatuses=[again], conditions=[SCHEDULED, *([READY] if ready else [])])
+
+
+def disrupted(reason: str) -> list[dict[str, str]]:
+    return [SCHEDULED, READY, condition("DisruptionTarget", "True", reason=reason)]
+
+
+TABLE: dict[str, tuple[dict[str, Any], Phase, Reason]] = {
+    "just created": ({}, Phase.STARTING, Reason.NONE),
+    "pending, not looked at": ({"phase": "Pending"}, Phase.STARTING, Reason.NONE),
+    "no node has room": (unscheduled(CPU_SHORT), Phase.QUEUED, Reason.CAPACITY_WAIT),
+    "no GPU is free": (unscheduled(GPU_SHORT), Phase.QUEUED, Reason.ACCELERATOR_WAIT),
+    "no TPU is free": (unscheduled("1 Insufficient google.com/tpu"), Phase.QUEUED, Reason.ACCELERATOR_WAIT),
+    "no node matches yet": (
+        unscheduled("0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector."),
+        Phase.QUEUED,
+        Reason.CAPACITY_WAIT,
+    ),
+    "held by a gate": (unscheduled("", "SchedulingGated"), Phase.QUEUED, Reason.CAPACITY_WAIT),
+    "scheduled": ({"phase": "Pending", "conditions": [SCHEDULED]}, Phase.STARTING, Reason.NONE),
+    "container is made": (waiting("ContainerCreating"), Phase.STARTING, Reason.NONE),
+    "image fails once": (waiting("ErrImagePull"), Phase.STARTING, Reason.IMAGE_PULL),
+    "image fails again": (waiting("ImagePullBackOff"), Phase.STARTING, Reason.IMAGE_PULL),
+    "image is never there": (waiting("ErrImageNeverPull"), Phase.LOST, Reason.IMAGE_PULL),
+    "image has no name": (waiting("InvalidImageName"), Phase.LOST, Reason.IMAGE_PULL),
+    "container is refused": (waiting("CreateContainerConfigError"), Phase.LOST, Reason.ERROR),
+    "crash loop": (waiting("CrashLoopBackOff", lastState=CRASH, restartCount=3), Phase.LOST, Reason.KERNEL_CRASH),
+    "crash loop for memory": (waiting("CrashLoopBackOff", lastState=OOM), Phase.LOST, Reason.OUT_OF_MEMORY),
+    "crash loop without a program": (
+        waiting("CrashLoopBackOff", lastState={"terminated": {"reason": "StartError", "exitCode": 128}}),
+        Phase.LOST,
+        Reason.ERROR,
+    ),
+    "runs, agent not there yet": (
+        running(conditions=[SCHEDULED], containerStatuses=[container({"running": {}})]),
+        Phase.STARTING,
+        Reason.NONE,
+    ),
+    "ready": (running(), Phase.READY, Reason.NONE),
+    "memory ran out on cgroup v2, again ready": (restarted(OOM), Phase.READY, Reason.OUT_OF_MEMORY),
+    "memory ran out on cgroup v2, on its way": (restarted(OOM, ready=False), Phase.STARTING, Reason.OUT_OF_MEMORY),
+    "agent crashed, again ready": (restarted(CRASH), Phase.READY, Reason.KERNEL_CRASH),
+    "memory ran out for good": (failed(state=OOM), Phase.LOST, Reason.OUT_OF_MEMORY),
+    "crashed for good": (failed(state=CRASH), Phase.LOST, Reason.KERNEL_CRASH),
+    "failed without a word": (failed(), Phase.LOST, Reason.ERROR),
+    "lost with its node's memory": (
+        failed(state={"terminated": {"reason": "ContainerStatusUnknown", "exitCode": 137}}),
+        Phase.LOST,
+        Reason.NODE_LOST,
+    ),
+    "evicted for the node": (
+        failed("Evicted", "The node was low on resource: memory."),
+        Phase.LOST,
+        Reason.EVICTED,
+    ),
+    "evicted for its scratch": (
+        failed("Evicted", 'Usage of EmptyDir volume "scratch" exceeds the limit "1Gi". '),
+        Phase.LOST,
+        Reason.DISK_FULL,
+    ),
+    "evicted for its disk": (
+        failed("Evicted", "Pod ephemeral local storage usage exceeds the total limit of containers 1Gi. "),
+        Phase.LOST,
+        Reason.DISK_FULL,
+    ),
+    "evicted for its container's disk": (
+        failed("Evicted", 'Container runtime exceeded its local ephemeral storage limit "1Gi". '),
+        Phase.LOST,
+        Reason.DISK_FULL,
+    ),
+    "node shut down": (failed("Terminated", "Pod was terminated"), Phase.LOST, Reason.EVICTED),
+    "node had no room after all": (failed("OutOfnvidia.com/gpu"), Phase.LOST, Reason.EVICTED),
+    "kubelet made room": (
+        failed("Preempting", "Preempted in order to admit it"),
+        Phase.LOST,
+        Reason.PREEMPTED,
+    ),
+    "kubelet terminated it": (
+        failed(state=CRASH, conditions=disrupted("TerminationByKubelet")),
+        Phase.LOST,
+        Reason.EVICTED,
+    ),
+    "deadline": (
+        failed("DeadlineExceeded", "Pod was active on the node longer than the specified deadline"),
+        Phase.STOPPED,
+        Reason.LIFETIME,
+    ),
+    "agent ended": ({"phase": "Succeeded"}, Phase.STOPPED, Reason.REQUESTED),
+    "node silent": (
+        running(conditions=[SCHEDULED, condition("Ready", "False")]),
+        Phase.UNREACHABLE,
+        Reason.NODE_LOST,
+    ),
+    "node silent, unknown": (
+        running(conditions=[SCHEDULED, condition("Ready", "Unknown", reason="NodeStatusUnknown")]),
+        Phase.UNREACHABLE,
+        Reason.NODE_LOST,
+    ),
+    "node lost": (running(reason="NodeLost"), Phase.UNREACHABLE, Reason.NODE_LOST),
+    "phase unknown": ({"phase": "Unknown"}, Phase.UNREACHABLE, Reason.NODE_LOST),
+}
+LEAVING: dict[str, tuple[dict[str, Any], Reason, Phase]] = {
+    "deleted": (running(), Reason.REQUESTED, Phase.STOPPED),
+    "deleted, ended by SIGTERM": (
+        failed(state={"terminated": {"reason": "Error", "exitCode": 143}}),
+        Reason.REQUESTED,
+        Phase.STOPPED,
+    ),
+    "deleted while it waited": (unscheduled(CPU_SHORT), Reason.REQUESTED, Phase.STOPPED),
+    "deleted after its deadline": (failed("DeadlineExceeded"), Reason.LIFETIME, Phase.STOPPED),
+    "pre-empted": (running(conditions=disrupted("PreemptionByScheduler")), Reason.PREEMPTED, Phase.LOST),
+    "drained": (running(conditions=disrupted("EvictionByEvictionAPI")), Reason.EVICTED, Phase.LOST),
+    "node tainted": (running(conditions=disrupted("DeletionByTaintManager")), Reason.NODE_LOST, Phase.LOST),
+    "node gone": (running(conditions=disrupted("DeletionByPodGC")), Reason.NODE_LOST, Phase.LOST),
+}
+
+
+@pytest.mark.parametrize("case", TABLE)
+def test_what_a_pod_tells_is_a_phase_and_a_reason(case: str) -> None:
+    status, phase, reason = TABLE[case]
+    found = conditions.status(seen(status), NOW)
+    assert (found.phase, found.reason) == (phase, reason)
+
+
+@pytest.mark.parametrize("case", LEAVING)
+def test_a_pod_that_is_being_deleted_is_over_for_the_reason_that_it_gives(case: str) -> None:
+    status, reason, phase = LEAVING[case]
+    found = conditions.status(seen(status, deletionTimestamp=text(NOW)), NOW)
+    assert (found.phase, found.reason) == (phase, reason)
+
+
+@pytest.mark.parametrize("why", ["ErrImagePull", "ImagePullBackOff"])
+def test_an_image_that_cannot_be_fetched_is_given_up_after_a_while(why: str) -> None:
+    pod = seen(waiting(why))
+    assert conditions.status(pod, MUCH_LATER - timedelta(seconds=1)).phase is Phase.STARTING
+    found = conditions.status(pod, MUCH_LATER)
+    assert (found.phase, found.reason) == (Phase.LOST, Reason.IMAGE_PULL)
+    assert "as the kubelet says" in found.message
+
+
+def test_on_cgroup_v1_the_pod_says_nothing_of_a_kernel_killed_for_memory() -> None:
+    """One process dies there and the container goes on: the agent tells (`ExitReason.OUT_OF_MEMORY`)."""
+    found = conditions.status(seen(running()), NOW)
+    assert (found.phase, found.reason, found.message) == (Phase.READY, Reason.NONE, "")
+
+
+@pytest.mark.parametrize("status", [restarted(OOM), failed(state=OOM)])
+def test_an_operator_reads_how_much_memory_there_was(status: dict[str, Any]) -> None:
+    found = conditions.status(seen(status), NOW)
+    assert f"its memory limit is {REQUEST.limits.memory_bytes}" in found.message
+    assert "OOMKilled" in found.message
+
+
+def test_exit_codes_are_kept() -> None:
+    assert conditions.status(seen(failed(state=CRASH)), NOW).exit_code == 139
+    assert conditions.status(seen(failed(state=OOM)), NOW).exit_code == 137
+
+
+def test_a_restart_is_told_with_how_often() -> None:
+    assert conditions.status(seen(restarted(CRASH)), NOW).message.startswith("started again 1 times: Error")
+
+
+def test_a_ready_pod_tells_since_when_until_when_and_behind_which_walls() -> None:
+    found = conditions.status(seen(running()), NOW)
+    assert found.ready_at == BEGAN
+    assert found.deadline == BEGAN + REQUEST.limits.lifetime
+    assert found.isolation == ("pod", "seccomp", "memory-cgroup", "cpu-cgroup", "network-none")
+    assert found.isolation_words
+
+
+def test_a_pod_that_no_node_has_yet_has_no_deadline() -> None:
+    found = conditions.status(seen(unscheduled(GPU_SHORT)), NOW)
+    assert (found.deadline, found.ready_at) == (None, None)
+    assert found.message == f"Unschedulable: {GPU_SHORT}"
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "phase", "reason"),
+    [
+        (403, QUOTA, Phase.QUEUED, Reason.QUOTA_EXCEEDED),
+        (403, 'pods "rt-1" is forbidden: violates PodSecurity "restricted:latest"', Phase.LOST, Reason.ERROR),
+        (422, 'Pod "rt-1" is invalid: spec.priorityClassName', Phase.LOST, Reason.ERROR),
+        (404, 'namespaces "school-runtimes" not found', Phase.LOST, Reason.ERROR),
+    ],
+)
+def test_a_pod_that_is_refused_waits_for_quota_or_is_lost(
+    code: int, message: str, phase: Phase, reason: Reason
+) -> None:
+    found = conditions.refused(code, message)
+    assert found is not None
+    assert (found.phase, found.reason, found.message) == (phase, reason, message)
+
+
+@pytest.mark.parametrize("code", [409, 429, 500, 503])
+def test_a_refusal_that_may_pass_is_no_status(code: int) -> None:
+    assert conditions.refused(code, "try again") is None
+
+
+def test_a_ready_pod_has_an_endpoint_that_needs_nothing_else() -> None:
+    found = conditions.endpoint(seen(running()))
+    assert (found.transport, found.host, found.identity, found.key_version) == ("tcp", "10.88.7.20", NAME, 1)
+
+
+@pytest.mark.parametrize(
+    "pod",
+    [seen({"phase": "Pending"}), seen(running(), deletionTimestamp=text(NOW)), warm_pod(podIP="fd00::1", podIPs=[])],
+    ids=["pending", "ending", "IPv6 alone"],
+)
+def test_a_pod_that_cannot_be_spoken_to_has_no_endpoint(pod: dict[str, Any]) -> None:
+    with pytest.raises(NotReady):
+        conditions.endpoint(pod)
+
+
+def test_of_two_addresses_the_one_that_the_agent_listens_on_is_taken() -> None:
+    pod = seen(running(podIP="fd00::1", podIPs=[{"ip": "fd00::1"}, {"ip": "10.88.7.20"}]))
+    assert conditions.endpoint(pod).host == "10.88.7.20"
+
+
+def test_what_is_owned_is_named_by_its_runtime_and_a_warm_one_by_none() -> None:
+    assert (conditions.owned(seen(running()), NOW).name, conditions.owned(warm_pod(), NOW).name) == ("ada-1", "")
+    assert conditions.owned(warm_pod(), NOW).identity == NAME
+
+
+def test_every_reason_has_a_sentence_with_what_to_do_also_in_french() -> None:
+    for reason in set(Reason) - {Reason.NONE}:
+        with override("en"):
+            english = str(REASON_SENTENCES[reason])
+        with override("fr"):
+            assert str(REASON_SENTENCES[reason]) != english
+
+
+def test_a_job_that_filled_its_disk_is_not_tried_again_as_lost() -> None:
+    assert borrow._OF_RUNTIME[Reason.DISK_FULL] == "disk_full"

@@ -1,0 +1,419 @@
+"""A request and a profile as a pod and its Secret."""
+
+from __future__ import annotations
+
+import ast
+import copy
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runtimes.agent import layout, program, supervisor
+from runtimes.endpoint import Endpoint
+from runtimes.keys import connection_keys
+from runtimes.pods import manifests
+from runtimes.pods.config import ClusterConfig
+from runtimes.pods.profile import Gpu, PodProfile, Tpu
+from runtimes.provider import InvalidRequest, Limits, Network, NotOffered, Request
+from tests.runtimes.pods.restricted import violations
+from tests.runtimes.pods.samples import CLUSTER, DIGEST, GRADING, NAME, PROFILE, REQUEST, request_for
+
+MASTER = b"a master key of tests alone ...."
+KEYS = connection_keys(MASTER, 1, NAME)
+L4 = Gpu(model="nvidia-l4")
+WITH_GPU = replace(REQUEST, gpu=1)
+EVERY_PROFILE = {
+    "plain": (REQUEST, PROFILE, CLUSTER),
+    "grading": (GRADING, PROFILE, CLUSTER),
+    "internet": (request_for(Network.INTERNET), PROFILE, CLUSTER),
+    "index": (request_for(Network.INDEX), PROFILE, CLUSTER),
+    "scratch": (REQUEST, replace(PROFILE, scratch_bytes=1 << 30), CLUSTER),
+    "gvisor": (REQUEST, replace(PROFILE, runtime_class="gvisor"), CLUSTER),
+    "user namespaces": (REQUEST, PROFILE, replace(CLUSTER, user_namespaces=True)),
+    "gpu": (WITH_GPU, replace(PROFILE, accelerator=L4), CLUSTER),
+    "tpu": (replace(REQUEST, gpu=4), replace(PROFILE, accelerator=Tpu("tpu-v6e-slice", "2x2")), CLUSTER),
+}
+Case = tuple[Request, PodProfile, ClusterConfig]
+
+
+def made(case: Case = (REQUEST, PROFILE, CLUSTER), *, warm: bool = False) -> dict[str, Any]:
+    return manifests.pod(*case, name=NAME, warm=warm)
+
+
+def container(pod: dict[str, Any]) -> dict[str, Any]:
+    (only,) = pod["spec"]["containers"]
+    return only
+
+
+# --- walls
+
+
+@pytest.mark.parametrize("warm", [True, False])
+@pytest.mark.parametrize("case", EVERY_PROFILE.values(), ids=EVERY_PROFILE)
+def test_every_pod_meets_pod_security_restricted_and_more(case: Case, warm: bool) -> None:
+    pod = made(case, warm=warm)
+    spec = pod["spec"]
+    assert violations(pod) == []
+    assert spec["automountServiceAccountToken"] is False
+    assert spec["enableServiceLinks"] is False
+    assert container(pod)["securityContext"]["readOnlyRootFilesystem"] is True
+    assert all(volume["emptyDir"]["sizeLimit"] for volume in spec["volumes"] if "emptyDir" in volume)
+    assert {tuple(set(volume) - {"name"}) for volume in spec["volumes"]} == {("secret",), ("emptyDir",)}
+    assert spec["activeDeadlineSeconds"] > 0
+    assert 0 < spec["terminationGracePeriodSeconds"] <= 5
+    # Nothing that Kubernetes would read as "unset" is sent as an empty value.
+    assert all(value not in ("", {}, [], None) for value in spec.values())
+
+
+WEAKENED: dict[str, Callable[[dict[str, Any], dict[str, Any]], object]] = {
+    "hostNetwork": lambda spec, _one: spec.update(hostNetwork=True),
+    "volume hostPath": lambda spec, _one: spec["volumes"].append({"name": "x", "hostPath": {"path": "/"}}),
+    "runAsNonRoot": lambda spec, _one: spec["securityContext"].pop("runAsNonRoot"),
+    "runAsUser": lambda spec, _one: spec["securityContext"].update(runAsUser=0),
+    "seccompProfile": lambda spec, _one: spec["securityContext"].update(seccompProfile={"type": "Unconfined"}),
+    "allowPrivilegeEscalation": lambda _spec, one: one.pop("allowPrivilegeEscalation"),
+    "privileged": lambda _spec, one: one.update(privileged=True),
+    "capabilities": lambda _spec, one: one.update(capabilities={"drop": ["NET_RAW"]}),
+}
+
+
+@pytest.mark.parametrize("wall", WEAKENED)
+def test_a_pod_without_one_of_its_walls_is_noticed(wall: str) -> None:
+    pod = copy.deepcopy(made())
+    WEAKENED[wall](pod["spec"], container(pod)["securityContext"])
+    assert violations(pod) == [wall]
+
+
+def test_processes_are_limited_by_rlimit_only_where_a_uid_is_the_pods_own() -> None:
+    """Without a user namespace the limit would count the processes of every pod of the node."""
+    own = replace(CLUSTER, user_namespaces=True)
+    assert "NPROC" not in manifests.order(REQUEST, KEYS, CLUSTER)["rlimits"]
+    assert manifests.order(REQUEST, KEYS, own)["rlimits"]["NPROC"] == REQUEST.limits.processes
+    assert made((REQUEST, PROFILE, own))["spec"]["hostUsers"] is False
+    assert "hostUsers" not in made()["spec"]
+
+
+@pytest.mark.parametrize(
+    ("cluster", "codes"),
+    [
+        (CLUSTER, "pod,seccomp,memory-cgroup,cpu-cgroup,network-none"),
+        (replace(CLUSTER, policies_enforced=False), "pod,seccomp,memory-cgroup,cpu-cgroup,network-unproven"),
+        (
+            replace(CLUSTER, user_namespaces=True),
+            "pod,seccomp,memory-cgroup,processes-rlimit,cpu-cgroup,network-none",
+        ),
+    ],
+)
+def test_a_pod_claims_no_wall_that_is_not_known_to_hold(cluster: ClusterConfig, codes: str) -> None:
+    assert made((REQUEST, PROFILE, cluster))["metadata"]["annotations"]["pupitre/isolation"] == codes
+
+
+# --- what it runs
+
+
+def test_the_container_runs_the_agent_on_its_order_with_nothing_of_kubernetes_in_its_environment() -> None:
+    command = container(made())["command"]
+    assert command[:2] == ["/usr/bin/env", "-i"]
+    assert not [text for text in command if text.startswith("KUBERNETES")]
+    assert command[command.index("--") + 1 :] == [
+        "/opt/py/bin/python", "-I", "/opt/pupitre/agent/run.py", "program", "/run/order/order.json",
+    ]  # fmt: skip
+    assert "env" not in container(made())
+
+
+def test_the_order_says_all_that_the_agent_reads() -> None:
+    """Names are those that its code asks the request for, in a runtime without an owner."""
+    owners = {"memory_limit_bytes"}
+    read = {
+        node.slice.value
+        for module in (program, supervisor)
+        for node in ast.walk(ast.parse(Path(module.__file__).read_text()))
+        if isinstance(node, ast.Subscript)
+        and isinstance(node.value, ast.Name)
+        and node.value.id == "request"
+        and isinstance(node.slice, ast.Constant)
+    } - owners
+    assert {"keys", "transport", "env", "kernels", "watch_idle"} <= read
+    assert read <= manifests.order(REQUEST, KEYS, CLUSTER).keys()
+
+
+def test_the_order_gives_the_kernels_what_the_request_says() -> None:
+    order = manifests.order(replace(REQUEST, env={"SEED": "7"}, kernels=2), KEYS, CLUSTER)
+    assert (order["env"], order["kernels"], order["watch_idle"]) == ({"SEED": "7"}, 2, True)
+    assert manifests.order(GRADING, KEYS, CLUSTER)["watch_idle"] is False
+    assert json.loads(json.dumps(order)) == order
+
+
+def test_the_agent_listens_where_an_endpoint_of_the_pod_looks_for_it() -> None:
+    order = manifests.order(REQUEST, KEYS, CLUSTER)
+    there = layout.kernel_connection(order["transport"], order["host"], 3, order["keys"])
+    here = Endpoint("tcp", "10.88.7.20", NAME).kernel_info(3, KEYS)
+    assert {**there, "ip": "10.88.7.20", "kernel_name": "python3"} == here
+    assert layout.agent_url(order["transport"], order["host"]) == "tcp://0.0.0.0:52316"
+
+
+def test_the_ports_are_the_agents_and_those_of_every_kernel() -> None:
+    used = {
+        layout.kernel_connection("tcp", "10.88.7.20", index, order_keys())[f"{channel}_port"]
+        for index in range(layout.MAX_KERNELS)
+        for channel in layout.CHANNELS
+    } | {layout.AGENT_PORT}
+    assert used == set(range(manifests.FIRST_PORT, manifests.LAST_PORT + 1))
+
+
+def order_keys() -> dict[str, str]:
+    keys: dict[str, str] = manifests.order(REQUEST, KEYS, CLUSTER)["keys"]
+    return keys
+
+
+@pytest.mark.parametrize("kernels", [0, 1, 3])
+def test_a_pod_is_ready_when_the_kernels_that_start_with_it_have_bound(kernels: int) -> None:
+    one = container(made((replace(REQUEST, kernels=kernels), PROFILE, CLUSTER)))
+    last = layout.kernel_connection("tcp", "x", kernels - 1, order_keys())["hb_port"] if kernels else layout.AGENT_PORT
+    assert one["startupProbe"]["tcpSocket"] == {"port": last}
+    # A kernel that dies later does not make the runtime unready: the agent tells of it.
+    assert one["readinessProbe"]["tcpSocket"] == {"port": layout.AGENT_PORT}
+    assert "livenessProbe" not in one
+
+
+# --- what it gets
+
+
+def test_limits_become_resources_and_memory_is_reserved_whole() -> None:
+    limits = Limits(memory_bytes=3 << 30, cpu_cores=1.5, home_bytes=256 << 20, tmp_bytes=64 << 20)
+    pod = made((replace(REQUEST, limits=limits), replace(PROFILE, scratch_bytes=1 << 30), CLUSTER))
+    memory, disk = str(3 << 30), str((1 << 30) + (64 << 20))
+    assert container(pod)["resources"] == {
+        "limits": {"cpu": "1500m", "memory": memory, "ephemeral-storage": disk},
+        "requests": {"cpu": "100m", "memory": memory, "ephemeral-storage": disk},
+    }
+    sizes = {volume["name"]: volume["emptyDir"] for volume in pod["spec"]["volumes"] if "emptyDir" in volume}
+    assert sizes == {
+        "home": {"medium": "Memory", "sizeLimit": str(256 << 20)},
+        "tmp": {"medium": "Memory", "sizeLimit": str(64 << 20)},
+        "scratch": {"sizeLimit": str(1 << 30)},
+    }
+
+
+def test_no_more_cores_are_reserved_than_the_limit_gives() -> None:
+    pod = made((replace(REQUEST, limits=Limits(cpu_cores=0.25)), replace(PROFILE, cpu_request=2.0), CLUSTER))
+    assert container(pod)["resources"]["requests"]["cpu"] == "250m"
+
+
+def test_every_mounted_volume_exists_and_nothing_else_is_writable() -> None:
+    pod = made((REQUEST, replace(PROFILE, scratch_bytes=1 << 30), CLUSTER))
+    mounts = {mount["name"]: mount for mount in container(pod)["volumeMounts"]}
+    assert mounts.keys() == {volume["name"] for volume in pod["spec"]["volumes"]}
+    assert mounts["order"]["readOnly"] is True
+    writable = {mount["mountPath"] for mount in mounts.values() if not mount.get("readOnly")}
+    assert writable == {"/home/student", "/tmp", "/scratch"}
+
+
+ANY = {"operator": "Exists", "effect": "NoSchedule"}
+
+
+@pytest.mark.parametrize(
+    ("accelerator", "count", "resource", "selector"),
+    [
+        (Gpu(), 2, "nvidia.com/gpu", None),
+        (L4, 1, "nvidia.com/gpu", {"cloud.google.com/gke-accelerator": "nvidia-l4"}),
+        (
+            Gpu(model="nvidia-tesla-a100", partition="1g.5gb"),
+            1,
+            "nvidia.com/gpu",
+            {
+                "cloud.google.com/gke-accelerator": "nvidia-tesla-a100",
+                "cloud.google.com/gke-gpu-partition-size": "1g.5gb",
+            },
+        ),
+        (
+            Gpu(model="nvidia-l4", sharing="time-sharing", clients=4),
+            1,
+            "nvidia.com/gpu",
+            {
+                "cloud.google.com/gke-accelerator": "nvidia-l4",
+                "cloud.google.com/gke-gpu-sharing-strategy": "time-sharing",
+                "cloud.google.com/gke-max-shared-clients-per-gpu": "4",
+            },
+        ),
+        (
+            Tpu("tpu-v5-lite-podslice", "2x4"),
+            8,
+            "google.com/tpu",
+            {
+                "cloud.google.com/gke-tpu-accelerator": "tpu-v5-lite-podslice",
+                "cloud.google.com/gke-tpu-topology": "2x4",
+            },
+        ),
+    ],
+)
+def test_an_accelerator_is_a_resource_with_its_nodes(
+    accelerator: Gpu | Tpu, count: int, resource: str, selector: dict[str, str] | None
+) -> None:
+    pod = made((replace(REQUEST, gpu=count), replace(PROFILE, accelerator=accelerator), CLUSTER))
+    resources = container(pod)["resources"]
+    assert resources["limits"][resource] == resources["requests"][resource] == str(count)
+    assert pod["spec"].get("nodeSelector") == selector
+    assert pod["spec"]["tolerations"] == [{"key": resource, **ANY}]
+
+
+def test_a_profile_chooses_its_own_nodes_before_those_of_gke() -> None:
+    lab = {"key": "lab", "operator": "Equal", "value": "gpu", "effect": "NoSchedule"}
+    chosen = replace(
+        PROFILE,
+        accelerator=L4,
+        node_selector={"cloud.google.com/gke-accelerator": "nvidia-t4", "room": "b12"},
+        tolerations=(lab,),
+        runtime_class="gvisor",
+    )
+    spec = made((WITH_GPU, chosen, CLUSTER))["spec"]
+    assert spec["nodeSelector"] == {"cloud.google.com/gke-accelerator": "nvidia-t4", "room": "b12"}
+    assert spec["tolerations"] == [lab, {"key": "nvidia.com/gpu", **ANY}]
+    assert spec["runtimeClassName"] == "gvisor"
+
+
+def test_without_an_accelerator_nothing_is_said_of_one() -> None:
+    pod = json.dumps(made())
+    assert not [word for word in ("gpu", "tpu", "tolerations", "nodeSelector", "runtimeClassName") if word in pod]
+
+
+@pytest.mark.parametrize(
+    ("network", "policy", "nameservers"),
+    [
+        (Network.NONE, "None", ["127.0.0.1"]),
+        (Network.INDEX, "ClusterFirst", None),
+        (Network.INTERNET, "ClusterFirst", None),
+    ],
+)
+def test_names_are_looked_up_only_with_a_network(network: Network, policy: str, nameservers: list[str] | None) -> None:
+    spec = made((request_for(network), PROFILE, CLUSTER))["spec"]
+    assert spec["dnsPolicy"] == policy
+    assert spec.get("dnsConfig", {}).get("nameservers") == nameservers
+
+
+def test_a_graded_pod_is_never_started_again_and_a_students_is() -> None:
+    assert made((GRADING, PROFILE, CLUSTER))["spec"]["restartPolicy"] == "Never"
+    assert made()["spec"]["restartPolicy"] == "OnFailure"
+
+
+def test_a_warm_pod_may_wait_and_then_live_as_long_as_any() -> None:
+    lifetime = REQUEST.limits.lifetime
+    assert made()["spec"]["activeDeadlineSeconds"] == lifetime.total_seconds()
+    assert made(warm=True)["spec"]["activeDeadlineSeconds"] == (lifetime + manifests.WARM_FOR).total_seconds()
+
+
+def test_a_deadline_is_a_whole_number_of_seconds_and_never_too_short() -> None:
+    limits = Limits(lifetime=timedelta(milliseconds=1500))
+    assert made((replace(REQUEST, limits=limits), PROFILE, CLUSTER))["spec"]["activeDeadlineSeconds"] == 2
+
+
+# --- its Secret
+
+
+def secret() -> dict[str, Any]:
+    return manifests.secret(REQUEST, PROFILE, CLUSTER, name=NAME, uid="0a1b", keys=KEYS)
+
+
+def test_keys_are_in_the_secret_and_nowhere_in_the_pod() -> None:
+    order = json.loads(secret()["stringData"]["order.json"])
+    assert order == manifests.order(REQUEST, KEYS, CLUSTER)
+    pod = json.dumps(made())
+    assert not [key for key in (KEYS.hmac_key, KEYS.curve_public, KEYS.curve_secret) if key in pod]
+
+
+def test_the_secret_belongs_to_the_pod_and_ends_with_it() -> None:
+    assert secret()["metadata"]["ownerReferences"] == [
+        {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "name": NAME,
+            "uid": "0a1b",
+            "controller": False,
+            "blockOwnerDeletion": False,
+        }
+    ]
+    assert secret()["immutable"] is True
+
+
+def test_the_pod_mounts_its_own_secret_readable_for_its_group_alone() -> None:
+    volume = next(volume for volume in made()["spec"]["volumes"] if "secret" in volume)
+    assert volume["secret"] == {"secretName": secret()["metadata"]["name"], "defaultMode": 0o440}
+    assert made()["metadata"]["namespace"] == secret()["metadata"]["namespace"] == "school-runtimes"
+
+
+# --- what can be warm for it
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        (replace(REQUEST, name="ben-1"), PROFILE, CLUSTER),
+        (replace(REQUEST, preload=("numpy",)), PROFILE, CLUSTER),
+    ],
+    ids=["name", "hint"],
+)
+def test_a_warm_pod_serves_requests_that_differ_in_nothing_that_it_is_made_of(case: Case) -> None:
+    assert manifests.template_digest(*case) == manifests.template_digest(REQUEST, PROFILE, CLUSTER)
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        (replace(REQUEST, kernels=2), PROFILE, CLUSTER),
+        (replace(REQUEST, env={"A": "1"}), PROFILE, CLUSTER),
+        (replace(REQUEST, network=Network.INTERNET), PROFILE, CLUSTER),
+        (replace(REQUEST, purpose="grading"), PROFILE, CLUSTER),
+        (replace(REQUEST, limits=replace(REQUEST.limits, memory_bytes=2 << 30)), PROFILE, CLUSTER),
+        (replace(REQUEST, limits=replace(REQUEST.limits, open_files=99)), PROFILE, CLUSTER),
+        (REQUEST, replace(PROFILE, image=f"registry.example/kernel@sha256:{'cd' * 32}"), CLUSTER),
+        (REQUEST, replace(PROFILE, slug="other"), CLUSTER),
+        (REQUEST, PROFILE, replace(CLUSTER, key_version=2)),
+        (REQUEST, PROFILE, replace(CLUSTER, policies_enforced=False)),
+    ],
+)
+def test_a_warm_pod_serves_no_request_that_needs_another_pod(case: Case) -> None:
+    assert manifests.template_digest(*case) != manifests.template_digest(REQUEST, PROFILE, CLUSTER)
+
+
+# --- what is refused
+
+
+@pytest.mark.parametrize(
+    ("request_", "profile", "why"),
+    [
+        (REQUEST, replace(PROFILE, image="kernel:latest"), "digest"),
+        (REQUEST, replace(PROFILE, image=f"kernel@{DIGEST[:-1]}"), "digest"),
+        (REQUEST, replace(PROFILE, cpu_request=0), "reserved cores"),
+        (replace(REQUEST, name="Ada"), PROFILE, "DNS label"),
+        (WITH_GPU, PROFILE, "no kind"),
+        (REQUEST, replace(PROFILE, accelerator=L4), "0 GPUs"),
+        (replace(REQUEST, gpu=2), replace(PROFILE, accelerator=Gpu(partition="1g.5gb")), "asked for alone"),
+        (replace(REQUEST, gpu=2), replace(PROFILE, accelerator=Gpu(sharing="mps", clients=2)), "asked for alone"),
+        (replace(GRADING, gpu=1), replace(PROFILE, accelerator=Gpu(sharing="mps", clients=2)), "never shares"),
+        (WITH_GPU, replace(PROFILE, accelerator=Gpu(sharing="time-sharing")), "number of clients"),
+        (WITH_GPU, replace(PROFILE, accelerator=Gpu(clients=4)), "number of clients"),
+        (WITH_GPU, replace(PROFILE, accelerator=Tpu("tpu-v6e-slice", "2x2")), "4 chips"),
+        (WITH_GPU, replace(PROFILE, accelerator=Tpu("tpu-v6e-slice", "")), "topology"),
+    ],
+)
+def test_what_no_cluster_can_run_is_refused_with_its_reason(request_: Request, profile: PodProfile, why: str) -> None:
+    with pytest.raises(InvalidRequest, match=why):
+        made((request_, profile, CLUSTER))
+
+
+def test_an_environment_is_the_profiles_image() -> None:
+    assert PROFILE.environment == DIGEST
+    made((replace(REQUEST, environment=DIGEST), PROFILE, CLUSTER))
+    made((replace(REQUEST, environment="default"), PROFILE, CLUSTER))
+    with pytest.raises(NotOffered):
+        made((replace(REQUEST, environment="sha256:other"), PROFILE, CLUSTER))
+
+
+def test_a_package_index_is_offered_only_where_there_is_one() -> None:
+    with pytest.raises(NotOffered):
+        made((request_for(Network.INDEX), PROFILE, replace(CLUSTER, index=None)))
