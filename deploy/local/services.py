@@ -18,7 +18,8 @@ from classroom.lifeline import dies_with_parent
 from deploy.local.errors import SetupError
 
 START_SECONDS = 60
-POSTGRES_OPTIONS = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off", "max_connections": "200"}
+#: A crash of the machine would lose what was committed; that of a process of the server does not.
+POSTGRES_OPTIONS = {"fsync": "off", "full_page_writes": "off", "max_connections": "200"}
 
 
 @contextmanager
