@@ -7,6 +7,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from classroom.places import environments_dir
@@ -83,6 +84,15 @@ class Course:
         made = self.run("generate_assignment", assignment)
         if made.returncode:
             raise RuntimeError(made.stderr)
+
+    def autograde(self) -> float:
+        """Seconds that `nbgrader autograde` takes for the class. RuntimeError with its messages where it fails."""
+        started = time.perf_counter()
+        done = self.run("autograde", ASSIGNMENT)
+        seconds = time.perf_counter() - started
+        if done.returncode:
+            raise RuntimeError(done.stderr[-2000:])
+        return seconds
 
     def files(self, kind: str, assignment: str = ASSIGNMENT) -> dict[str, bytes]:
         """The files of `source/<assignment>`, `release/<assignment>` or `submitted/<student>/<assignment>`."""

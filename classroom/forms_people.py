@@ -18,9 +18,10 @@ from django.utils.translation import gettext_lazy as _
 from classroom import password_mail
 from classroom.deadlines import Allowance, allowance_of
 from classroom.forms_time import LocalDateTimeField
+from classroom.list_lines import MOST_BYTES
 from classroom.models import Assignment, Course, Enrollment, Extension, Section
 from classroom.people.models import User
-from classroom.roster_read import MOST_BYTES, decode
+from classroom.roster_read import decode
 
 
 def time_zones() -> list[tuple[str, str]]:

@@ -6,7 +6,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from django.db import IntegrityError, transaction
 from django.utils.translation import gettext_lazy as _
@@ -88,7 +88,7 @@ def plan(assignment: Assignment, group_list: GroupList) -> Plan:
         user = students.get(line.email)
         if user is None:
             problem = str(_("Nobody with this email is a student of this course."))
-            wrong.append(Line(line.number, line.email, line.group, problem, line.text))
+            wrong.append(replace(line, problem=problem))
             continue
         change = Change(line, user, by_pk.get(members.get(user.pk, 0)))
         if change.before is None:

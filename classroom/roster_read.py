@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import codecs
 import csv
-import io
 import unicodedata
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.utils.translation import gettext as _
 
 from classroom.csv_out import unescape
+from classroom.list_lines import MOST_BYTES, MOST_LINES, ListLine, PeopleList, without_repeats
+from classroom.list_lines import rows as list_rows
 from classroom.models import Enrollment
 
-MOST_BYTES = 2 * 1024 * 1024
-MOST_LINES = 5000
 Role = Enrollment.Role
 
 _HEADERS = {
@@ -38,37 +37,21 @@ _ROLES = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Line:
-    """One person as the list says. `problem` is a sentence, empty where the line is right."""
+@dataclass(frozen=True, kw_only=True)
+class Line(ListLine):
+    """One person as the list says."""
 
-    number: int
-    email: str = ""
     name: str = ""
     role: str = Role.STUDENT
     section: str = ""
-    problem: str = ""
-    text: str = ""
 
 
-@dataclass(frozen=True)
-class ClassList:
-    """A list that was read. `problem` says why none of it could be; `columns` are those that it has."""
+@dataclass(frozen=True, kw_only=True)
+class ClassList(PeopleList[Line]):
+    """A list that was read. `columns` are those that it has."""
 
-    lines: tuple[Line, ...] = ()
     columns: frozenset[str] = frozenset()
-    problem: str = ""
-    notes: tuple[str, ...] = field(default=())
-
-    @property
-    def right(self) -> list[Line]:
-        """The lines that can be applied."""
-        return [line for line in self.lines if not line.problem]
-
-    @property
-    def wrong(self) -> list[Line]:
-        """The lines that cannot."""
-        return [line for line in self.lines if line.problem]
+    notes: tuple[str, ...] = ()
 
 
 def decode(data: bytes) -> tuple[str, str]:
@@ -93,7 +76,7 @@ def read(text: str) -> ClassList:
     if problem := _unreadable(text):
         return ClassList(problem=problem)
     try:
-        rows = [(number, row) for number, row in _rows(text) if any(cell.strip() for cell in row)]
+        rows = [(number, row) for number, row in list_rows(text, strict=True) if any(cell.strip() for cell in row)]
     except csv.Error:
         return ClassList(problem=_("This does not look like CSV: a quotation mark is opened and never closed."))
     if not rows:
@@ -106,7 +89,7 @@ def read(text: str) -> ClassList:
     elif "@" not in rows[0][1][0]:
         return ClassList(problem=_("There is no column called “email”. Name the columns: email, name, role, section."))
     columns = columns or list(_ORDER)
-    lines = tuple(_without_repeats(_line(number, row, columns) for number, row in rows))
+    lines = tuple(without_repeats(_line(number, row, columns) for number, row in rows))
     known = frozenset(column for column in columns if column)
     return ClassList(lines=lines, columns=known, notes=_notes(columns, lines))
 
@@ -119,21 +102,13 @@ def _unreadable(text: str) -> str:
     return ""
 
 
-def _rows(text: str) -> Iterator[tuple[int, list[str]]]:
-    first = next((line for line in text.splitlines() if line.strip()), "")
-    delimiter = max(",;\t", key=first.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True)
-    for row in reader:
-        yield reader.line_num, row
-
-
-def _columns(row: list[str]) -> list[str] | None:
+def _columns(row: Sequence[str]) -> list[str] | None:
     """Which field each column is ("" for one that we do not use), or None where the row is no header."""
     names = [_HEADERS.get(" ".join(cell.split()).casefold(), "") for cell in row]
     return names if "email" in names else None
 
 
-def _line(number: int, row: list[str], columns: list[str]) -> Line:
+def _line(number: int, row: Sequence[str], columns: list[str]) -> Line:
     cells = {"email": "", "name": "", "role": "", "section": ""}
     cells.update({column: _clean(cell) for column, cell in zip(columns, row, strict=False) if column})
     role = _ROLES.get(cells["role"].casefold(), "")
@@ -172,19 +147,6 @@ def _problem(cells: dict[str, str], role: str) -> str:
     if len(cells["section"]) > 60:
         return _("The section is longer than 60 characters.")
     return ""
-
-
-def _without_repeats(lines: Iterator[Line]) -> Iterator[Line]:
-    """The second line of a person is wrong, whatever it says: nobody knows which one was meant."""
-    seen: dict[str, int] = {}
-    for line in lines:
-        if not line.problem and line.email in seen:
-            problem = _("The same email is on line %(number)d already.") % {"number": seen[line.email]}
-            yield Line(number=line.number, email=line.email, problem=problem, text=line.text)
-        else:
-            if not line.problem:
-                seen[line.email] = line.number
-            yield line
 
 
 def _notes(columns: list[str], lines: tuple[Line, ...]) -> tuple[str, ...]:

@@ -55,17 +55,11 @@ class CellMove:
         return bool(self.after and self.after.points.to_review) and not (self.before and self.before.points.to_review)
 
 
-@dataclass(frozen=True)
-class Difference:
-    """One candidate beside what counts now. `cells` are those that differ."""
+class ScoreMove:
+    """From one score to another."""
 
-    candidate: Autograding
-    before: Autograding
-    submission: Submission
     old: Total
     new: Total
-    cells: Sequence[CellMove]
-    newest_mark: int
 
     @property
     def moved(self) -> Decimal:
@@ -76,6 +70,19 @@ class Difference:
     def distance(self) -> Decimal:
         """How far the score moves, up or down."""
         return abs(self.moved)
+
+
+@dataclass(frozen=True)
+class Difference(ScoreMove):
+    """One candidate beside what counts now. `cells` are those that differ."""
+
+    candidate: Autograding
+    before: Autograding
+    submission: Submission
+    old: Total
+    new: Total
+    cells: Sequence[CellMove]
+    newest_mark: int
 
     @property
     def moves(self) -> bool:

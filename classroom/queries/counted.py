@@ -10,12 +10,12 @@ from typing import Any
 from classroom.people.models import User
 from classroom.queries.counting import counting_submission, tries_of
 from classroom.queries.scores import Score, scores_of
-from grading.compare import Difference
+from grading.compare import Difference, ScoreMove
 from grading.models import LineItem, Submission
 
 
 @dataclass(frozen=True)
-class Counted:
+class Counted(ScoreMove):
     """One student whose counted score changes, and the attempts that it is from. Those have `line_item` only."""
 
     name: str
@@ -23,16 +23,6 @@ class Counted:
     after: Submission
     old: Score
     new: Score
-
-    @property
-    def moved(self) -> Decimal:
-        """Points won, or lost if negative."""
-        return self.new.score - self.old.score
-
-    @property
-    def distance(self) -> Decimal:
-        """How far the score moves, up or down."""
-        return abs(self.moved)
 
     @property
     def other_attempt(self) -> bool:

@@ -6,7 +6,6 @@ import asyncio
 import fcntl
 import os
 import shutil
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,9 +15,9 @@ import pytest
 from django.conf import settings
 
 from bench._nbgrader_course import CELL_SECONDS, Course, Rows
+from bench._nbgrader_course import kernel_python as sandboxes_python
 from grading import engine
 from grading.engine import Limits, Settings, Spec
-from runtimes.sandboxes import environment
 from tests.grading import corpus
 from tests.grading.plain_sandbox import PlainSandboxes
 
@@ -38,8 +37,7 @@ class Verdicts:
 @pytest.fixture(scope="session")
 def kernel_python() -> str:
     """The interpreter of the sandboxes' environment: which Python and which libraries run decides scores."""
-    found = environment.installed(Path(settings.ENVIRONMENTS_DIR))
-    return str(found[0].folder / "bin" / found[0].python.name) if found else sys.executable
+    return sandboxes_python()
 
 
 @contextmanager
