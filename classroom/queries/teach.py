@@ -51,6 +51,22 @@ class Row:
     check_state: str = ""
 
 
+@dataclass(frozen=True)
+class Unit:
+    """A heading of the course page, and the assignments below it."""
+
+    name: str
+    rows: list[Row]
+
+
+def units(rows: Iterable[Row]) -> list[Unit]:
+    """Rows by unit, each where its first assignment stands, as students see them (`study.course_units`)."""
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        found.setdefault(row.assignment.unit, []).append(row)
+    return [Unit(name, below) for name, below in found.items()]
+
+
 def archived(user: User) -> list[Course]:
     """The archived courses that the person was in to the end: they can still be read, and opened again. One query."""
     mine = Enrollment.objects.filter(user=user).exclude(state=Enrollment.State.DROPPED)

@@ -36,7 +36,9 @@ def new(request: HttpRequest) -> HttpResponse:
 @course_page(Act.REVIEW)
 def course(request: HttpRequest, me: Member) -> HttpResponse:
     """Assignments as rows: state, due, how far, what needs me."""
-    return render(request, "teach/course.html", {"me": me, "course": me.course, "rows": teach.rows(me)})
+    rows = teach.rows(me)
+    context = {"me": me, "course": me.course, "units": teach.units(rows), "several": len(rows) > 1}
+    return render(request, "teach/course.html", context)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

@@ -134,6 +134,16 @@ def test_no_code_shows_untranslated_words():
     assert not found
 
 
+def test_french_marks_stay_with_their_words():
+    """A no-break space before : ; ? ! » and %, and after «, so that no line begins with one."""
+    with (LOCALE / "django.po").open("rb") as file:
+        catalogue = read_po(file, locale="fr")
+    texts = [
+        text for one in catalogue if one.id for text in ([one.string] if isinstance(one.string, str) else one.string)
+    ]
+    assert not [text for text in texts if re.search(r" [:;?!»](?=[\s\")<]|$)|« |[\d}s] %%?(?=[\s.,;)]|$)", text)]
+
+
 @pytest.mark.parametrize(
     "code",
     [

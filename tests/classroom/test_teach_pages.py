@@ -93,6 +93,13 @@ class TestCourses:
         words = as_user(ada).get("/c/data/").content.decode()
         assert words.index("Problem set two") < words.index("Problem set one")
 
+    def test_a_unit_stands_once_wherever_its_assignments_are(self, course: Course, grace: User, as_user):
+        for slug, unit in (("one", "A"), ("two", "B"), ("three", "A")):
+            Assignment.objects.filter(pk=published(course, grace, slug=slug).pk).update(unit=unit)
+        words = as_user(grace).get("/c/data/teach/").content.decode()
+        assert [words.count(f"<h2>{unit}</h2>") for unit in "AB"] == [1, 1]
+        assert words.index("Problem set three") < words.index("Problem set two")
+
     def test_the_row_says_what_waits(self, course: Course, ps1: Assignment, grace: User, ada: User, ben: User, as_user):
         graded(handed_in(ps1, ada))
         Submission.objects.filter(pk=handed_in(ps1, ben).pk).update(state=Submission.State.FAILED)
