@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from django.db.models import Q
 from django.utils.functional import Promise
 from django.utils.translation import gettext, ngettext, override
 from django.utils.translation import gettext_lazy as _
 
+from runtimes import queue
 from runtimes.models import Kernel, Runtime
 from runtimes.status import REASON_SENTENCES, Reason
 
@@ -23,11 +23,12 @@ def source_text(sentence: str | Promise) -> str:
         return str(sentence)
 
 
-def sentence(row: Runtime | Kernel) -> str:
-    """Why it is in its state and what to do next; "" when there is nothing to say."""
+def sentence(row: Runtime | Kernel, position: int | None = None) -> str:
+    """Why it is in its state and what to do next; "" when there is nothing to say. position: its place in the queue,
+    where the caller knows it."""
     if isinstance(row, Runtime):
-        if row.state == Runtime.State.QUEUED:
-            return _queue_sentence(queue_position(row))
+        if queue.waits(row):
+            return _queue_sentence(position or queue.queue_position(row), row.reason)
         if row.state == Runtime.State.STARTING and not row.reason:
             return str(_STARTING)
         if row.state == Runtime.State.STOPPING:
@@ -64,17 +65,11 @@ def _names(paths: list[str]) -> str:
     return ngettext("%(names)s and %(more)d more", "%(names)s and %(more)d more", more) % {"names": names, "more": more}
 
 
-def queue_position(runtime: Runtime) -> int:
-    """1 for the next to start, 0 if it does not wait. First come, first served."""
-    if runtime.state != Runtime.State.QUEUED:
-        return 0
-    earlier = Q(requested_at__lt=runtime.requested_at) | Q(requested_at=runtime.requested_at, pk__lt=runtime.pk)
-    return 1 + Runtime.objects.filter(earlier, state=Runtime.State.QUEUED).count()
-
-
-def _queue_sentence(position: int) -> str:
-    if position <= 1:
-        return gettext("Next in the queue. It starts by itself when a place is free.")
-    return gettext("Number %(position)d in the queue. It starts by itself when a place is free.") % {
-        "position": position
-    }
+def _queue_sentence(position: int, reason: str) -> str:
+    """The place, then what a seat depends on."""
+    place = (
+        gettext("Next in the queue.")
+        if position <= 1
+        else gettext("Number %(position)d in the queue.") % {"position": position}
+    )
+    return f"{place} {because(reason, '') or gettext('It starts by itself when a place is free.')}"

@@ -40,6 +40,9 @@ class Keeper:
     def __init__(self, provider: Provider, row: Runtime) -> None:
         self._provider = provider
         self.row = row
+        # What was asked of the provider: somebody who waits may want another machine meanwhile.
+        self._profile = row.profile_id
+        self._gives_place = False
         # Kernels may have been asked for while it started.
         self._kernels_ask = True
         self._status: Status | None = None
@@ -51,13 +54,19 @@ class Keeper:
         """What its row looked like a moment ago, and whether kernels of it want something."""
         if _RANK[row.state] < _RANK[self.row.state]:
             return  # read before this keeper moved it
-        if row.state != self.row.state or row.lease_until != self.row.lease_until or kernels_ask:
+        changed = row.state != self.row.state or row.profile_id != self.row.profile_id
+        if changed or row.lease_until != self.row.lease_until or kernels_ask:
             self._wake.set()
         self.row, self._kernels_ask = row, self._kernels_ask or kernels_ask
 
     def told(self, status: Status) -> None:
         """What its provider says now."""
         self._status = status
+        self._wake.set()
+
+    def give_place(self) -> None:
+        """Somebody who came earlier waits, too: theirs is the next seat."""
+        self._gives_place = True
         self._wake.set()
 
     def leave(self) -> None:
@@ -110,7 +119,9 @@ class Keeper:
         return None
 
     def _unwanted(self) -> bool:
-        return self._leaving or self.row.state != State.STARTING
+        if self._leaving or self._gives_place:
+            return True
+        return self.row.state != State.STARTING or self.row.profile_id != self._profile
 
     async def _abandoned(self) -> bool:
         if self.row.state == State.STOPPING:
@@ -135,7 +146,7 @@ class Keeper:
             await self._fail(State.FAILED, Reason.ERROR, source_text(error.user_message))
             return False
         self.row = row if moved else await rows.reload(row)
-        return True
+        return self.row.state != State.STARTING or await self._abandoned()
 
     # --- keep
 

@@ -14,9 +14,10 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from runtimes import bus
-from runtimes.describe import because, queue_position, sentence
+from runtimes.describe import because, sentence
 from runtimes.errors import KernelRefused, RuntimeFailed, StillWaiting
 from runtimes.models import Kernel, Runtime, Workspace
+from runtimes.queue import queue_position
 from runtimes.status import Reason
 from runtimes.steer import (
     ainterrupt,

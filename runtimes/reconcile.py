@@ -16,6 +16,7 @@ from django.db import DatabaseError
 from django.utils import timezone
 
 from runtimes import bus, launch, profiles, rows
+from runtimes.admission import admit
 from runtimes.counter import Counter
 from runtimes.keeper import Keeper
 from runtimes.models import Runtime
@@ -89,20 +90,24 @@ class Reconciler:
             elif row.state != State.QUEUED:
                 # A predecessor began it: acquiring again and releasing again are safe.
                 await self._take_over(row)
-        held = sum(row.state != State.QUEUED for row in found)
-        await self._admit([row for row in found if row.state == State.QUEUED], held)
+        await self._admit(found)
 
-    async def _admit(self, waiting: Sequence[Runtime], held: int) -> None:
+    async def _admit(self, found: Sequence[Runtime]) -> None:
         now = timezone.now()
-        gone = [row for row in waiting if row.lease_until is not None and row.lease_until < now]
-        for row in gone:
-            await launch.astop(row, reason=Reason.OWNER_GONE)
-        free = max(settings.RUNTIMES_MOST - held, 0) if settings.RUNTIMES_MOST else len(waiting)
-        next_ones = [row for row in waiting if row not in gone][:free]
-        begun = await rows.begin_start(next_ones, self._provider.slug) if next_ones else set()
-        for row in next_ones:
+        waiting = (row for row in found if row.state == State.QUEUED)
+        gone = {row.pk for row in waiting if row.lease_until is not None and row.lease_until < now}
+        for row in found:
+            if row.pk in gone:
+                await launch.astop(row, reason=Reason.OWNER_GONE)
+        admission = admit([row for row in found if row.pk not in gone], settings.RUNTIMES_MOST)
+        for row in admission.back:
+            if keeper := self._keepers.get(row.name):
+                keeper.give_place()
+        await rows.note_queued(admission.held)
+        begun = await rows.begin_start(admission.begin, self._provider.slug) if admission.begin else set()
+        for row in admission.begin:
             if row.pk in begun and row.name not in self._keepers:
-                row.state = State.STARTING
+                row.state, row.reason = State.STARTING, ""
                 self._keep(row)
 
     async def _take_over(self, row: Runtime) -> None:

@@ -5,7 +5,7 @@ All in one thread of the process, on one database connection; `@in_thread` makes
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Hashable, Iterable
 from functools import wraps
 
 from asgiref.sync import sync_to_async
@@ -80,19 +80,40 @@ def reload(runtime: Runtime) -> Runtime:
 
 @in_thread
 def begin_start(waiting: Collection[Runtime], provider: str) -> set[int]:
-    """QUEUED → STARTING for all of them at once. Returns the keys of those that were not stopped meanwhile."""
-    keys = [runtime.pk for runtime in waiting]
-    queued = Runtime.objects.filter(pk__in=keys, state=Runtime.State.QUEUED)
-    queued.update(state=Runtime.State.STARTING, provider=provider, reason="", message="")
-    begun = dict(Runtime.objects.filter(pk__in=keys, state=Runtime.State.STARTING).values_list("pk", "name"))
+    """QUEUED → STARTING for all of them at once. Returns the keys of those that were not stopped or changed
+    meanwhile."""
+    begun: dict[int, str] = {}
+    for profile, runtimes in _by(waiting, lambda row: row.profile_id).items():
+        # Somebody who waits may have asked for another machine since the row was read.
+        rows = Runtime.objects.filter(pk__in=[row.pk for row in runtimes], profile=profile)
+        rows.filter(state=Runtime.State.QUEUED).update(
+            state=Runtime.State.STARTING, provider=provider, reason="", message=""
+        )
+        begun |= dict(rows.filter(state=Runtime.State.STARTING).values_list("pk", "name"))
     for name in begun.values():
         bus.publish_sync(f"runtime:{name}")
     return set(begun)
 
 
 @in_thread
+def note_queued(held: Collection[tuple[Runtime, str]]) -> None:
+    """Says on rows that stay in the queue what they wait for."""
+    for reason, news in _by(held, lambda one: one[1]).items():
+        keys = [row.pk for row, _reason in news if row.reason != reason]
+        if keys:
+            Runtime.objects.filter(pk__in=keys, state=Runtime.State.QUEUED).update(reason=reason)
+
+
+def _by[T, K: Hashable](things: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
+    together: dict[K, list[T]] = {}
+    for thing in things:
+        together.setdefault(key(thing), []).append(thing)
+    return together
+
+
+@in_thread
 def back_to_queue(runtime: Runtime) -> None:
-    """STARTING → QUEUED: this process ends before it could start it; its place in the queue is kept."""
+    """STARTING → QUEUED: it cannot be started yet, or not by this process; its place in the queue is kept."""
     Runtime.objects.filter(pk=runtime.pk, state=Runtime.State.STARTING).update(
         state=Runtime.State.QUEUED, reason="", message=""
     )
@@ -103,13 +124,16 @@ def note_waiting(runtime: Runtime, reason: str, message: str) -> None:
     """Says on the row why it is not ready yet."""
     row = Runtime.objects.filter(pk=runtime.pk, state=Runtime.State.STARTING).exclude(reason=reason, message=message)
     if row.update(reason=reason, message=message):
+        # Who has got a seat lets the next one ask for one.
+        bus.publish_sync("runtimes")
         bus.publish_sync(f"runtime:{runtime.name}")
 
 
 @in_thread
 def mark_ready(runtime: Runtime, status: Status, endpoint: Endpoint, environment_digest: str) -> bool:
-    """STARTING → READY, with all that others need to connect; False if it was stopped meanwhile."""
-    now = timezone.now()
+    """STARTING → READY, with all that others need to connect; False if it was stopped, or another machine wanted,
+    meanwhile."""
+    now, waited = timezone.now(), bool(runtime.reason)
     changes = {
         "state": Runtime.State.READY,
         "reason": "",
@@ -123,13 +147,16 @@ def mark_ready(runtime: Runtime, status: Status, endpoint: Endpoint, environment
         "last_active_at": now,
         "deadline": now + runtime.profile.lifetime,
     }
-    moved = bool(Runtime.objects.filter(pk=runtime.pk, state=Runtime.State.STARTING).update(**changes))
+    row = Runtime.objects.filter(pk=runtime.pk, profile=runtime.profile_id, state=Runtime.State.STARTING)
+    moved = bool(row.update(**changes))
     if moved:
         for name, value in changes.items():
             setattr(runtime, name, value)
         # Kernel 0 has started with its runtime, in the home folder.
         first = Kernel.objects.filter(runtime=runtime, index=0, cwd="", state=Kernel.State.REQUESTED)
         first.update(state=Kernel.State.RUNNING, execution_state="idle", started_at=now, last_activity=now)
+        if waited:
+            bus.publish_sync("runtimes")
         bus.publish_sync(f"runtime:{runtime.name}")
     return moved
 

@@ -17,10 +17,12 @@ from classroom.people.models import User
 from classroom.queries import strictly
 from classroom.queries.policy import policy
 from classroom.queries.study import released
+from classroom.queries.waiting import estimate_words
 from grading.explain import FINDINGS, explain
 from grading.models import ReleaseNotebook, Submission
 from grading.recognise import differences
 from grading.states import UNDER_WAY
+from runtimes import queue
 from runtimes.describe import not_kept, sentence
 from runtimes.jupyter import document
 from runtimes.models import Kernel, Runtime, Session
@@ -70,12 +72,14 @@ class KernelLine:
 
 @dataclass(frozen=True)
 class BarState:
-    """Everything that the bar polls for. `waiting` says what a runtime that is not ready waits for, and its place."""
+    """Everything that the bar polls for. `waiting` says what a runtime that is not ready waits for, and its place;
+    `estimate` about how long, once somebody has waited for a moment."""
 
     machine: Machine
     runtime: Runtime | None
     kernels: Sequence[KernelLine]
     waiting: str
+    estimate: str
     saved: document.DocumentState
     due_at: datetime | None
     closes_at: datetime | None
@@ -109,9 +113,7 @@ class BarState:
     @property
     def waits_long(self) -> bool:
         """Whether somebody looks at a page without a machine long enough to wonder why."""
-        if self.runtime is None or self.machine not in (Machine.WAITING, Machine.STARTING):
-            return False
-        return self.runtime.requested_at < timezone.now() - A_MOMENT
+        return self.runtime is not None and _waits_long(self.runtime)
 
     @property
     def not_kept(self) -> list[str]:
@@ -125,6 +127,11 @@ class BarState:
         return waiting or (self.latest is not None and self.latest.state in UNDER_WAY)
 
 
+def _waits_long(runtime: Runtime) -> bool:
+    on_its_way = runtime.state in (Runtime.State.QUEUED, Runtime.State.STARTING)
+    return on_its_way and runtime.requested_at < timezone.now() - A_MOMENT
+
+
 def notebooks(work: Work) -> list[str]:
     """The paths of the release's notebooks, in order; those of the workspace where the release names none."""
     paths = list(ReleaseNotebook.objects.filter(release=work.release_id).values_list("path", flat=True))
@@ -135,10 +142,13 @@ def notebooks(work: Work) -> list[str]:
 
 
 def bar_state(work: Work, user: User, terms: Dates) -> BarState:
-    """The state now, in four queries at most. `terms`: what holds for the person."""
+    """The state now, in four queries at most; in four more for who waits in the queue. `terms`: what holds for the
+    person."""
     runtime = (
         strictly(Runtime.objects).select_related("profile").filter(workspace=work.workspace).order_by("-pk").first()
     )
+    outlook = queue.outlook(runtime) if runtime and _waits_long(runtime) else None
+    position = outlook.position if outlook else None
     submissions = _submissions(work, user)
     limit = attempts.limit(work.assignment.line_item, terms)
     used = attempts.used(work, user, submissions)
@@ -146,7 +156,8 @@ def bar_state(work: Work, user: User, terms: Dates) -> BarState:
         machine=_MACHINE[Runtime.State(runtime.state)] if runtime else Machine.NONE,
         runtime=runtime,
         kernels=_kernels(runtime),
-        waiting=sentence(runtime) if runtime and runtime.state in _ON_ITS_WAY else "",
+        waiting=sentence(runtime, position) if runtime and runtime.state in _ON_ITS_WAY else "",
+        estimate=estimate_words(outlook) if outlook else "",
         saved=document.state(work.workspace),
         due_at=terms.due_at,
         closes_at=terms.closes_at,

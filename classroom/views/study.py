@@ -17,6 +17,8 @@ from classroom.enter import Member, course_page
 from classroom.errors import WorkError
 from classroom.models import Assignment
 from classroom.queries import study
+from classroom.queries.waiting import estimate_words
+from runtimes import queue
 
 SOON = timedelta(days=7)
 
@@ -53,7 +55,12 @@ def work(request: HttpRequest, me: Member, assignment: str) -> HttpResponse:
             messages.error(request, str(error.user_message))
             return redirect("course", me.course.slug)
     row = next((row for row in study.rows(me.user, [me.course]) if row.assignment.pk == found.pk), None)
-    return render(request, "study/work.html", {"me": me, "course": me.course, "assignment": found, "row": row})
+    crowd = queue.newcomer(found.profile)
+    context = {
+        "me": me, "course": me.course, "assignment": found, "row": row, "crowd": crowd,
+        "crowd_estimate": estimate_words(crowd) if crowd else "",
+    }  # fmt: skip
+    return render(request, "study/work.html", context)
 
 
 def _elsewhere(me: Member, found: Assignment) -> HttpResponse:

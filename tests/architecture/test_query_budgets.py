@@ -41,9 +41,9 @@ MOST_QUERIES = {
     "hand_in": 20,
     "home": 8,
     "join": 6,
-    "notebook": 17,
+    "notebook": 18,
     "notebook_machine": 10,
-    "notebook_state": 14,
+    "notebook_state": 15,
     "patterns": 3,
     "people": 6,
     "people_add": 4,
@@ -63,7 +63,7 @@ MOST_QUERIES = {
     "submissions": 14,
     "teach_assignment": 15,
     "teach_course": 8,
-    "work": 6,
+    "work": 8,
 }
 # allauth's own pages, and those that answer no GET with a page of ours.
 NOT_OURS = ("account_", "set_language", "javascript-catalog")

@@ -262,6 +262,42 @@ def test_a_machine_that_is_long_in_coming_is_explained_on_the_page(ps1, ada, as_
     assert "cells run when the machine is there" in words(client.get(f"/w/{slug}/state/"))
 
 
+def test_who_waits_reads_the_place_the_reason_and_that_the_time_is_not_known_yet(ps1, ada, as_user):
+    slug = work_of(ps1, ada).workspace.slug
+    client = as_user(ada)
+    client.get(f"/w/{slug}/")
+    Runtime.objects.update(requested_at=timezone.now() - timedelta(minutes=1), reason="CapacityWait")
+    page = words(client.get(f"/w/{slug}/state/"))
+    assert "Next in the queue. All places are taken. It starts by itself when one is free." in page
+    assert "How long that takes is not known yet: too few runs on such a machine have been measured." in page
+
+
+def test_once_runs_were_measured_who_waits_reads_about_how_long(ps1, ada, as_user):
+    slug = work_of(ps1, ada).workspace.slug
+    client = as_user(ada)
+    client.get(f"/w/{slug}/")
+    now = timezone.now()
+    Runtime.objects.update(requested_at=now - timedelta(minutes=1))
+    runs = {"profile": ps1.profile, "account": "x"}
+    for _ in range(5):
+        Runtime.objects.create(
+            **runs, state=Runtime.State.STOPPED, ready_at=now - timedelta(minutes=40), stopped_at=now
+        )
+    Runtime.objects.create(**runs, state=Runtime.State.READY, ready_at=now - timedelta(minutes=18))
+    page = words(client.get(f"/w/{slug}/state/"))
+    assert "It will be about 25 minutes, going by the last 5 runs on such a machine." in page
+    assert "You can write meanwhile" in page
+
+
+def test_before_opening_one_reads_what_the_machine_gives_and_how_many_wait(ps1, ada, as_user):
+    page = words(as_user(ada).get("/c/data/a/ps1/"))
+    assert "2.0 GB memory" in page
+    assert "after 30 minutes without a running cell, after 12 hours in any case" in page
+    assert "waits for such a machine" not in page
+    Runtime.objects.create(profile=ps1.profile, account="x")
+    assert "1 person waits for such a machine now." in words(as_user(ada).get("/c/data/a/ps1/"))
+
+
 def test_a_dead_kernel_is_told_with_what_to_do(ps1, ada, as_user):
     work = work_of(ps1, ada)
     client = as_user(ada)

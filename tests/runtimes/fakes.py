@@ -159,7 +159,8 @@ class FakeAgent:
 
 
 class FakeProvider(Provider):
-    """`hold` keeps new runtimes starting until `let_go`; `errors` are raised by the next calls of `acquire`."""
+    """`hold` keeps new runtimes starting until `let_go`; `errors` are raised by the next calls of `acquire`. Of `gpus`
+    each runtime that wants some gets one; the last come is served first, as a scheduler that knows no rows may do."""
 
     slug: ClassVar[str] = "fake"
 
@@ -173,6 +174,7 @@ class FakeProvider(Provider):
         self.errors: list[Exception] = []
         self.during: dict[str, Callable[[], Awaitable[None]]] = {}
         self.hold = False
+        self.gpus: int | None = None
         self.closed = False
         self._folder = tempfile.TemporaryDirectory(prefix="pf-", dir="/tmp")
         self._listeners: list[asyncio.Queue[tuple[str, Status]]] = []
@@ -192,9 +194,14 @@ class FakeProvider(Provider):
             self.order.append(request.name)
             self.requests[request.name] = request
             self.say(request.name, Status(Phase.STARTING))
-            if not self.hold:
+            if request.gpu and self.gpus is not None and len(self._with_gpu()) >= self.gpus:
+                self.say(request.name, Status(Phase.QUEUED, Reason.ACCELERATOR_WAIT, "0/1 nodes are available"))
+            elif not self.hold:
                 self.let_go(request.name)
         return self.statuses[request.name]
+
+    def _with_gpu(self) -> list[str]:
+        return [name for name in self.agents if self.requests[name].gpu]
 
     def let_go(self, name: str) -> None:
         agent = FakeAgent(self._endpoint(name))
@@ -239,6 +246,9 @@ class FakeProvider(Provider):
         agent = self.agents.pop(name, None)
         if agent is not None:
             await agent.close()
+            waiting = [one for one, status in self.statuses.items() if status.reason is Reason.ACCELERATOR_WAIT]
+            if self.requests[name].gpu and waiting:
+                self.let_go(waiting[-1])
 
     async def owned(self) -> list[Owned]:
         return [Owned(name, name, status) for name, status in self.statuses.items()]

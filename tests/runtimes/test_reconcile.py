@@ -336,11 +336,12 @@ async def test_the_end_of_the_process_settles_every_row_and_a_new_process_takes_
         second = await launch.alaunch(spaces[1])
         await until(lambda: second.name in provider.statuses)
         third = await launch.alaunch(spaces[2])
+        await until(lambda: Runtime.objects.filter(pk=third.pk, reason=Reason.CAPACITY_WAIT).exists())
     states = {row.pk: (row.state, row.reason) async for row in Runtime.objects.all()}
     assert states == {
         first.pk: (State.STOPPED, Reason.OWNER_GONE),
         second.pk: (State.QUEUED, ""),
-        third.pk: (State.QUEUED, ""),
+        third.pk: (State.QUEUED, Reason.CAPACITY_WAIT),
     }
     assert provider.closed
     assert [file.path for file in await storage.afiles(spaces[0])] == ["kept.txt"]
