@@ -23,7 +23,18 @@ from django.conf import settings
 from django.utils import timezone
 
 from runtimes import rows, usage
-from runtimes.provider import Isolation, Limits, Loan, Network, NotOffered, Provider, ProviderError, Reason, Request
+from runtimes.provider import (
+    Isolation,
+    Limits,
+    Loan,
+    Machine,
+    Network,
+    NotOffered,
+    Provider,
+    ProviderError,
+    Reason,
+    Request,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +50,7 @@ def address() -> Path:
 def order_of(request: Request, *, profile: int, account: str) -> bytes:
     """What a borrower says."""
     limits = {**asdict(request.limits), "lifetime": request.limits.lifetime.total_seconds()}
-    wanted = {**asdict(request), "limits": limits}
+    wanted = {**asdict(request), "limits": limits, "machine": request.machine.to_json()}
     return json.dumps({"request": wanted, "profile": profile, "account": account}).encode()
 
 
@@ -54,6 +65,7 @@ def request_of(order: dict[str, Any]) -> Request:
             "preload": tuple(wanted["preload"]),
             "network": Network(wanted["network"]),
             "isolation": None if wanted["isolation"] is None else Isolation(wanted["isolation"]),
+            "machine": Machine.from_json(wanted["machine"]),
         }
     )
 

@@ -134,12 +134,11 @@ class Keeper:
         """Files in, kernels on, then READY: who waits for the row finds everything there."""
         row = self.row
         endpoint = await self._provider.endpoint(row.name)
-        digests = await self._provider.environments()
-        wanted = row.profile.environment
+        environment = await self._provider.environment_of(profiles.request(row))
         try:
             async with AgentClient(endpoint) as agent:
                 had = await disk.fill(row, agent, await disk.fill(row, agent))
-                moved = await rows.mark_ready(row, status, endpoint, wanted if wanted in digests else digests[0])
+                moved = await rows.mark_ready(row, status, endpoint, environment)
                 # Whoever changes a file from now on sees that there is a disk; who did so before may not have.
                 await disk.fill(row, agent, had)
         except AgentError as error:

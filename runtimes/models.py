@@ -10,12 +10,16 @@ import secrets
 import string
 import uuid
 from datetime import timedelta
+from decimal import Decimal
 from typing import ClassVar
 
+from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+
+from runtimes.profile_checks import problems
 
 MIB = 1024 * 1024
 GIB = 1024 * MIB
@@ -44,15 +48,28 @@ class Blob(models.Model):
 
 
 class Profile(models.Model):
-    """What a runtime gets: a machine, an environment, limits and a network."""
+    """What a runtime gets: a machine, an environment, limits and a network.
+
+    gpu counts accelerators of the kind `accelerator`. `warm` are kept ready always, and as many as `timetable` says in
+    class hours (`runtimes/timetable.py`). image, by digest, replaces `environment` where runtimes are pods, and what
+    follows it is for them (`runtimes/machine.py`). data_claim, or data_bucket read as data_service_account: data."""
 
     class Network(models.TextChoices):
         NONE = "none", _("no network")
+        INDEX = "index", _("a package index, nothing else")
         INTERNET = "internet", _("internet, without private addresses")
 
     class Isolation(models.TextChoices):
         FORKED = "forked", _("forked from a warm process (fast)")
         STRICT = "strict", _("a process of its own from the start (strict)")
+
+    class Accelerator(models.TextChoices):
+        GPU = "gpu", _("NVIDIA GPU")
+        TPU = "tpu", _("Google TPU")
+
+    class Sharing(models.TextChoices):
+        TIME = "time-sharing", _("in turns, memory not kept apart")
+        MPS = "mps", _("at once (MPS), memory not kept apart")
 
     slug = models.SlugField(unique=True)
     name = models.CharField(max_length=100)
@@ -62,16 +79,37 @@ class Profile(models.Model):
     home_bytes = models.BigIntegerField(default=1 * GIB)
     processes = models.PositiveIntegerField(default=128)
     gpu = models.PositiveIntegerField(default=0)
-    gpu_kind = models.CharField(max_length=100, blank=True)
+    accelerator = models.CharField(max_length=10, choices=Accelerator, default=Accelerator.GPU)
+    accelerator_model = models.CharField(max_length=100, blank=True)
+    accelerator_partition = models.CharField(max_length=63, blank=True)
+    accelerator_sharing = models.CharField(max_length=20, choices=Sharing, blank=True)
+    accelerator_clients = models.PositiveIntegerField(default=0)
+    accelerator_topology = models.CharField(max_length=20, blank=True)
     network = models.CharField(max_length=10, choices=Network, default=Network.NONE)
     isolation = models.CharField(max_length=10, choices=Isolation, default=Isolation.FORKED)
     idle_timeout = models.DurationField(default=timedelta(minutes=30))
     lifetime = models.DurationField(default=timedelta(hours=12))
     preload = models.JSONField(default=list, blank=True)
     warm = models.PositiveIntegerField(default=0)
+    timetable = models.JSONField(default=list, blank=True)
+    time_zone = models.CharField(max_length=64, default="UTC")
+    image = models.CharField(max_length=400, blank=True)
+    cpu_request = models.DecimalField(max_digits=6, decimal_places=2, default=Decimal("0.1"))
+    node_selector = models.JSONField(default=dict, blank=True)
+    tolerations = models.JSONField(default=list, blank=True)
+    runtime_class = models.CharField(max_length=253, blank=True)
+    scratch_bytes = models.BigIntegerField(default=0)
+    data_claim = models.CharField(max_length=253, blank=True)
+    data_bucket = models.CharField(max_length=222, blank=True)
+    data_service_account = models.CharField(max_length=253, blank=True)
 
     def __str__(self) -> str:
         return self.name
+
+    def clean(self) -> None:
+        """Raises ValidationError with a sentence for each field that no provider could run."""
+        if found := problems(self):
+            raise ValidationError(found)
 
 
 class Workspace(models.Model):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
+from runtimes import timetable
+from runtimes.machine import DataVolume, Gpu, Machine, Tpu
 from runtimes.models import Profile, Runtime
 from runtimes.provider import Isolation, Limits, Network, Request
 
@@ -40,7 +42,42 @@ def request(runtime: Runtime) -> Request:
         kernels=1 if interactive else 0,
         env={str(name): str(value) for name, value in runtime.env.items()},
         purpose="interactive" if interactive else "grading",
+        machine=machine(profile, interactive=interactive),
     )
+
+
+def machine(profile: Profile, *, interactive: bool = True) -> Machine:
+    """What else a profile says. Data sets out of a bucket come over its network, which only people at work have."""
+    data = DataVolume(profile.data_claim, profile.data_bucket, profile.data_service_account)
+    has_data = bool(profile.data_claim or (profile.data_bucket and interactive))
+    return Machine(
+        slug=profile.slug,
+        image=profile.image,
+        accelerator=accelerator(profile) if profile.gpu else None,
+        node_selector=dict(profile.node_selector),
+        tolerations=tuple(profile.tolerations),
+        runtime_class=profile.runtime_class,
+        cpu_request=float(profile.cpu_request),
+        scratch_bytes=profile.scratch_bytes,
+        data=data if has_data else None,
+    )
+
+
+def accelerator(profile: Profile) -> Gpu | Tpu:
+    """The kind of its GPUs or TPUs."""
+    if profile.accelerator == Profile.Accelerator.TPU:
+        return Tpu(profile.accelerator_model, profile.accelerator_topology)
+    return Gpu(
+        model=profile.accelerator_model,
+        partition=profile.accelerator_partition,
+        sharing=profile.accelerator_sharing,  # type: ignore[arg-type]
+        clients=profile.accelerator_clients,
+    )
+
+
+def warm_now(profile: Profile, now: datetime) -> int:
+    """How many runtimes of it shall be ready at `now`."""
+    return timetable.warm_at(timetable.read(profile.timetable), profile.time_zone, now, profile.warm)
 
 
 def template(profile: Profile) -> Request:

@@ -24,6 +24,7 @@ from django.utils.module_loading import import_string
 
 from runtimes.endpoint import AGENT_PORT, CHANNELS, FIRST_KERNEL_PORT, MAX_KERNELS, Endpoint
 from runtimes.kernelspecs import Kernelspec
+from runtimes.machine import Machine
 from runtimes.provider_errors import (
     InvalidRequest,
     NotOffered,
@@ -47,6 +48,7 @@ __all__ = [
     "Isolation",
     "Kernelspec",
     "Limits",
+    "Machine",
     "Network",
     "NotOffered",
     "NotReady",
@@ -107,6 +109,7 @@ class Request:
     preload: modules worth importing before the fork; a hint that never changes what code can see.
     kernels: how many kernels (0 … kernels-1) to start at once, before anyone asks the agent.
     env: extra environment variables of every kernel.
+    machine: what else its profile says; a provider refuses what it lacks where code could tell the difference.
     """
 
     name: str
@@ -119,6 +122,7 @@ class Request:
     kernels: int = 0
     env: Mapping[str, str] = field(default_factory=dict)
     purpose: Literal["interactive", "grading"] = "interactive"
+    machine: Machine = field(default_factory=Machine)
 
     def validate(self) -> None:
         """Raises InvalidRequest with the first thing that is wrong."""
@@ -132,6 +136,7 @@ class Request:
             raise InvalidRequest(f"limits too small: {limits}")
         if limits.lifetime <= timedelta(0) or self.gpu < 0:
             raise InvalidRequest("lifetime and GPU count must be positive")
+        self.machine.check(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +224,10 @@ class Provider(ABC):
     @abstractmethod
     async def environments(self) -> list[str]:
         """Digests of the kernel environments that may be asked for, the current one first."""
+
+    @abstractmethod
+    async def environment_of(self, request: Request) -> str:
+        """Digest of the environment that `request` runs in. Raises NotOffered where there is none."""
 
     def kernelspecs(self, environment: str) -> Mapping[str, Kernelspec]:
         """The kernels of an environment beside Python's, by name; none where nothing can run. Any process may ask, and

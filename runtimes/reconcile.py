@@ -159,8 +159,9 @@ class Reconciler:
             await asyncio.sleep(COMPARE_SECONDS)
 
     async def _keep_warm(self) -> None:
-        warm = await rows.warm_profiles()
-        await self._provider.keep_warm([(profiles.template(profile), profile.warm) for profile in warm])
+        now = timezone.now()
+        wanted = [(profile, profiles.warm_now(profile, now)) for profile in await rows.warm_profiles()]
+        await self._provider.keep_warm([(profiles.template(profile), count) for profile, count in wanted if count])
 
     async def _record_usage(self) -> None:
         while True:

@@ -68,8 +68,8 @@ def names_live() -> set[str]:
 
 @in_thread
 def warm_profiles() -> list[Profile]:
-    """Profiles of which some runtimes shall be kept ready."""
-    return list(Profile.objects.filter(warm__gt=0).order_by("pk"))
+    """Profiles of which some runtimes shall be kept ready, always or in class hours."""
+    return list(Profile.objects.exclude(warm=0, timetable=[]).order_by("pk"))
 
 
 @in_thread

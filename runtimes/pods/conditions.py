@@ -14,8 +14,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from runtimes.endpoint import Endpoint
+from runtimes.machine import Gpu, Tpu
 from runtimes.pods import labels
-from runtimes.pods.profile import Gpu, Tpu
 from runtimes.provider import NotReady, Owned, Phase, Reason, Status
 
 Pod = Mapping[str, Any]
@@ -225,8 +225,9 @@ def _state(pod: Pod) -> Mapping[str, Any]:
 
 
 def _container(pod: Pod) -> Mapping[str, Any]:
-    """The status of its one container; empty before there is any."""
-    return next(iter(_state(pod).get("containerStatuses") or ()), {})
+    """The status of the container that is the runtime, beside what a cluster adds; empty before there is any."""
+    statuses = _state(pod).get("containerStatuses") or ()
+    return next((each for each in statuses if each["name"] == labels.CONTAINER), {})
 
 
 def _condition(pod: Pod, kind: str) -> Mapping[str, Any]:

@@ -20,6 +20,7 @@ class ClusterConfig:
     """One site's part of a cluster: a namespace with nothing but its runtimes.
 
     site: the installation that owns them; its own pods are in `site_namespace` and act as `service_account`.
+    image: what runs where a profile names none, by digest; "" where each profile must.
     user_namespaces: the nodes offer `hostUsers: false` (Kubernetes user namespaces).
     policies_enforced: its network plugin was seen to enforce NetworkPolicies; many ignore them.
     cluster_networks: CIDRs of pods, services, nodes and the API server, which may be public addresses.
@@ -29,6 +30,7 @@ class ClusterConfig:
     site: str
     namespace: str
     site_namespace: str
+    image: str = ""
     service_account: str = "pupitre"
     key_version: int = 1
     user_namespaces: bool = False

@@ -24,6 +24,8 @@ SITE = "app.kubernetes.io/instance"
 COMPONENT = "app.kubernetes.io/component"
 RUNTIME_APP = "pupitre-runtime"
 SITE_APP = "pupitre"
+#: The name of the container that is the runtime.
+CONTAINER = "runtime"
 
 STATE = "pupitre/state"
 RUNTIME = "pupitre/runtime"
@@ -61,7 +63,7 @@ def of_site(config: ClusterConfig) -> dict[str, str]:
     return {APP: RUNTIME_APP, SITE: value(config.site)}
 
 
-def of_pod(request: Request, profile: str, template: str, config: ClusterConfig, *, warm: bool) -> dict[str, str]:
+def of_pod(request: Request, template: str, config: ClusterConfig, *, warm: bool) -> dict[str, str]:
     """Labels of a pod that is claimed by `request`, or is warm for one like it and has no name yet.
 
     template: what it was made from; see `manifests.template_digest`."""
@@ -69,7 +71,7 @@ def of_pod(request: Request, profile: str, template: str, config: ClusterConfig,
     return {
         **of_site(config),
         STATE: WARM if warm else CLAIMED,
-        PROFILE: value(profile),
+        PROFILE: value(request.machine.slug),
         PURPOSE: request.purpose,
         NETWORK: str(request.network),
         TEMPLATE: template,

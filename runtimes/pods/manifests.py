@@ -21,10 +21,10 @@ from runtimes.agent.enclosure import HOME, INSIDE_UID, TEMPORARY
 from runtimes.agent.kernel import base_environment
 from runtimes.endpoint import AGENT_PORT, CHANNELS, FIRST_KERNEL_PORT, MAX_KERNELS
 from runtimes.keys import Keys
+from runtimes.machine import DataVolume, image_digest
 from runtimes.pods import labels
 from runtimes.pods.config import ClusterConfig
 from runtimes.pods.labels import Manifest
-from runtimes.pods.profile import PodProfile
 from runtimes.provider import MIB, Network, NotOffered, Request
 
 #: The agent's port and the last one of the last kernel.
@@ -33,47 +33,54 @@ FIRST_PORT, LAST_PORT = AGENT_PORT, FIRST_KERNEL_PORT + len(CHANNELS) * MAX_KERN
 WARM_FOR = timedelta(hours=12)
 #: As long as SIGTERM may take. Never 0: a forced deletion frees a GPU before its process is gone.
 GRACE_SECONDS = 5
-CONTAINER = "runtime"
 SCRATCH = "/scratch"
+DATA = "/data"
 ORDER_FOLDER, ORDER_FILE = "/run/order", "order.json"
 # Its disk beside scratch: logs of the container, which hardly writes any.
 _OTHER_DISK_BYTES = 64 * MIB
+# GKE, "Cloud Storage FUSE CSI driver": pods with it get the sidecar that mounts; identity by Workload Identity.
+_GKE_MOUNTS_BUCKETS, _GKE_BUCKETS = "gke-gcsfuse/volumes", "gcsfuse.csi.storage.gke.io"
 _TRIES_TO_START = 120
 _PRIORITIES = {"interactive": "pupitre-interactive", "grading": "pupitre-grading"}
 WARM_PRIORITY = "pupitre-warm"
 _DEFAULT = ("", "default")
 
 
-def check(request: Request, profile: PodProfile, config: ClusterConfig) -> None:
+def check(request: Request, config: ClusterConfig) -> None:
     """Raises InvalidRequest or NotOffered where `pod` cannot be made, or could never run."""
     request.validate()
-    profile.check(request)
-    if request.environment not in (*_DEFAULT, profile.environment):
-        raise NotOffered(f"the image of profile {profile.slug} is {profile.environment}, not {request.environment}")
+    digest = image_digest(image(request, config))
+    if not digest:
+        raise NotOffered("neither the profile nor the site names an image of kernels by its digest")
+    if request.environment not in (*_DEFAULT, digest):
+        raise NotOffered(f"the image of profile {request.machine.slug} is {digest}, not {request.environment}")
     if request.network is Network.INDEX and config.index is None:
         raise NotOffered("this cluster has no mirror of package indexes")
 
 
-def pod(request: Request, profile: PodProfile, config: ClusterConfig, *, name: str, warm: bool = False) -> Manifest:
+def image(request: Request, config: ClusterConfig) -> str:
+    """The image that `request` runs in: its profile's, or the site's."""
+    return request.machine.image or config.image
+
+
+def pod(request: Request, config: ClusterConfig, *, name: str, warm: bool = False) -> Manifest:
     """The pod called `name` that is claimed by `request`, or is warm for requests like it. Raises what `check` does."""
-    check(request, profile, config)
-    template = template_digest(request, profile, config)
+    check(request, config)
+    template = template_digest(request, config)
     return {
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {
             "name": name,
             "namespace": config.namespace,
-            "labels": labels.of_pod(request, profile.slug, template, config, warm=warm),
-            "annotations": labels.annotations_of(isolation(request, config), config, warm=warm),
+            "labels": labels.of_pod(request, template, config, warm=warm),
+            "annotations": _annotations(request, config, warm=warm),
         },
-        "spec": _spec(request, profile, config, name=name, warm=warm),
+        "spec": _spec(request, config, name=name, warm=warm),
     }
 
 
-def secret(
-    request: Request, profile: PodProfile, config: ClusterConfig, *, name: str, uid: str, keys: Keys
-) -> Manifest:
+def secret(request: Request, config: ClusterConfig, *, name: str, uid: str, keys: Keys) -> Manifest:
     """The order of the pod `name`, which exists as `uid`: its Secret is made after it and ends with it, so that none is
     ever left behind. keys: `connection_keys` of the pod's name."""
     owner = {"apiVersion": "v1", "kind": "Pod", "name": name, "uid": uid, "controller": False}
@@ -83,7 +90,7 @@ def secret(
         "metadata": {
             "name": name,
             "namespace": config.namespace,
-            "labels": {**labels.of_site(config), labels.PROFILE: labels.value(profile.slug)},
+            "labels": {**labels.of_site(config), labels.PROFILE: labels.value(request.machine.slug)},
             "ownerReferences": [{**owner, "blockOwnerDeletion": False}],
         },
         "type": "Opaque",
@@ -117,14 +124,14 @@ def isolation(request: Request, config: ClusterConfig) -> tuple[str, ...]:
     return ("pod", "seccomp", "memory-cgroup", *processes, "cpu-cgroup", network)
 
 
-def template_digest(request: Request, profile: PodProfile, config: ClusterConfig) -> str:
+def template_digest(request: Request, config: ClusterConfig) -> str:
     """The same for requests that a pod can serve in each other's place: all but the name, keys and hints is equal."""
     usual = replace(request, name="any")
     nobody = Keys("", "", "")
     made_from = [
-        labels.of_pod(usual, profile.slug, "", config, warm=True),
-        labels.annotations_of(isolation(usual, config), config, warm=True),
-        _spec(usual, profile, config, name="any", warm=True),
+        labels.of_pod(usual, "", config, warm=True),
+        _annotations(usual, config, warm=True),
+        _spec(usual, config, name="any", warm=True),
         order(usual, nobody, config),
     ]
     return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:16]
@@ -135,7 +142,15 @@ def priority(request: Request, *, warm: bool) -> str:
     return WARM_PRIORITY if warm else _PRIORITIES[request.purpose]
 
 
-def _spec(request: Request, profile: PodProfile, config: ClusterConfig, *, name: str, warm: bool) -> Manifest:
+def _annotations(request: Request, config: ClusterConfig, *, warm: bool) -> Manifest:
+    data = request.machine.data
+    return {
+        **labels.annotations_of(isolation(request, config), config, warm=warm),
+        **({_GKE_MOUNTS_BUCKETS: "true"} if data is not None and data.bucket else {}),
+    }
+
+
+def _spec(request: Request, config: ClusterConfig, *, name: str, warm: bool) -> Manifest:
     lifetime = request.limits.lifetime + (WARM_FOR if warm else timedelta(0))
     return {
         "activeDeadlineSeconds": math.ceil(lifetime.total_seconds()),
@@ -148,7 +163,8 @@ def _spec(request: Request, profile: PodProfile, config: ClusterConfig, *, name:
         "hostname": "notebook",
         **_names(request.network),
         **({"hostUsers": False} if config.user_namespaces else {}),
-        **profile.placement(),
+        **request.machine.placement(),
+        **_identity(request.machine.data),
         "securityContext": {
             "runAsNonRoot": True,
             "runAsUser": INSIDE_UID,
@@ -156,8 +172,8 @@ def _spec(request: Request, profile: PodProfile, config: ClusterConfig, *, name:
             "fsGroup": INSIDE_UID,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "containers": [_container(request, profile)],
-        "volumes": _volumes(request, profile, name),
+        "containers": [_container(request, config)],
+        "volumes": _volumes(request, name),
     }
 
 
@@ -168,15 +184,15 @@ def _names(network: Network) -> Manifest:
     return {"dnsPolicy": "ClusterFirst"}
 
 
-def _container(request: Request, profile: PodProfile) -> Manifest:
+def _container(request: Request, config: ClusterConfig) -> Manifest:
     return {
-        "name": CONTAINER,
-        "image": profile.image,
+        "name": labels.CONTAINER,
+        "image": image(request, config),
         "imagePullPolicy": "IfNotPresent",
         "command": _command(),
         "workingDir": HOME,
         "ports": [{"name": "agent", "containerPort": AGENT_PORT, "protocol": "TCP"}],
-        "resources": _resources(request, profile),
+        "resources": _resources(request),
         # Once the kernels that start with it have bound their last socket; from then on the agent answers for all.
         "startupProbe": _probe(_last_port_at_start(request.kernels), failures=_TRIES_TO_START),
         "readinessProbe": _probe(AGENT_PORT, failures=3),
@@ -190,7 +206,8 @@ def _container(request: Request, profile: PodProfile) -> Manifest:
             {"name": "order", "mountPath": ORDER_FOLDER, "readOnly": True},
             {"name": "home", "mountPath": HOME},
             {"name": "tmp", "mountPath": TEMPORARY},
-            *([{"name": "scratch", "mountPath": SCRATCH}] if profile.scratch_bytes else []),
+            *([{"name": "scratch", "mountPath": SCRATCH}] if request.machine.scratch_bytes else []),
+            *([{"name": "data", "mountPath": DATA, "readOnly": True}] if request.machine.data else []),
         ],
     }
 
@@ -205,15 +222,15 @@ def _command() -> list[str]:
     ]
 
 
-def _resources(request: Request, profile: PodProfile) -> Manifest:
+def _resources(request: Request) -> Manifest:
     """Memory and disk are reserved whole, so that nobody is evicted for what they were promised."""
     limits = request.limits
     reserved = {
         "memory": str(limits.memory_bytes),
-        "ephemeral-storage": str(profile.scratch_bytes + _OTHER_DISK_BYTES),
-        **profile.accelerators(request.gpu),
+        "ephemeral-storage": str(request.machine.scratch_bytes + _OTHER_DISK_BYTES),
+        **request.machine.accelerators(request.gpu),
     }
-    cores = min(profile.cpu_request, limits.cpu_cores)
+    cores = min(request.machine.cpu_request, limits.cpu_cores)
     return {
         "limits": {"cpu": _millicores(limits.cpu_cores), **reserved},
         "requests": {"cpu": _millicores(cores), **reserved},
@@ -234,14 +251,28 @@ def _probe(port: int, *, failures: int) -> Manifest:
     return {"tcpSocket": {"port": port}, "periodSeconds": 1, "timeoutSeconds": 1, "failureThreshold": failures}
 
 
-def _volumes(request: Request, profile: PodProfile, name: str) -> list[Manifest]:
+def _volumes(request: Request, name: str) -> list[Manifest]:
     """Home and /tmp are in memory, as in a local sandbox: a write beyond the limit fails there, while one beyond a
     limit on the node's disk would cost the whole pod."""
-    limits = request.limits
+    limits, scratch, data = request.limits, request.machine.scratch_bytes, request.machine.data
     sizes = {"home": limits.home_bytes, "tmp": limits.tmp_bytes}
     in_memory = {key: {"medium": "Memory", "sizeLimit": str(size)} for key, size in sizes.items()}
-    on_disk = {"scratch": {"sizeLimit": str(profile.scratch_bytes)}} if profile.scratch_bytes else {}
+    on_disk = {"scratch": {"sizeLimit": str(scratch)}} if scratch else {}
     return [
         {"name": "order", "secret": {"secretName": name, "defaultMode": 0o440}},
         *({"name": key, "emptyDir": fields} for key, fields in {**in_memory, **on_disk}.items()),
+        *([{"name": "data", **_source(data)}] if data is not None else []),
     ]
+
+
+def _source(data: DataVolume) -> Manifest:
+    """Read-only twice, here and where it is mounted."""
+    if data.claim:
+        return {"persistentVolumeClaim": {"claimName": data.claim, "readOnly": True}}
+    options = {"bucketName": data.bucket, "mountOptions": f"implicit-dirs,uid={INSIDE_UID},gid={INSIDE_UID}"}
+    return {"csi": {"driver": _GKE_BUCKETS, "readOnly": True, "volumeAttributes": options}}
+
+
+def _identity(data: DataVolume | None) -> Manifest:
+    """A service account of its own only where a bucket must be read as one; no token of it is mounted either way."""
+    return {"serviceAccountName": data.service_account} if data is not None and data.service_account else {}

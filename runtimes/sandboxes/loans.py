@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from socket import socket
 from typing import Any
 
-from runtimes.provider import Loan, ProviderError, Reason, Request
+from runtimes.provider import Loan, Machine, ProviderError, Reason, Request
 from runtimes.sandboxes.environment import KernelEnvironment
 from runtimes.sandboxes.sandbox import MAX_MESSAGE_BYTES, Sandbox
 from runtimes.sandboxes.starting import Starter
@@ -127,7 +127,7 @@ class Loans:
             await self._end(shelf)
 
     def _shelf(self, request: Request, environment: KernelEnvironment) -> _Shelf:
-        template = replace(request, name="", environment="")
+        template = replace(request, name="", environment="", machine=Machine())
         for shelf in self._shelves:
             if shelf.request == template and shelf.environment == environment:
                 break

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from runtimes.provider import Isolation, ProviderError, Request
+from runtimes.provider import Isolation, Machine, ProviderError, Request
 from runtimes.sandboxes.environment import KernelEnvironment
 from runtimes.sandboxes.sandbox import Sandbox
 from runtimes.sandboxes.starting import Starter
@@ -127,4 +127,4 @@ def _taken(wishes: list[Wish], template: Request, environment: KernelEnvironment
 
 
 def _template(request: Request) -> Request:
-    return replace(request, name=ANY_NAME, environment="")
+    return replace(request, name=ANY_NAME, environment="", machine=Machine())

@@ -14,7 +14,6 @@ from runtimes.provider import (
     Isolation,
     Kernelspec,
     Loan,
-    Network,
     NotOffered,
     NotReady,
     Owned,
@@ -27,7 +26,7 @@ from runtimes.provider import (
     Status,
     UnknownRuntime,
 )
-from runtimes.sandboxes import bubblewrap, cgroups, host, network, seccomp, slots
+from runtimes.sandboxes import bubblewrap, cgroups, host, offers, seccomp, slots
 from runtimes.sandboxes.config import MAX_RUN_DIR_BYTES, SandboxConfig
 from runtimes.sandboxes.environment import KernelEnvironment
 from runtimes.sandboxes.loans import Loans
@@ -84,7 +83,7 @@ class LocalProvider(Provider):
         known = self._places.get(request.name)
         if known is not None:
             return known.status
-        self._check(request)
+        offers.check(request)
         environment = self._environment(request.environment)
         self._drain_former(request, environment)
         place = Place(request, environment, self._changed)
@@ -131,7 +130,7 @@ class LocalProvider(Provider):
     @override
     async def lend(self, request: Request) -> Loan:
         self._running()
-        self._check(request)
+        offers.check(request)
         if (request.isolation or self._config.isolation) is not Isolation.FORKED:
             raise NotOffered("only a forked sandbox can be lent")
         environment = self._environment(request.environment)
@@ -155,7 +154,7 @@ class LocalProvider(Provider):
     async def keep_warm(self, templates: Sequence[tuple[Request, int]]) -> None:
         self._running()
         for request, _count in templates:
-            self._check(request)
+            offers.check(request)
         if self._pool is not None:
             await self._pool.keep(templates)
 
@@ -163,6 +162,10 @@ class LocalProvider(Provider):
     async def environments(self) -> list[str]:
         found = await asyncio.to_thread(self._config.kernel_environments)
         return [environment.digest for environment in found]
+
+    @override
+    async def environment_of(self, request: Request) -> str:
+        return self._environment(request.environment).digest
 
     @override
     async def close(self) -> None:
@@ -219,15 +222,6 @@ class LocalProvider(Provider):
         if self._starter is None:
             raise ProviderUnavailable("the provider of sandboxes was not started, or is closed")
         return self._starter
-
-    def _check(self, request: Request) -> None:
-        request.validate()
-        if request.gpu:
-            raise NotOffered("local sandboxes have no GPU")
-        if request.network is Network.INDEX:
-            raise NotOffered("local sandboxes have no package index")
-        if request.network is Network.INTERNET and (lack := network.missing()):
-            raise NotOffered(lack)
 
     def _environment(self, digest: str) -> KernelEnvironment:
         found = self._config.kernel_environments()

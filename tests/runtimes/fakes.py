@@ -259,6 +259,9 @@ class FakeProvider(Provider):
     async def environments(self) -> list[str]:
         return ["digest-1"]
 
+    async def environment_of(self, request: Request) -> str:
+        return request.environment or "digest-1"
+
     async def close(self) -> None:
         for name in list(self.statuses):
             await self.release(name)

@@ -6,9 +6,9 @@ import copy
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from runtimes.pods import manifests
+from runtimes.machine import Machine
+from runtimes.pods import labels, manifests
 from runtimes.pods.config import ClusterConfig, Index
-from runtimes.pods.profile import PodProfile
 from runtimes.provider import Limits, Network, Request
 
 DIGEST = "sha256:" + "ab" * 32
@@ -22,15 +22,15 @@ CLUSTER = ClusterConfig(
     dns_networks=("169.254.20.10/32",),
     index=INDEX,
 )
-PROFILE = PodProfile("small", f"registry.example/kernel@{DIGEST}")
-REQUEST = Request("ada-1", limits=Limits(lifetime=timedelta(hours=2)), kernels=1)
-GRADING = Request("job-1", purpose="grading")
+PROFILE = Machine("small", f"registry.example/kernel@{DIGEST}")
+REQUEST = Request("ada-1", limits=Limits(lifetime=timedelta(hours=2)), kernels=1, machine=PROFILE)
+GRADING = Request("job-1", purpose="grading", machine=PROFILE)
 BEGAN = datetime(2026, 11, 25, 8, 0, tzinfo=UTC)
 NAME = "rt-0123456789abcdef0123"
 
 
 def request_for(network: Network) -> Request:
-    return Request(f"runtime-{network}", network=network)
+    return Request(f"runtime-{network}", network=network, machine=PROFILE)
 
 
 def text(moment: datetime) -> str:
@@ -44,7 +44,7 @@ def condition(kind: str, status: str, **more: str) -> dict[str, str]:
 
 def seen(status: dict[str, Any], *, request: Request = REQUEST, warm: bool = False, **metadata: str) -> dict[str, Any]:
     """A pod of ours as the API gives it, with this status."""
-    pod = copy.deepcopy(manifests.pod(request, PROFILE, CLUSTER, name=NAME, warm=warm))
+    pod = copy.deepcopy(manifests.pod(request, CLUSTER, name=NAME, warm=warm))
     pod["metadata"] |= {"uid": "0a1b", "creationTimestamp": text(BEGAN), **metadata}
     pod["status"] = status
     return pod
@@ -55,7 +55,7 @@ READY = condition("Ready", "True")
 
 
 def container(state: dict[str, Any], **more: Any) -> dict[str, Any]:
-    return {"name": manifests.CONTAINER, "state": state, "ready": False, "restartCount": 0, "lastState": {}, **more}
+    return {"name": labels.CONTAINER, "state": state, "ready": False, "restartCount": 0, "lastState": {}, **more}
 
 
 def running(**more: Any) -> dict[str, Any]:
@@ -77,4 +77,4 @@ def warm_pod(**more: Any) -> dict[str, Any]:
 
 
 def template() -> str:
-    return manifests.template_digest(REQUEST, PROFILE, CLUSTER)
+    return manifests.template_digest(REQUEST, CLUSTER)

@@ -14,7 +14,6 @@ from runtimes.provider import Limits
 from tests.runtimes.pods.samples import (
     BEGAN,
     CLUSTER,
-    PROFILE,
     REQUEST,
     condition,
     running,
@@ -58,7 +57,7 @@ def test_a_claim_names_the_runtime_and_sets_its_deadline_in_one_patch() -> None:
 
 def test_a_claimed_pod_has_the_labels_of_one_that_was_made_for_the_request() -> None:
     pod = applied(warm_pod(), claims.patch(warm_pod(), REQUEST, LATER))
-    cold = manifests.pod(REQUEST, PROFILE, CLUSTER, name=pod["metadata"]["name"])
+    cold = manifests.pod(REQUEST, CLUSTER, name=pod["metadata"]["name"])
     assert pod["metadata"]["labels"] == cold["metadata"]["labels"]
     assert pod["metadata"]["annotations"] == cold["metadata"]["annotations"]
 
@@ -108,4 +107,4 @@ def test_which_pods_may_be_claimed(pod: dict[str, Any], now: datetime, taken: bo
 
 def test_a_request_with_a_longer_life_needs_other_warm_pods() -> None:
     longer = replace(REQUEST, limits=Limits(lifetime=LIFETIME + timedelta(hours=1)))
-    assert manifests.template_digest(longer, PROFILE, CLUSTER) != template()
+    assert manifests.template_digest(longer, CLUSTER) != template()

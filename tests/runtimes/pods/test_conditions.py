@@ -290,3 +290,13 @@ def test_every_reason_has_a_sentence_with_what_to_do_also_in_french() -> None:
 
 def test_a_job_that_filled_its_disk_is_not_tried_again_as_lost() -> None:
     assert borrow._OF_RUNTIME[Reason.DISK_FULL] == "disk_full"
+
+
+def test_a_sidecar_of_the_cluster_is_not_taken_for_the_runtime() -> None:
+    sidecar = {"name": "gke-gcsfuse-sidecar", "state": {"waiting": {"reason": "ErrImageNeverPull"}}, "ready": False}
+    own = running()["containerStatuses"]
+    assert conditions.status(seen(running(containerStatuses=[sidecar, *own])), NOW).phase is Phase.READY
+    pending = running(
+        containerStatuses=[sidecar, container({"waiting": {"reason": "ContainerCreating"}})], conditions=[]
+    )
+    assert conditions.status(seen(pending), NOW).phase is Phase.STARTING

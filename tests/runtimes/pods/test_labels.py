@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 
+from runtimes.machine import Machine
 from runtimes.pods import labels
 from runtimes.provider import Network
 from tests.runtimes.pods.samples import CLUSTER, GRADING, REQUEST, request_for
@@ -38,7 +40,7 @@ def test_slugs_that_are_cut_to_the_same_words_stay_apart() -> None:
 @pytest.mark.parametrize("warm", [True, False])
 @pytest.mark.parametrize("request_", [REQUEST, GRADING, *(request_for(network) for network in Network)])
 def test_every_label_and_annotation_is_one_that_kubernetes_takes(request_, warm: bool) -> None:
-    made = labels.of_pod(request_, "Ein Profil", "0123456789abcdef", CLUSTER, warm=warm)
+    made = labels.of_pod(replace(request_, machine=Machine("Ein Profil")), "0123456789abcdef", CLUSTER, warm=warm)
     notes = labels.annotations_of(("pod", "seccomp"), CLUSTER, warm=warm)
     assert all(KEY.fullmatch(key) for key in (*made, *notes))
     assert all(VALUE.fullmatch(value) and len(value) <= 63 for value in made.values())
@@ -46,7 +48,7 @@ def test_every_label_and_annotation_is_one_that_kubernetes_takes(request_, warm:
 
 
 def test_a_pod_says_whose_it_is_and_what_for() -> None:
-    assert labels.of_pod(REQUEST, "small", "0123", CLUSTER, warm=False) == {
+    assert labels.of_pod(REQUEST, "0123", CLUSTER, warm=False) == {
         "app.kubernetes.io/name": "pupitre-runtime",
         "app.kubernetes.io/instance": "school",
         "pupitre/state": "claimed",
@@ -59,7 +61,7 @@ def test_a_pod_says_whose_it_is_and_what_for() -> None:
 
 
 def test_a_warm_pod_has_no_runtime_yet() -> None:
-    made = labels.of_pod(REQUEST, "small", "0123", CLUSTER, warm=True)
+    made = labels.of_pod(REQUEST, "0123", CLUSTER, warm=True)
     assert made["pupitre/state"] == "warm"
     assert "pupitre/runtime" not in made
     assert "ada-1" not in made.values()

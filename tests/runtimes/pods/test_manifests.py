@@ -16,9 +16,9 @@ import pytest
 from runtimes.agent import layout, program, supervisor
 from runtimes.endpoint import Endpoint
 from runtimes.keys import connection_keys
+from runtimes.machine import DataVolume, Gpu, Machine, Tpu
 from runtimes.pods import manifests
 from runtimes.pods.config import ClusterConfig
-from runtimes.pods.profile import Gpu, PodProfile, Tpu
 from runtimes.provider import InvalidRequest, Limits, Network, NotOffered, Request
 from tests.runtimes.pods.restricted import violations
 from tests.runtimes.pods.samples import CLUSTER, DIGEST, GRADING, NAME, PROFILE, REQUEST, request_for
@@ -36,13 +36,19 @@ EVERY_PROFILE = {
     "gvisor": (REQUEST, replace(PROFILE, runtime_class="gvisor"), CLUSTER),
     "user namespaces": (REQUEST, PROFILE, replace(CLUSTER, user_namespaces=True)),
     "gpu": (WITH_GPU, replace(PROFILE, accelerator=L4), CLUSTER),
+    "volume": (REQUEST, replace(PROFILE, data=DataVolume("sets")), CLUSTER),
     "tpu": (replace(REQUEST, gpu=4), replace(PROFILE, accelerator=Tpu("tpu-v6e-slice", "2x2")), CLUSTER),
 }
-Case = tuple[Request, PodProfile, ClusterConfig]
+Case = tuple[Request, Machine, ClusterConfig]
+
+
+def asked(case: Case) -> tuple[Request, ClusterConfig]:
+    request, machine, cluster = case
+    return replace(request, machine=machine), cluster
 
 
 def made(case: Case = (REQUEST, PROFILE, CLUSTER), *, warm: bool = False) -> dict[str, Any]:
-    return manifests.pod(*case, name=NAME, warm=warm)
+    return manifests.pod(*asked(case), name=NAME, warm=warm)
 
 
 def container(pod: dict[str, Any]) -> dict[str, Any]:
@@ -63,7 +69,8 @@ def test_every_pod_meets_pod_security_restricted_and_more(case: Case, warm: bool
     assert spec["enableServiceLinks"] is False
     assert container(pod)["securityContext"]["readOnlyRootFilesystem"] is True
     assert all(volume["emptyDir"]["sizeLimit"] for volume in spec["volumes"] if "emptyDir" in volume)
-    assert {tuple(set(volume) - {"name"}) for volume in spec["volumes"]} == {("secret",), ("emptyDir",)}
+    own = [volume for volume in spec["volumes"] if volume["name"] != "data"]
+    assert {tuple(set(volume) - {"name"}) for volume in own} == {("secret",), ("emptyDir",)}
     assert spec["activeDeadlineSeconds"] > 0
     assert 0 < spec["terminationGracePeriodSeconds"] <= 5
     # Nothing that Kubernetes would read as "unset" is sent as an empty value.
@@ -316,7 +323,7 @@ def test_a_deadline_is_a_whole_number_of_seconds_and_never_too_short() -> None:
 
 
 def secret() -> dict[str, Any]:
-    return manifests.secret(REQUEST, PROFILE, CLUSTER, name=NAME, uid="0a1b", keys=KEYS)
+    return manifests.secret(REQUEST, CLUSTER, name=NAME, uid="0a1b", keys=KEYS)
 
 
 def test_keys_are_in_the_secret_and_nowhere_in_the_pod() -> None:
@@ -358,7 +365,7 @@ def test_the_pod_mounts_its_own_secret_readable_for_its_group_alone() -> None:
     ids=["name", "hint"],
 )
 def test_a_warm_pod_serves_requests_that_differ_in_nothing_that_it_is_made_of(case: Case) -> None:
-    assert manifests.template_digest(*case) == manifests.template_digest(REQUEST, PROFILE, CLUSTER)
+    assert manifests.template_digest(*asked(case)) == manifests.template_digest(REQUEST, CLUSTER)
 
 
 @pytest.mark.parametrize(
@@ -377,7 +384,7 @@ def test_a_warm_pod_serves_requests_that_differ_in_nothing_that_it_is_made_of(ca
     ],
 )
 def test_a_warm_pod_serves_no_request_that_needs_another_pod(case: Case) -> None:
-    assert manifests.template_digest(*case) != manifests.template_digest(REQUEST, PROFILE, CLUSTER)
+    assert manifests.template_digest(*asked(case)) != manifests.template_digest(REQUEST, CLUSTER)
 
 
 # --- what is refused
@@ -401,17 +408,57 @@ def test_a_warm_pod_serves_no_request_that_needs_another_pod(case: Case) -> None
         (WITH_GPU, replace(PROFILE, accelerator=Tpu("tpu-v6e-slice", "")), "topology"),
     ],
 )
-def test_what_no_cluster_can_run_is_refused_with_its_reason(request_: Request, profile: PodProfile, why: str) -> None:
+def test_what_no_cluster_can_run_is_refused_with_its_reason(request_: Request, profile: Machine, why: str) -> None:
     with pytest.raises(InvalidRequest, match=why):
         made((request_, profile, CLUSTER))
 
 
 def test_an_environment_is_the_profiles_image() -> None:
-    assert PROFILE.environment == DIGEST
     made((replace(REQUEST, environment=DIGEST), PROFILE, CLUSTER))
     made((replace(REQUEST, environment="default"), PROFILE, CLUSTER))
     with pytest.raises(NotOffered):
         made((replace(REQUEST, environment="sha256:other"), PROFILE, CLUSTER))
+
+
+def test_without_an_image_of_its_own_a_profile_runs_in_the_sites() -> None:
+    plain = replace(PROFILE, image="")
+    sites = replace(CLUSTER, image=f"registry.example/site@{DIGEST}")
+    assert container(made((REQUEST, plain, sites)))["image"] == sites.image
+    assert container(made((REQUEST, PROFILE, sites)))["image"] == PROFILE.image
+    with pytest.raises(NotOffered, match="image"):
+        made((REQUEST, plain, CLUSTER))
+
+
+def test_a_volume_claim_with_data_sets_is_mounted_read_only() -> None:
+    pod = made((REQUEST, replace(PROFILE, data=DataVolume("sets")), CLUSTER))
+    claim = {"persistentVolumeClaim": {"claimName": "sets", "readOnly": True}}
+    assert {"name": "data", **claim} in pod["spec"]["volumes"]
+    assert {"name": "data", "mountPath": "/data", "readOnly": True} in container(pod)["volumeMounts"]
+    assert "serviceAccountName" not in pod["spec"]
+
+
+def test_a_bucket_is_mounted_read_only_as_an_account_that_reads_it_and_has_no_token_in_the_pod() -> None:
+    online = replace(REQUEST, network=Network.INTERNET)
+    pod = made((online, replace(PROFILE, data=DataVolume("", "sets", "sets-reader")), CLUSTER))
+    assert pod["metadata"]["annotations"]["gke-gcsfuse/volumes"] == "true"
+    mounted = next(volume["csi"] for volume in pod["spec"]["volumes"] if volume["name"] == "data")
+    assert (mounted["readOnly"], mounted["volumeAttributes"]["bucketName"]) == (True, "sets")
+    assert (pod["spec"]["serviceAccountName"], pod["spec"]["automountServiceAccountToken"]) == ("sets-reader", False)
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (DataVolume(), "one of them"),
+        (DataVolume("sets", "sets", "reader"), "one of them"),
+        (DataVolume("", "sets"), "service account"),
+        (DataVolume("sets", "", "reader"), "service account"),
+        (DataVolume("", "sets", "reader"), "internet"),
+    ],
+)
+def test_data_that_cannot_be_mounted_is_refused(data: DataVolume, why: str) -> None:
+    with pytest.raises(InvalidRequest, match=why):
+        made((REQUEST, replace(PROFILE, data=data), CLUSTER))
 
 
 def test_a_package_index_is_offered_only_where_there_is_one() -> None:

@@ -11,7 +11,7 @@ from runtimes.pods import manifests, namespace
 from runtimes.pods.namespace import Quota
 from runtimes.provider import Network, Request
 from tests.runtimes.pods.policies import selects
-from tests.runtimes.pods.samples import CLUSTER, GRADING, NAME, PROFILE, REQUEST
+from tests.runtimes.pods.samples import CLUSTER, GRADING, NAME, REQUEST, request_for
 
 QUOTA = Quota(300, 200, 800 << 30, 2 << 40, {"nvidia.com/gpu": 16, "google.com/tpu": 8})
 OBJECTS = namespace.objects(CLUSTER, QUOTA)
@@ -88,7 +88,7 @@ def test_what_all_runtimes_take_together_is_limited() -> None:
 
 def test_every_pod_says_what_the_quota_asks_of_it() -> None:
     """Where a quota limits a resource, a pod that does not name it is refused (Kubernetes, "Resource Quotas")."""
-    resources = manifests.pod(REQUEST, PROFILE, CLUSTER, name=NAME)["spec"]["containers"][0]["resources"]
+    resources = manifests.pod(REQUEST, CLUSTER, name=NAME)["spec"]["containers"][0]["resources"]
     for name in ("requests.cpu", "requests.memory", "limits.memory", "requests.ephemeral-storage"):
         kind, resource = name.split(".")
         assert name in only("ResourceQuota")["spec"]["hard"]
@@ -103,7 +103,7 @@ def test_there_is_no_limit_range_that_would_give_every_pod_a_gpu() -> None:
     ("request_", "warm", "kept"), [(REQUEST, False, True), (GRADING, False, True), (REQUEST, True, False)]
 )
 def test_drains_wait_for_claimed_pods_and_not_for_warm_ones(request_: Request, warm: bool, kept: bool) -> None:
-    pod = manifests.pod(request_, PROFILE, CLUSTER, name=NAME, warm=warm)
+    pod = manifests.pod(request_, CLUSTER, name=NAME, warm=warm)
     budget = only("PodDisruptionBudget")["spec"]
     assert selects(budget["selector"], pod["metadata"]["labels"]) is kept
     assert budget["minAvailable"] > QUOTA.pods
@@ -114,8 +114,8 @@ def test_drains_wait_for_claimed_pods_and_not_for_warm_ones(request_: Request, w
 def test_every_pods_priority_exists_and_a_warm_one_pre_empts_nobody() -> None:
     classes = {each["metadata"]["name"]: each for each in of_kind("PriorityClass")}
     used = {
-        manifests.pod(request, PROFILE, CLUSTER, name=NAME, warm=warm)["spec"]["priorityClassName"]
-        for request in (REQUEST, GRADING, Request("x", network=Network.INTERNET))
+        manifests.pod(request, CLUSTER, name=NAME, warm=warm)["spec"]["priorityClassName"]
+        for request in (REQUEST, GRADING, request_for(Network.INTERNET))
         for warm in (True, False)
     }
     assert used == classes.keys()

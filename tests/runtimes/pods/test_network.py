@@ -15,7 +15,7 @@ import pytest
 from runtimes.pods import manifests, network
 from runtimes.provider import Network, Request
 from tests.runtimes.pods.policies import Cluster, End, Outside, Pod
-from tests.runtimes.pods.samples import CLUSTER, GRADING, NAME, PROFILE, REQUEST, request_for
+from tests.runtimes.pods.samples import CLUSTER, GRADING, NAME, REQUEST, request_for
 
 POLICIES = network.policies(CLUSTER)
 SITE_LABELS = {"app.kubernetes.io/name": "pupitre", "app.kubernetes.io/instance": "school"}
@@ -35,7 +35,7 @@ MIRROR = Pod("mirrors", {"app": "devpi"})
 
 def runtime(request: Request, *, warm: bool = False) -> Pod:
     """A pod of ours with the labels that it is made with."""
-    made = manifests.pod(request, PROFILE, CLUSTER, name=NAME, warm=warm)
+    made = manifests.pod(request, CLUSTER, name=NAME, warm=warm)
     return Pod(made["metadata"]["namespace"], made["metadata"]["labels"])
 
 

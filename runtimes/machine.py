@@ -1,22 +1,39 @@
-"""What a profile says about pods and no other provider: image, accelerator, where it may be placed. Pure."""
+"""What kind of machine a profile asks for, beside limits: image, accelerator, placement, disk, data. Pure.
+
+Much of it only a cluster has; a provider refuses what it lacks where code could tell the difference.
+"""
 
 from __future__ import annotations
 
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-from runtimes.provider import InvalidRequest, Request
+from runtimes.provider_errors import InvalidRequest
+
+if TYPE_CHECKING:
+    from runtimes.provider import Request
 
 _IMAGE = re.compile(r"[a-z0-9][A-Za-z0-9._:/-]*@(sha256:[0-9a-f]{64})")
 _TOPOLOGY = re.compile(r"\d+(x\d+)+")
 
 
+def image_digest(image: str) -> str:
+    """The digest in `name@sha256:…`; "" where an image is not named so."""
+    found = _IMAGE.fullmatch(image)
+    return found[1] if found else ""
+
+
+def topology_chips(topology: str) -> int:
+    """How many chips a TPU topology such as 2x2 has; 0 for what is none."""
+    return math.prod(int(side) for side in topology.split("x")) if _TOPOLOGY.fullmatch(topology) else 0
+
+
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """NVIDIA GPUs, chosen on GKE by node labels ("" for any; elsewhere `PodProfile.node_selector` says where).
+    """NVIDIA GPUs, chosen on GKE by node labels ("" for any; elsewhere `Machine.node_selector` says where).
 
     model: such as nvidia-l4. partition: a part of one by MIG, such as 1g.5gb. sharing: several pods on one, at most
     `clients`; their memory is not kept apart."""
@@ -65,42 +82,76 @@ class Tpu:
 
     def refusal(self, count: int, _purpose: str) -> str:
         """Why `count` chips cannot be had; "" if they can."""
-        if not self.model or not _TOPOLOGY.fullmatch(self.topology):
+        chips = topology_chips(self.topology)
+        if not self.model or not chips:
             return f"a TPU needs a model and a topology such as 2x2, not {self.model!r} and {self.topology!r}"
-        chips = math.prod(int(side) for side in self.topology.split("x"))
         return "" if chips == count else f"a topology of {self.topology} is {chips} chips in one pod, not {count}"
 
 
 @dataclass(frozen=True, slots=True)
-class PodProfile:
-    """The pod-side settings of a profile; limits, network and lifetime are the request's.
+class DataVolume:
+    """Data sets, read-only at /data: a PersistentVolumeClaim, or a bucket of Google Cloud Storage that the service
+    account may read (GKE, Cloud Storage FUSE) and that is reached over the network."""
 
-    image: by digest, so that everyone gets the same. cpu_request: cores reserved for it, at most its limit.
-    scratch_bytes: room on the node's disk, mounted at /scratch; 0 for none."""
+    claim: str = ""
+    bucket: str = ""
+    service_account: str = ""
 
-    slug: str
-    image: str
+    def refusal(self, network: str) -> str:
+        """Why it cannot be had in this network; "" if it can."""
+        if bool(self.claim) == bool(self.bucket):
+            return "data comes from a volume claim or from a bucket, and from one of them"
+        if bool(self.bucket) != bool(self.service_account):
+            return "a bucket is read as a service account that may read it, and nothing else has one"
+        if self.bucket and network != "internet":
+            return "a bucket is reached over the internet: use a volume claim where the profile has none"
+        return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What a profile asks for of the machine; limits, network and lifetime are the request's.
+
+    slug: the profile's. image: by digest, so that everyone gets the same; "" for the provider's own. cpu_request: cores
+    reserved for it, at most its limit. scratch_bytes: room on the machine's disk, at /scratch; 0 for none."""
+
+    slug: str = ""
+    image: str = ""
     accelerator: Gpu | Tpu | None = None
     node_selector: Mapping[str, str] = field(default_factory=dict)
     tolerations: tuple[Mapping[str, Any], ...] = ()
     runtime_class: str = ""
     cpu_request: float = 0.1
     scratch_bytes: int = 0
+    data: DataVolume | None = None
 
-    @property
-    def environment(self) -> str:
-        """The image's digest, which is the environment's."""
-        return self.image.rpartition("@")[2]
+    def to_json(self) -> dict[str, Any]:
+        """For another process."""
+        kind = "tpu" if isinstance(self.accelerator, Tpu) else "gpu"
+        return {**asdict(self), "kind": kind}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Raises KeyError or TypeError for a foreign document."""
+        fields = dict(data)
+        kind = {"gpu": Gpu, "tpu": Tpu}[fields.pop("kind")]
+        told, volume = fields["accelerator"], fields["data"]
+        fields["accelerator"] = None if told is None else kind(**told)
+        fields["data"] = None if volume is None else DataVolume(**volume)
+        fields["tolerations"] = tuple(fields["tolerations"])
+        return cls(**fields)
 
     def check(self, request: Request) -> None:
-        """Raises InvalidRequest with the first thing of this profile that no cluster can run for `request`."""
-        if not _IMAGE.fullmatch(self.image):
+        """Raises InvalidRequest with the first thing of this machine that nobody can run for `request`."""
+        if self.image and not image_digest(self.image):
             raise InvalidRequest(f"an image is named by its digest, name@sha256:…, not {self.image!r}")
         if self.cpu_request <= 0 or self.scratch_bytes < 0:
             raise InvalidRequest("reserved cores must be above 0, and scratch not below")
         if bool(request.gpu) != (self.accelerator is not None):
             raise InvalidRequest(f"{request.gpu} GPUs or TPUs were asked for of {self.accelerator or 'no kind'}")
         if self.accelerator is not None and (why := self.accelerator.refusal(request.gpu, request.purpose)):
+            raise InvalidRequest(why)
+        if self.data is not None and (why := self.data.refusal(request.network)):
             raise InvalidRequest(why)
 
     def accelerators(self, count: int) -> dict[str, str]:
