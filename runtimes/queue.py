@@ -41,7 +41,7 @@ class Outlook:
 
 def kind(profile: Profile) -> str:
     """What machines of this profile have seats of: equal for profiles that compete. "" for processors and memory."""
-    return profile.gpu_kind or "gpu" if profile.gpu else ""
+    return f"{profile.accelerator} {profile.accelerator_model} {profile.accelerator_partition}" if profile.gpu else ""
 
 
 def waits(runtime: Runtime) -> bool:
