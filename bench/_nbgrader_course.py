@@ -50,11 +50,11 @@ class Course:
             json.dumps({"argv": argv, "display_name": "Python 3", "language": "python"})
         )
 
-    def run(self, *arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-        """`nbgrader …` in the course's folder, away from the settings of whoever runs it."""
+    def environment(self) -> dict[str, str]:
+        """The variables that nbgrader runs with: away from the settings of whoever runs it."""
         # Which warnings reach stderr decides scores: both sides run with Python's own defaults.
-        environment = {key: value for key, value in os.environ.items() if key != "PYTHONWARNINGS"}
-        environment |= {
+        kept = {key: value for key, value in os.environ.items() if key != "PYTHONWARNINGS"}
+        return kept | {
             "HOME": str(self._home),
             # nbgrader starts `alembic` by name.
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
@@ -63,10 +63,13 @@ class Course:
             "JUPYTER_RUNTIME_DIR": str(self._home / "runtime"),
             "IPYTHONDIR": str(self._home / "ipython"),
         }
+
+    def run(self, *arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+        """`nbgrader …` in the course's folder."""
         return subprocess.run(
             [sys.executable, "-m", "nbgrader", *arguments],
             cwd=cwd or self.folder,
-            env=environment,
+            env=self.environment(),
             capture_output=True,
             text=True,
         )

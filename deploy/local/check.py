@@ -15,6 +15,7 @@ ENGINE_FREE = (
     "tests/architecture/test_code.py",
     "tests/architecture/test_docs.py",
     "tests/architecture/test_words.py",
+    "tests/grading/test_every_fixture.py",
     "tests/grading/test_formulas.py",
     "tests/grading/test_generate.py",
     "tests/grading/test_parity.py",

@@ -33,6 +33,7 @@ _TABLES = (
     "assignment", "base_cell", "comment", "grade", "notebook", "source_cell", "student", "submitted_assignment",
     "submitted_notebook",
 )  # fmt: skip
+_VERSION = "alembic_version"
 # SQLAlchemy's Interval is a time since this one where a database has no type for it.
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # Mark.manual_score has room for less than this.
@@ -103,13 +104,16 @@ def _check(connection: sqlite3.Connection) -> None:
         raise GradebookUnreadable(f"is damaged ({verdict[:200]})")
     tables = dict(connection.execute("select name, sql from sqlite_master where type = 'table'"))
     plain = {name for name, sql in tables.items() if str(sql).upper().startswith("CREATE TABLE")}
-    if "alembic_version" in plain:
+    version = None
+    if _VERSION in plain:
         version = connection.execute("select version_num from alembic_version").fetchone()
-        if version is not None and version[0] not in revisions():
-            raise GradebookUnreadable(
-                f"was written by another version of nbgrader than this site has (schema {str(version[0])[:40]!r})"
-            )
-    if missing := sorted(set(_TABLES) - plain):
+    if version is not None and version[0] not in revisions():
+        raise GradebookUnreadable(
+            f"was written by another version of nbgrader than this site has (schema {str(version[0])[:40]!r})"
+        )
+    # A newer nbgrader adds its tables, empty, to whatever it opens; only an upgrade fills them and says so.
+    missing = sorted({*_TABLES, _VERSION} - plain) or ([] if version is not None else [_VERSION])
+    if missing:
         raise GradebookUnreadable(
             f"has no table {missing[0]}: if it is from an nbgrader before 0.6, run “nbgrader db upgrade” in the course "
             f"folder and import again"

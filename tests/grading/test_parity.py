@@ -64,10 +64,10 @@ def test_the_students_version_is_nbgraders(assignment: str, course: Course) -> N
     theirs = course.files("release", assignment)
     assert sorted(ours) == sorted(theirs)
     for path, data in theirs.items():
-        assert _comparable_file(path, ours[path]) == _comparable_file(path, data), path
+        assert comparable_file(path, ours[path]) == comparable_file(path, data), path
 
 
-def _comparable_file(path: str, data: bytes) -> object:
+def comparable_file(path: str, data: bytes) -> object:
     """nbformat gives cells random ids; everything else must be the same."""
     if not path.endswith(".ipynb"):
         return data
