@@ -3,27 +3,36 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Mapping
+from datetime import timedelta
 from uuid import UUID
 
 from asgiref.sync import async_to_sync
+from django.utils import timezone
 
 from runtimes import launch as runtimes
 from runtimes.agent_client import AgentClient, AgentStatus, AgentUnreachable
+from runtimes.fallback import use_fallback
 from runtimes.models import Kernel, Runtime, Workspace
+from runtimes.status import MOVES
 
 # A person has opened a panel and waits for it; without an answer the panel says so.
 PATIENCE_SECONDS = 2.0
+# What is lost again and again is not the machine's fault: then the page says what happened, and waits for a person.
+MOST_MOVES = 3
+MOVES_WITHIN = timedelta(minutes=10)
 
 
 def obey(workspace: Workspace, wish: str, kernel_id: str = "") -> None:
-    """start, stop, interrupt or restart; anything else, or a kernel that is no longer there, changes nothing.
+    """start, stop, keep or instead (its fallback, at once); interrupt or restart a kernel. Anything else, or a kernel
+    that is no longer there, changes nothing.
 
     `restart` without a living machine starts one. Raises RuntimesError if it cannot be done.
     """
     runtime = runtimes.live_runtime(workspace)
-    if wish == "stop":
+    if wish in _WISHES:
         if runtime is not None:
-            runtimes.stop(runtime, reason="Requested")
+            _WISHES[wish](runtime)
         return
     if wish == "start" or (wish == "restart" and runtime is None):
         runtimes.launch(workspace)
@@ -33,6 +42,22 @@ def obey(workspace: Workspace, wish: str, kernel_id: str = "") -> None:
         runtimes.interrupt(kernel)
     elif kernel is not None and wish == "restart":
         runtimes.restart(kernel)
+
+
+def _stop(runtime: Runtime) -> None:
+    runtimes.stop(runtime, reason="Requested")
+
+
+_WISHES: Mapping[str, Callable[[Runtime], object]] = {"stop": _stop, "keep": runtimes.touch, "instead": use_fallback}
+
+
+def moves(runtime: Runtime | None) -> bool:
+    """Whether it was taken away from under somebody's work: then there is another one by itself, a few times."""
+    if runtime is None or runtime.state in Runtime.LIVE or runtime.reason not in MOVES:
+        return False
+    lately = timezone.now() - MOVES_WITHIN
+    ends = Runtime.objects.filter(workspace=runtime.workspace_id, reason__in=MOVES, stopped_at__gt=lately)
+    return runtime.stopped_at is not None and runtime.stopped_at > lately and ends.count() <= MOST_MOVES
 
 
 def machine_use(workspace: Workspace) -> AgentStatus | None:

@@ -23,6 +23,8 @@ class Course(models.Model):
     title = models.CharField(_("title"), max_length=200)
     term = models.CharField(_("term"), max_length=60, blank=True)
     time_zone = models.CharField(_("time zone"), max_length=60, default="UTC", validators=[validate_time_zone])
+    # Beside those that are for all courses.
+    profiles = models.ManyToManyField(Profile, blank=True, related_name="+", verbose_name=_("machines"))
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
     created_at = models.DateTimeField(default=timezone.now)
     archived_at = models.DateTimeField(null=True, blank=True)

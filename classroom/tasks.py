@@ -5,14 +5,25 @@ from __future__ import annotations
 from celery import shared_task
 from django.conf import settings
 
-from classroom import drive_copies, feedback_mail, invite, outbox, password_mail, publish, regrade, score_mail, wake
+from classroom import (
+    drive_copies,
+    feedback_mail,
+    invite,
+    machine_trouble,
+    outbox,
+    password_mail,
+    publish,
+    regrade,
+    score_mail,
+    wake,
+)
 from grading import approve, drain, rehearse
 from grading import autograde as grading
 from grading import release as releases
 from grading.errors import GraderUnavailable
 
 # Modules that register deliveries of the outbox.
-DELIVERIES = (invite, drive_copies, feedback_mail, score_mail, password_mail)
+DELIVERIES = (invite, drive_copies, feedback_mail, score_mail, password_mail, machine_trouble)
 GIVE_WAY_SECONDS = 1
 
 
@@ -76,4 +87,5 @@ def sweep() -> None:
         wake.send("check_work", check)
     for approval in approve.left_behind():
         wake.send("take_over", approval)
+    machine_trouble.tell()
     outbox.drain()

@@ -194,7 +194,9 @@ class Borrowed:
         status = await self._status()
         if status is None:
             row = self._over or self.runtime
-            return Ending(_OF_RUNTIME.get(row.reason, "lost"), f"{row.state} {row.reason} {row.message}".strip())
+            return Ending(
+                _OF_RUNTIME.get(row.reason, "lost"), f"{row.state} {row.reason} {row.detail or row.message}".strip()
+            )
         kernel = status.kernel(0)
         if kernel is not None and kernel.state != "dead":
             return None

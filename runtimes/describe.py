@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 
+from django.utils.formats import number_format
 from django.utils.functional import Promise
 from django.utils.translation import gettext, ngettext, override
 from django.utils.translation import gettext_lazy as _
 
 from runtimes import queue
-from runtimes.models import Kernel, Runtime
-from runtimes.status import REASON_SENTENCES, Reason
+from runtimes.models import Kernel, Profile, Runtime
+from runtimes.status import MOVED_SENTENCES, REASON_SENTENCES, Reason
 
 NAMES_TOLD = 5
 _STARTING = _("Starting.")
 _STOPPING = _("Stopping. Your files are being kept.")
+_NO_IMAGE = _("The software of this machine cannot be fetched, so it does not start. Your files are kept.")
 
 
 def source_text(sentence: str | Promise) -> str:
@@ -25,7 +28,7 @@ def source_text(sentence: str | Promise) -> str:
 
 def sentence(row: Runtime | Kernel, position: int | None = None) -> str:
     """Why it is in its state and what to do next; "" when there is nothing to say. position: its place in the queue,
-    where the caller knows it."""
+    where the caller knows it. `profile` must be loaded."""
     if isinstance(row, Runtime):
         if queue.waits(row):
             return _queue_sentence(position or queue.queue_position(row), row.reason)
@@ -33,13 +36,48 @@ def sentence(row: Runtime | Kernel, position: int | None = None) -> str:
             return str(_STARTING)
         if row.state == Runtime.State.STOPPING:
             return str(_STOPPING)
+        if row.state == Runtime.State.FAILED and row.reason == Reason.IMAGE_PULL:
+            return str(_NO_IMAGE)
+    if row.reason == Reason.OUT_OF_MEMORY:
+        return out_of_memory(row.profile if isinstance(row, Runtime) else row.runtime.profile)
     return because(row.reason, row.message)
+
+
+def out_of_memory(profile: Profile, *, restarted: bool = False) -> str:
+    """How much the code used of how much, what became of the kernel, what to do."""
+    used = gettext("The code used all the memory that it may have (%(memory)s) and was stopped.")
+    again = gettext("The kernel was started again: its variables are gone, your files are kept.")
+    kept = gettext("Your files are kept.")
+    advice = gettext("Use less data, or delete what is no longer needed (del), and run the cells again from the top.")
+    return " ".join([used % {"memory": size(profile.memory_bytes)}, again if restarted else kept, advice])
+
+
+def recovered(kernel: Kernel) -> str:
+    """What to know about a kernel that ended by itself and runs again. `runtime__profile` must be loaded."""
+    if kernel.died_of == Reason.OUT_OF_MEMORY:
+        return out_of_memory(kernel.runtime.profile, restarted=True)
+    return gettext("The kernel ended by itself and was started again: its variables are gone, your files are kept.")
+
+
+def moved(before: Runtime, now: Runtime) -> str:
+    """That work went on elsewhere after its machine was taken away; "" where it ended otherwise."""
+    if before.reason not in MOVED_SENTENCES:
+        return ""
+    why = str(MOVED_SENTENCES[Reason(before.reason)])
+    if now.state == Runtime.State.READY:
+        there = gettext("Your work is on a new machine, with its files as last saved: run the cells again.")
+    else:
+        there = gettext("Your work moves to a new machine, with its files as last saved.")
+    return f"{why} {there}"
 
 
 def because(reason: str, message: str) -> str:
     """The sentence of a reason, or of an error the row's own message where it has one."""
     if message and reason in ("", Reason.ERROR):
         return gettext(message)
+    if message and reason == Reason.OPERATOR:
+        told = gettext("An administrator stopped the machine: %(why)s Your files are kept.")
+        return told % {"why": message if message.endswith((".", "!", "?")) else f"{message}."}
     try:
         return str(REASON_SENTENCES[Reason(reason)])
     except (KeyError, ValueError):
@@ -63,6 +101,17 @@ def _names(paths: list[str]) -> str:
     if more <= 0:
         return names
     return ngettext("%(names)s and %(more)d more", "%(names)s and %(more)d more", more) % {"names": names, "more": more}
+
+
+def size(count: int) -> str:
+    """Bytes as people say them, in powers of 1024: 512 B, 3.4 MB."""
+    amount = Decimal(count)
+    units = [gettext("B"), gettext("KB"), gettext("MB"), gettext("GB")]
+    while amount >= 1024 and len(units) > 1:
+        amount /= 1024
+        units.pop(0)
+    places = 1 if amount < 100 and count >= 1024 else 0
+    return f"{number_format(round(amount, places), decimal_pos=places)} {units[0]}"
 
 
 def _queue_sentence(position: int, reason: str) -> str:

@@ -43,6 +43,8 @@ class Keeper:
         # What was asked of the provider: somebody who waits may want another machine meanwhile.
         self._profile = row.profile_id
         self._gives_place = False
+        # Why it can not be started, for the person concerned.
+        self._told = ""
         # Kernels may have been asked for while it started.
         self._kernels_ask = True
         self._status: Status | None = None
@@ -84,7 +86,7 @@ class Keeper:
             await self._end()
         except ProviderError as error:
             logger.warning("runtime %s: %s", self.row.name, error)
-            await self._fail(State.FAILED, Reason.ERROR, source_text(error.user_message))
+            await self._fail(State.FAILED, Reason.ERROR, source_text(error.user_message), str(error))
 
     # --- start
 
@@ -93,9 +95,9 @@ class Keeper:
         status = await self._acquired()
         while status is not None and status.phase is not Phase.READY:
             if status.phase.final:
-                await self._fail(State.FAILED, status.reason or Reason.ERROR, status.message)
+                await self._fail(State.FAILED, status.reason or Reason.ERROR, self._told, status.message)
                 return False
-            await rows.note_waiting(self.row, status.reason, status.message)
+            await rows.note_waiting(self.row, status.reason, detail=status.message)
             await self._news(LOOK_SECONDS)
             status = None if self._unwanted() else await self._provider.status(self.row.name)
         if status is None:
@@ -109,12 +111,12 @@ class Keeper:
             try:
                 return await self._provider.acquire(profiles.request(self.row))
             except (ProviderError, ValueError) as error:
-                message = source_text(getattr(error, "user_message", ""))
+                self._told = source_text(getattr(error, "user_message", ""))
                 wait = next(waits, None) if getattr(error, "retryable", False) else None
                 logger.warning("runtime %s: %s", self.row.name, error)
                 if wait is None:
-                    return Status(Phase.LOST, Reason.ERROR, message)
-                await rows.note_waiting(self.row, Reason.ERROR, message)
+                    return Status(Phase.LOST, Reason.ERROR, str(error))
+                await rows.note_waiting(self.row, Reason.ERROR, message=self._told, detail=str(error))
                 await self._news(wait)
         return None
 
@@ -142,7 +144,7 @@ class Keeper:
                 # Whoever changes a file from now on sees that there is a disk; who did so before may not have.
                 await disk.fill(row, agent, had)
         except AgentError as error:
-            await self._fail(State.FAILED, Reason.ERROR, source_text(error.user_message))
+            await self._fail(State.FAILED, Reason.ERROR, source_text(error.user_message), str(error))
             return False
         self.row = row if moved else await rows.reload(row)
         return self.row.state != State.STARTING or await self._abandoned()
@@ -231,7 +233,7 @@ class Keeper:
     async def _end(self) -> None:
         if self._over() and self._status is not None and self.row.state != State.STOPPING:
             lost = self._status.phase is Phase.LOST
-            await self._fail(State.LOST if lost else State.STOPPED, self._status.reason, self._status.message)
+            await self._fail(State.LOST if lost else State.STOPPED, self._status.reason, "", self._status.message)
             return
         if self._leaving and self.row.state == State.READY:
             await self._stop(Reason.OWNER_GONE)
@@ -248,10 +250,10 @@ class Keeper:
         except TimeoutError:
             logger.warning("runtime %s: files not pulled in time", self.row.name)
 
-    async def _fail(self, state: str, reason: str, message: str) -> None:
+    async def _fail(self, state: str, reason: str, message: str, detail: str) -> None:
         with suppress(ProviderError):
             await self._provider.release(self.row.name)
-        await rows.settle(self.row, state, reason, message)
+        await rows.settle(self.row, state, reason, message=message, detail=detail)
 
     async def _news(self, seconds: float) -> None:
         with suppress(TimeoutError):

@@ -44,7 +44,8 @@ _TRIES = 5
 
 def live_runtime(workspace: Workspace) -> Runtime | None:
     """The workspace's runtime that is queued, starting, ready or stopping. There is at most one."""
-    return Runtime.objects.select_related("profile").filter(workspace=workspace, state__in=Runtime.LIVE).first()
+    live = Runtime.objects.filter(workspace=workspace, state__in=Runtime.LIVE)
+    return live.select_related("profile__fallback").first()
 
 
 def launch(workspace: Workspace) -> Runtime:

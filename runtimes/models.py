@@ -52,7 +52,8 @@ class Profile(models.Model):
 
     gpu counts accelerators of the kind `accelerator`. `warm` are kept ready always, and as many as `timetable` says in
     class hours (`runtimes/timetable.py`). image, by digest, replaces `environment` where runtimes are pods, and what
-    follows it is for them (`runtimes/machine.py`). data_claim, or data_bucket read as data_service_account: data."""
+    follows it is for them (`runtimes/machine.py`). data_claim, or data_bucket read as data_service_account: data.
+    fallback: what people may use at once who wait for a seat. A profile that is retired goes on for what has it."""
 
     class Network(models.TextChoices):
         NONE = "none", _("no network")
@@ -102,6 +103,9 @@ class Profile(models.Model):
     data_claim = models.CharField(max_length=253, blank=True)
     data_bucket = models.CharField(max_length=222, blank=True)
     data_service_account = models.CharField(max_length=253, blank=True)
+    fallback = models.ForeignKey("self", null=True, blank=True, on_delete=models.PROTECT, related_name="+")
+    for_all = models.BooleanField(default=True)
+    retired_at = models.DateTimeField(null=True, blank=True)
 
     def __str__(self) -> str:
         return self.name
@@ -259,6 +263,7 @@ class DocumentUpdate(models.Model):
 class Runtime(models.Model):
     """One sandbox or pod. The row is the request: whoever wants a runtime writes it, the `runtimes` process obeys.
 
+    `message`: a sentence for the person concerned, as in the source. `detail`: the provider's own words, for operators.
     `left_out`: path → why (a sentence of the source language) of the files there that storage has not got."""
 
     class State(models.TextChoices):
@@ -285,6 +290,7 @@ class Runtime(models.Model):
     state = models.CharField(max_length=10, choices=State, default=State.QUEUED)
     reason = models.CharField(max_length=40, blank=True)
     message = models.TextField(blank=True)
+    detail = models.TextField(blank=True)
     isolation = models.CharField(max_length=300, blank=True)
     provider = models.CharField(max_length=40, blank=True)
     endpoint = models.JSONField(default=dict, blank=True)
@@ -316,7 +322,8 @@ class Runtime(models.Model):
 
 
 class Kernel(models.Model):
-    """One kernel process in a runtime. `index` addresses its sockets; the id is the Jupyter kernel id."""
+    """One kernel process in a runtime. `index` addresses its sockets; the id is the Jupyter kernel id. `died_of` and
+    `died_at`: its last end that nobody asked for, also once it runs again."""
 
     class State(models.TextChoices):
         REQUESTED = "requested", _("requested")
@@ -337,6 +344,8 @@ class Kernel(models.Model):
     message = models.TextField(blank=True)
     execution_state = models.CharField(max_length=12, default="starting")
     restarts = models.PositiveIntegerField(default=0)
+    died_of = models.CharField(max_length=40, blank=True)
+    died_at = models.DateTimeField(null=True)
     started_at = models.DateTimeField(null=True)
     last_activity = models.DateTimeField(default=timezone.now)
 

@@ -30,7 +30,7 @@ Problems = dict[str, list[str]]
 def problems(profile: Profile) -> Problems:
     """Field → sentences; empty where nothing is wrong."""
     found: Problems = {}
-    for check in (_image, _size, _accelerator, _placement, _data, _warm):
+    for check in (_image, _size, _accelerator, _placement, _data, _warm, _fallback):
         for field, sentence in check(profile):
             found.setdefault(field, []).append(sentence)
     return found
@@ -51,7 +51,7 @@ def _size(profile: Profile) -> Found:
     found: Found = []
     if profile.cpu <= 0:
         found.append(("cpu", _("A kernel needs some processor time.")))
-    if not 0 < profile.cpu_request <= profile.cpu:
+    elif not 0 < profile.cpu_request <= profile.cpu:
         found.append(("cpu_request", _("Reserve more than nothing and at most what the profile may use.")))
     if profile.scratch_bytes < 0:
         found.append(("scratch_bytes", _("Scratch space cannot be negative.")))
@@ -147,3 +147,14 @@ def _warm(profile: Profile) -> Found:
         sentence = _("Between 1 and %(most)s kernels can be kept warm.") % {"most": timetable.MOST_WARM}
         found.append(("warm", sentence))
     return found
+
+
+def _fallback(profile: Profile) -> Found:
+    other = profile.fallback
+    if other is None:
+        return []
+    if not profile.gpu:
+        return [("fallback", _("Only a profile with GPUs or TPUs has another to work on meanwhile."))]
+    if other.gpu:
+        return [("fallback", _("What people work on meanwhile has no GPU or TPU: else they would wait for that, too."))]
+    return []

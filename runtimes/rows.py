@@ -87,7 +87,7 @@ def begin_start(waiting: Collection[Runtime], provider: str) -> set[int]:
         # Somebody who waits may have asked for another machine since the row was read.
         rows = Runtime.objects.filter(pk__in=[row.pk for row in runtimes], profile=profile)
         rows.filter(state=Runtime.State.QUEUED).update(
-            state=Runtime.State.STARTING, provider=provider, reason="", message=""
+            state=Runtime.State.STARTING, provider=provider, reason="", message="", detail=""
         )
         begun |= dict(rows.filter(state=Runtime.State.STARTING).values_list("pk", "name"))
     for name in begun.values():
@@ -115,15 +115,16 @@ def _by[T, K: Hashable](things: Iterable[T], key: Callable[[T], K]) -> dict[K, l
 def back_to_queue(runtime: Runtime) -> None:
     """STARTING → QUEUED: it cannot be started yet, or not by this process; its place in the queue is kept."""
     Runtime.objects.filter(pk=runtime.pk, state=Runtime.State.STARTING).update(
-        state=Runtime.State.QUEUED, reason="", message=""
+        state=Runtime.State.QUEUED, reason="", message="", detail=""
     )
 
 
 @in_thread
-def note_waiting(runtime: Runtime, reason: str, message: str) -> None:
+def note_waiting(runtime: Runtime, reason: str, *, message: str = "", detail: str = "") -> None:
     """Says on the row why it is not ready yet."""
-    row = Runtime.objects.filter(pk=runtime.pk, state=Runtime.State.STARTING).exclude(reason=reason, message=message)
-    if row.update(reason=reason, message=message):
+    news = {"reason": reason, "message": message, "detail": detail}
+    row = Runtime.objects.filter(pk=runtime.pk, state=Runtime.State.STARTING).exclude(**news)
+    if row.update(**news):
         # Who has got a seat lets the next one ask for one.
         bus.publish_sync("runtimes")
         bus.publish_sync(f"runtime:{runtime.name}")
@@ -138,6 +139,7 @@ def mark_ready(runtime: Runtime, status: Status, endpoint: Endpoint, environment
         "state": Runtime.State.READY,
         "reason": "",
         "message": "",
+        "detail": "",
         "endpoint": endpoint.to_json(),
         "key_version": endpoint.key_version,
         "isolation": ",".join(status.isolation),
@@ -169,12 +171,12 @@ def ask_to_stop(runtime: Runtime, reason: str, message: str = "") -> bool:
 
 
 @in_thread
-def settle(runtime: Runtime, state: str, reason: str | None = None, message: str = "") -> bool:
+def settle(runtime: Runtime, state: str, reason: str | None = None, *, message: str = "", detail: str = "") -> bool:
     """Any live state → `state`, with its kernels dead and its use recorded. reason None: what the row says already."""
     now = timezone.now()
     changes: dict[str, object] = {"state": state, "stopped_at": now}
     if reason is not None:
-        changes |= {"reason": reason, "message": message}
+        changes |= {"reason": reason, "message": message, "detail": detail}
     moved = bool(Runtime.objects.filter(pk=runtime.pk, state__in=_UP).update(**changes))
     row = Runtime.objects.select_related("profile").get(pk=runtime.pk)
     if row.state not in Runtime.LIVE:
@@ -210,7 +212,8 @@ def _mark_dead(runtime: Runtime, seen: KernelState) -> bool:
     message = f"{seen.exit_reason or 'ended'}, status {seen.exit_status}"
     # A requested kernel is not the dead one that had its index before; one that restarts is expected to end.
     rows = Kernel.objects.filter(runtime=runtime, index=seen.index, state__in=[Kernel.State.RUNNING])
-    return bool(rows.update(state=Kernel.State.DEAD, execution_state="dead", reason=reason, message=message))
+    died = {"died_of": reason, "died_at": timezone.now()} if reason != Reason.REQUESTED else {}
+    return bool(rows.update(state=Kernel.State.DEAD, execution_state="dead", reason=reason, message=message, **died))
 
 
 @in_thread

@@ -45,6 +45,7 @@ class Reason(StrEnum):
     PREEMPTED = "Preempted"
     NODE_LOST = "NodeLost"
     OWNER_GONE = "OwnerGone"
+    OPERATOR = "Operator"
     ERROR = "Error"
 
 
@@ -52,12 +53,12 @@ REASON_SENTENCES: Mapping[Reason, Promise] = {
     Reason.CAPACITY_WAIT: _("All places are taken. It starts by itself when one is free."),
     Reason.ACCELERATOR_WAIT: _("All GPUs or TPUs are in use. It starts by itself when one is free."),
     Reason.SCALING_UP: _("A machine is being added. It starts by itself when the machine is up."),
-    Reason.IMAGE_PULL: _(
-        "The software for this notebook is being fetched, or cannot be. "
-        "If it has not started in some minutes, tell your teacher."
-    ),
+    Reason.IMAGE_PULL: _("The software for this notebook is being fetched. That may take some minutes."),
     Reason.QUOTA_EXCEEDED: _("The limit of running notebooks is reached. It starts by itself when one stops."),
-    Reason.OUT_OF_MEMORY: _("The code used all the memory it may have and was stopped. Use less data and run again."),
+    Reason.OUT_OF_MEMORY: _(
+        "The code used all the memory that it may have and was stopped. Your files are kept: use less data and run the "
+        "cells again."
+    ),
     Reason.DISK_FULL: _(
         "The code wrote more than it may and was stopped. "
         "Your files are kept as last saved: write less and start the kernel again."
@@ -70,7 +71,19 @@ REASON_SENTENCES: Mapping[Reason, Promise] = {
     Reason.PREEMPTED: _("A more urgent job took the place. It starts by itself when one is free."),
     Reason.NODE_LOST: _("The machine was lost. Your files are kept as last saved: start the kernel again."),
     Reason.OWNER_GONE: _("The service that ran the kernel stopped. Your files are kept: start the kernel again."),
+    Reason.OPERATOR: _("An administrator stopped the machine. Your files are kept: start it again."),
     Reason.ERROR: _("The kernel could not be run. Try again; if it happens again, tell your teacher."),
+}
+
+
+#: What takes a machine away from under somebody's work: it goes on elsewhere with its files.
+MOVES = frozenset({Reason.EVICTED, Reason.PREEMPTED, Reason.NODE_LOST, Reason.OWNER_GONE})
+
+MOVED_SENTENCES: Mapping[Reason, Promise] = {
+    Reason.EVICTED: _("The machine needed the place."),
+    Reason.PREEMPTED: _("A more urgent job took the place."),
+    Reason.NODE_LOST: _("The machine was lost."),
+    Reason.OWNER_GONE: _("The service that ran the kernel stopped."),
 }
 
 

@@ -15,6 +15,7 @@ from classroom.deadlines import Dates
 from classroom.models import Work
 from classroom.people.models import User
 from classroom.queries import strictly
+from classroom.queries.machine_notes import Note, notes
 from classroom.queries.policy import policy
 from classroom.queries.study import released
 from classroom.queries.waiting import estimate_words
@@ -24,9 +25,10 @@ from grading.recognise import differences
 from grading.states import UNDER_WAY
 from runtimes import queue
 from runtimes.describe import not_kept, sentence
+from runtimes.fallback import offered
 from runtimes.jupyter import document
-from runtimes.models import Kernel, Runtime, Session
-from runtimes.status import ISOLATION_WORDS
+from runtimes.models import Kernel, Profile, Runtime, Session
+from runtimes.status import ISOLATION_WORDS, MOVES, Reason
 
 
 class Machine(StrEnum):
@@ -52,6 +54,7 @@ _MACHINE = {
 }
 
 A_MOMENT = timedelta(seconds=4)
+A_WHILE = timedelta(minutes=10)
 _ON_ITS_WAY = (Runtime.State.QUEUED, Runtime.State.STARTING, Runtime.State.STOPPING)
 
 
@@ -73,13 +76,17 @@ class KernelLine:
 @dataclass(frozen=True)
 class BarState:
     """Everything that the bar polls for. `waiting` says what a runtime that is not ready waits for, and its place;
-    `estimate` about how long, once somebody has waited for a moment."""
+    `estimate` about how long, once somebody has waited for a moment; `fallback` what they may use at once. `before` is
+    the workspace's former runtime."""
 
     machine: Machine
     runtime: Runtime | None
     kernels: Sequence[KernelLine]
     waiting: str
     estimate: str
+    before: Runtime | None
+    notes: Sequence[Note]
+    fallback: Profile | None
     saved: document.DocumentState
     due_at: datetime | None
     closes_at: datetime | None
@@ -104,6 +111,14 @@ class BarState:
     def dead(self) -> KernelLine | None:
         """A kernel that ended without being asked to, if there is one."""
         return next((line for line in self.kernels if line.kernel.state == Kernel.State.DEAD), None)
+
+    @property
+    def moved(self) -> bool:
+        """Whether it took the place of one that was taken away: the frame then needs a kernel there."""
+        before, runtime = self.before, self.runtime
+        if before is None or runtime is None or before.reason not in MOVES or before.stopped_at is None:
+            return False
+        return runtime.requested_at < before.stopped_at + A_WHILE
 
     @property
     def busy(self) -> bool:
@@ -144,9 +159,10 @@ def notebooks(work: Work) -> list[str]:
 def bar_state(work: Work, user: User, terms: Dates) -> BarState:
     """The state now, in four queries at most; in four more for who waits in the queue. `terms`: what holds for the
     person."""
-    runtime = (
-        strictly(Runtime.objects).select_related("profile").filter(workspace=work.workspace).order_by("-pk").first()
-    )
+    runtimes = strictly(Runtime.objects).select_related("profile__fallback").filter(workspace=work.workspace)
+    runtime, before = (*runtimes.order_by("-pk")[:2], None, None)[:2]
+    kernels, now = _kernels(runtime), timezone.now()
+    live = runtime is not None and runtime.state in Runtime.LIVE
     outlook = queue.outlook(runtime) if runtime and _waits_long(runtime) else None
     position = outlook.position if outlook else None
     submissions = _submissions(work, user)
@@ -155,14 +171,19 @@ def bar_state(work: Work, user: User, terms: Dates) -> BarState:
     return BarState(
         machine=_MACHINE[Runtime.State(runtime.state)] if runtime else Machine.NONE,
         runtime=runtime,
-        kernels=_kernels(runtime),
+        kernels=kernels,
+        before=before,
+        notes=notes(runtime, before, [line.kernel for line in kernels], work.workspace.profile, now)
+        if runtime and live
+        else [],
+        fallback=offered(runtime) if runtime else None,
         waiting=sentence(runtime, position) if runtime and runtime.state in _ON_ITS_WAY else "",
         estimate=estimate_words(outlook) if outlook else "",
         saved=document.state(work.workspace),
         due_at=terms.due_at,
         closes_at=terms.closes_at,
         own_date=terms.own,
-        is_open=deadlines.is_open(work.assignment, terms, timezone.now()),
+        is_open=deadlines.is_open(work.assignment, terms, now),
         submissions=submissions,
         attempts_left=None if limit is None else max(limit - used, 0),
         attempt_limit=limit,
@@ -189,7 +210,9 @@ def told(bar: BarState) -> str:
     if bar.dead is not None:
         return sentence(bar.dead.kernel)
     if bar.runtime is not None and bar.machine in (Machine.STOPPED, Machine.FAILED):
-        return sentence(bar.runtime)
+        why = sentence(bar.runtime)
+        # classroom/machine_trouble.py tells them.
+        return f"{why} {gettext('Your teachers are told.')}" if bar.runtime.reason == Reason.IMAGE_PULL else why
     return ""
 
 
@@ -207,6 +230,8 @@ def _kernels(runtime: Runtime | None) -> list[KernelLine]:
     if runtime is None or runtime.state not in Runtime.LIVE:
         return []
     kernels = list(Kernel.objects.filter(runtime=runtime).exclude(state=Kernel.State.STOPPING).order_by("index"))
+    for kernel in kernels:
+        kernel.runtime = runtime
     paths = dict(Session.objects.filter(kernel__in=kernels).values_list("kernel_id", "path"))
     # A dead kernel that no notebook uses any more has been replaced.
     return [

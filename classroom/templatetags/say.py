@@ -16,6 +16,8 @@ from django.utils.translation import gettext, ngettext, pgettext
 
 from classroom.models import Course
 from classroom.people.models import User
+from runtimes.describe import size
+from runtimes.models import Profile
 
 register = template.Library()
 
@@ -112,13 +114,14 @@ def points(value: Decimal | float | None) -> str:
     return number_format(rounded, decimal_pos=max(0, -int(rounded.as_tuple().exponent)), use_l10n=True)
 
 
+register.filter("size", size)
+
+
 @register.filter
-def size(count: int) -> str:
-    """Bytes as people say them, in powers of 1024: 512 B, 3.4 MB."""
-    amount = Decimal(count)
-    units = [gettext("B"), gettext("KB"), gettext("MB"), gettext("GB")]
-    while amount >= 1024 and len(units) > 1:
-        amount /= 1024
-        units.pop(0)
-    places = 1 if amount < 100 and count >= 1024 else 0
-    return f"{number_format(round(amount, places), decimal_pos=places)} {units[0]}"
+def accelerator(profile: Profile) -> str:
+    """How many GPUs or TPUs of what kind: "1 × nvidia-l4, shared by up to 4 at once"."""
+    model = " ".join(part for part in (profile.accelerator_model, profile.accelerator_partition) if part)
+    told = f"{profile.gpu} × {model}" if model else str(profile.gpu)
+    if profile.accelerator_clients > 1:
+        told += gettext(", shared by up to %(n)d at once") % {"n": profile.accelerator_clients}
+    return told

@@ -13,6 +13,7 @@ from classroom import courses
 from classroom.access import Act
 from classroom.enter import Member, course_page
 from classroom.forms_courses import ConfirmNameForm, CourseForm, CourseSettingsForm
+from classroom.machine_trouble import troubles
 from classroom.people.models import User
 from classroom.queries import teach
 
@@ -37,7 +38,10 @@ def new(request: HttpRequest) -> HttpResponse:
 def course(request: HttpRequest, me: Member) -> HttpResponse:
     """Assignments as rows: state, due, how far, what needs me."""
     rows = teach.rows(me)
-    context = {"me": me, "course": me.course, "units": teach.units(rows), "several": len(rows) > 1}
+    context = {
+        "me": me, "course": me.course, "units": teach.units(rows), "several": len(rows) > 1,
+        "troubles": troubles(me.course.pk),
+    }  # fmt: skip
     return render(request, "teach/course.html", context)
 
 

@@ -18,11 +18,12 @@ from django_htmx.http import HttpResponseClientRedirect
 from classroom import restore as verb
 from classroom.enter_work import Inside, work_page
 from classroom.errors import ClassroomError
-from classroom.machine import machine_use, obey
+from classroom.machine import machine_use, moves, obey
 from classroom.queries import notebook as queries
 from runtimes import launch as runtimes
 from runtimes.errors import RuntimesError
 from runtimes.jupyter import hosts, policy, tickets
+from runtimes.models import Runtime
 
 
 @require_GET
@@ -75,7 +76,7 @@ def machine(request: HttpRequest, place: Inside) -> HttpResponse:
 @require_POST
 @work_page()
 def kernel(request: HttpRequest, place: Inside) -> HttpResponse:
-    """Starts, interrupts or restarts a kernel, or stops the machine; then the bar as it is."""
+    """Starts, keeps, changes or stops the machine, interrupts or restarts a kernel; then the bar as it is."""
     problem = ""
     if not place.writes:
         problem = _("You can read this notebook, so its kernel is not yours to change.")
@@ -131,6 +132,11 @@ def _bar(place: Inside) -> dict[str, Any]:
     work = place.work
     graded = work.assignment.line_item.graded
     bar = queries.bar_state(work, place.me.user, place.terms)
+    if place.writes and moves(bar.runtime):
+        # Somebody is at the notebook: their work goes on where there is a machine.
+        runtimes.launch(work.workspace)
+        bar = queries.bar_state(work, place.me.user, place.terms)
+    machine = bar.runtime.profile if bar.runtime and bar.runtime.state in Runtime.LIVE else work.workspace.profile
     return {
         "place": place,
         "work": work,
@@ -141,6 +147,7 @@ def _bar(place: Inside) -> dict[str, Any]:
         "told": queries.told(bar),
         "findings": queries.findings(work) if place.writes else [],
         "isolation": queries.isolation_words(bar.runtime),
-        "idle_minutes": int(work.workspace.profile.idle_timeout.total_seconds() // 60),
+        "profile": machine,
+        "idle_minutes": int(machine.idle_timeout.total_seconds() // 60),
         "submits": graded and place.own and not work.preview and place.me.may("submit"),
     }

@@ -146,6 +146,14 @@ document.body.addEventListener("click", (event) => {
   const button = event.target.closest("[data-frame]");
   if (button && isReady) send({ type: button.dataset.frame });
 });
+// So is a new machine in the place of one that was taken away.
+let moved = document.getElementById("machine-word").dataset.moved;
+document.body.addEventListener("htmx:oobAfterSwap", (event) => {
+  const now = event.detail.target.id === "machine-word" && document.getElementById("machine-word").dataset.moved;
+  if (!now || now === moved) return;
+  moved = now;
+  if (isReady) send({ type: "nb:restart" });
+});
 document.body.addEventListener("htmx:afterRequest", (event) => {
   if (event.detail.elt !== bar) again();
 });

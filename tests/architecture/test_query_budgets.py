@@ -62,7 +62,7 @@ MOST_QUERIES = {
     "review_here": 12,
     "submissions": 14,
     "teach_assignment": 15,
-    "teach_course": 8,
+    "teach_course": 9,
     "work": 8,
 }
 # allauth's own pages, and those that answer no GET with a page of ours.

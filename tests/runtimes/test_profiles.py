@@ -57,6 +57,8 @@ def asked(row: Profile, purpose: str = Runtime.Purpose.INTERACTIVE) -> Request:
         ({"data_bucket": "sets", "network": "internet"}, "data_service_account", "service account"),
         ({"data_bucket": "sets", "data_service_account": "reader"}, "data_bucket", "internet"),
         ({"data_claim": "Data Sets"}, "data_claim", "small letters"),
+        ({"fallback": Profile(slug="cpu")}, "fallback", "Only a profile with GPUs"),
+        ({"gpu": 1, "fallback": Profile(slug="other", gpu=1)}, "fallback", "has no GPU"),
         ({"timetable": [{"day": "tue"}]}, "timetable", "an end"),
         ({"timetable": [MORNING | {"day": "tuesday"}]}, "timetable", "tuesday"),
         ({"timetable": [MORNING | {"from": "9h45"}]}, "timetable", "9h45"),

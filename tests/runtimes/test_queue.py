@@ -11,8 +11,9 @@ from django.utils import timezone
 
 from runtimes import launch, queue
 from runtimes.admission import admit
+from runtimes.fallback import use_fallback
 from runtimes.models import Profile, Runtime, Workspace
-from runtimes.provider import Reason
+from runtimes.provider import Phase, Reason, Status
 from tests.runtimes.fakes import FakeProvider, running
 from tests.runtimes.waiting import state_is, until
 
@@ -80,6 +81,37 @@ async def test_without_a_general_place_the_queue_says_so(provider, profile, sett
         await launch.ready(await launch.alaunch(await aspace(profile)), timeout=20)
         await launch.alaunch(await aspace(profile))
         await until(lambda: waiting_for(Reason.CAPACITY_WAIT)() == 1)
+
+
+async def test_who_goes_on_without_a_gpu_gives_the_place_in_the_clusters_queue_back(provider, gpu, profile):
+    provider.gpus = 1
+    await Profile.objects.filter(pk=gpu.pk).aupdate(fallback=profile)
+    async with running(provider):
+        first, second, third = [await launch.alaunch(await aspace(gpu)) for _ in range(3)]
+        await launch.ready(first, timeout=20)
+        kernel = await launch.astart_kernel(second)
+        await until(lambda: second.name in provider.statuses and waiting_for(Reason.ACCELERATOR_WAIT)() == 2)
+        assert await sync_to_async(lambda: use_fallback(again(second)))()
+        row = await launch.ready(second, timeout=20)
+        assert (row.profile_id, provider.requests[second.name].gpu) == (profile.pk, 0)
+        assert (await launch.kernel_ready(kernel, timeout=20)).pk == kernel.pk
+        assert not await sync_to_async(lambda: use_fallback(again(second)))()
+        # And the place at the provider is the next one's.
+        await until(lambda: third.name in provider.statuses)
+
+
+async def test_a_gpu_that_comes_at_the_moment_of_the_change_is_given_back(provider, gpu, profile):
+    provider.gpus = 0
+    await Profile.objects.filter(pk=gpu.pk).aupdate(fallback=profile)
+    async with running(provider):
+        runtime = await launch.alaunch(await aspace(gpu))
+        await until(lambda: waiting_for(Reason.ACCELERATOR_WAIT)() == 1)
+        # The keeper does not look before it is told.
+        provider.statuses[runtime.name] = Status(Phase.STARTING)
+        assert await sync_to_async(lambda: use_fallback(again(runtime)))()
+        provider.let_go(runtime.name)
+        row = await launch.ready(runtime, timeout=20)
+        assert (row.profile_id, provider.requests[runtime.name].gpu) == (profile.pk, 0)
 
 
 # --- what follows for all live rows

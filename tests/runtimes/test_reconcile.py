@@ -112,14 +112,16 @@ async def test_a_dead_kernel_says_why_and_can_be_restarted_as_itself(provider, w
         agent = provider.agents[runtime.name]
         await until(lambda: agent.watchers)
         await agent.die(0, "out of memory", -9)
-        row = await until(lambda: Kernel.objects.filter(pk=kernel.pk, state=Kernel.State.DEAD).first())
-        assert row.reason == Reason.OUT_OF_MEMORY
+        dead = Kernel.objects.select_related("runtime__profile").filter(pk=kernel.pk, state=Kernel.State.DEAD)
+        row = await until(dead.all().first)
+        assert (row.reason, row.died_of) == (Reason.OUT_OF_MEMORY, Reason.OUT_OF_MEMORY)
         assert "memory" in launch.sentence(row)
         with pytest.raises(launch.KernelRefused):
             await launch.kernel_ready(row, timeout=20)
         again = await launch.arestart(row)
         assert (again.pk, again.index, again.restarts) == (kernel.pk, 0, 1)
-        assert (await launch.kernel_ready(again, timeout=20)).reason == ""
+        runs = await launch.kernel_ready(again, timeout=20)
+        assert (runs.reason, runs.died_of) == ("", Reason.OUT_OF_MEMORY)
 
 
 async def test_a_dead_kernel_whose_index_was_taken_restarts_on_another(provider, workspace):
