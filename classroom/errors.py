@@ -7,6 +7,8 @@ ClassroomError
 │   ├── NotASubmission      tutorials are not handed in
 │   ├── NoAttemptsLeft      as often handed in as allowed
 │   ├── NotSaved            the open document could not be written; nothing was handed in
+│   ├── NotRestored         storage refused; the work is as it was
+│   ├── MovedOn             the page that offered it is no longer true
 │   ├── NothingToPreview    there is no student version yet
 │   └── BadUpload           the file is no notebook, or unsafe
 ├── in the verbs of teachers
@@ -89,6 +91,12 @@ class NotRestored(WorkError):
     def __init__(self, detail: str, *, why: str | Promise) -> None:
         kept = _("It could not be put back. Your work is as it was.")
         super().__init__(detail, user_message=format_lazy("{} {}", kept, why))
+
+
+class MovedOn(WorkError):
+    """What a page offered is no longer so."""
+
+    user_message = _("Nothing was changed: the files are no longer as this page showed them. Look at what it says now.")
 
 
 class NothingToPreview(WorkError):

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 from typing import Any
 
 import structlog
 from asgiref.sync import async_to_sync
+from django.db import transaction
 
-from classroom.errors import NotRestored
+from classroom.errors import MovedOn, NotRestored
 from classroom.models import Work
 from grading.engine import Unreadable, is_notebook, read, reconcile
-from grading.recognise import layout_by, renamed_in
+from grading.recognise import differences, layout_by, renamed_in
 from runtimes import launch as runtimes
 from runtimes import storage
 from runtimes.agent_replies import AgentError
@@ -68,6 +71,33 @@ def restore(work: Work) -> Restored:
         raise NotRestored(str(error), why=error.user_message) from error
     _tell(work, done)
     return done
+
+
+def use_copy(work: Work, path: str, copy: str, sha256: str) -> Restored:
+    """The copy with this content and the notebook that is graded change names, so that both are still there.
+
+    Raises MovedOn where the page that offered it is no longer true (also for a second click, which would change them
+    back), NotRestored where storage refuses; then nothing has changed.
+    """
+    try:
+        document.flush_sync(work.workspace)
+        tree = dict(storage.files(work.workspace).values_list("path", "blob_id"))
+        offered = [row for row in differences(work.release.student_id, tree) if row.get("copy") == copy]
+        if not any(row["path"] == path and row["sha256"] == sha256 for row in offered):
+            raise MovedOn(copy)
+        _exchange(work, path, copy)
+    except StorageError as error:
+        raise NotRestored(str(error), why=error.user_message) from error
+    done = Restored([path, copy], [copy], reopen=True)
+    _tell(work, done)
+    return done
+
+
+def _exchange(work: Work, one: str, other: str) -> None:
+    aside = str(PurePosixPath(one).with_name(f"{secrets.token_hex(8)}.ipynb"))
+    with transaction.atomic():
+        for old, new in ((one, aside), (other, one), (aside, other)):
+            storage.rename(work.workspace, old, new)
 
 
 def _mend(work: Work, path: str, given: str, there: str) -> bool:

@@ -111,7 +111,13 @@ FINDINGS: Mapping[str, Promise] = {
     "rewritten_cell": _("%(what)s “%(grade_id)s” (cell %(cell)s) was changed, and changes there do not count."),
     "missing_notebook": _("The notebook “%(path)s” is missing."),
     "renamed_notebook": _("The notebook “%(path)s” is called “%(now)s” now."),
+    "moved_notebook": _("The notebook “%(path)s” is in another folder now: “%(now)s”."),
     "missing_file": _("The file “%(path)s” is missing."),
+    "moved_file": _("The file “%(path)s” is not in its place; “%(now)s” is there."),
+    "answers_elsewhere": _("“%(copy)s” has answers that “%(path)s” lacks: %(grade_ids)s. Only “%(path)s” is graded."),
+    "other_answers": _(
+        "“%(copy)s” is a copy of “%(path)s” with other answers: %(grade_ids)s. Only “%(path)s” is graded."
+    ),
     "unreadable_notebook": _("The notebook “%(path)s” cannot be read."),
 }
 
@@ -140,6 +146,17 @@ NOTES: Mapping[str, Promise] = {
         "it."
     ),
     "renamed_notebook": _("The notebook was handed in as “%(path)s”. nbgrader would not have found it."),
+    "moved_notebook": _(
+        "The notebook was handed in as “%(path)s”, in a folder. nbgrader would not have found it there."
+    ),
+    "answers_elsewhere": _(
+        "“%(copy)s”, handed in beside it, has answers that “%(path)s” lacks: %(grade_ids)s. As with nbgrader, "
+        "“%(path)s” was graded and the copy was not. Look at the copy."
+    ),
+    "other_answers": _(
+        "“%(copy)s”, handed in beside it, has other answers: %(grade_ids)s. As with nbgrader, “%(path)s” was graded "
+        "and the copy was not."
+    ),
     "warning_forgiven": _(
         "“%(grade_id)s” has %(score)s points although a warning was printed on stderr. nbgrader would have given 0 "
         "here."
@@ -175,7 +192,9 @@ KINDS: Mapping[str, Promise] = {
 }
 
 #: Notes for which a person should look, whatever the scores say.
-SUSPICIONS = frozenset({"kernel_changed", "kernel_unanswered", "equal_to_anything", "negative_credit"})
+SUSPICIONS = frozenset(
+    {"kernel_changed", "kernel_unanswered", "equal_to_anything", "negative_credit", "answers_elsewhere"}
+)
 
 UNKNOWN = _("Something went wrong that has no name yet. Tell your administrator: %(code)s")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -19,9 +19,10 @@ from classroom.queries.machine_notes import Note, notes
 from classroom.queries.policy import policy
 from classroom.queries.study import released
 from classroom.queries.waiting import estimate_words
+from grading.engine.contract import Json
 from grading.explain import FINDINGS, explain
 from grading.models import ReleaseNotebook, Submission
-from grading.recognise import differences
+from grading.recognise import NOT_RESTORABLE, differences
 from grading.states import UNDER_WAY
 from runtimes import queue
 from runtimes.describe import not_kept, sentence
@@ -191,18 +192,38 @@ def bar_state(work: Work, user: User, terms: Dates) -> BarState:
     )
 
 
-def findings(work: Work) -> list[str]:
-    """What of the assignment is missing or changed in the work as it is saved now, in sentences. Two queries."""
+@dataclass(frozen=True)
+class Findings:
+    """What of the assignment is missing or changed, in sentences; whether *Restore* puts some of it right; and copies
+    that might be used instead of the notebook that is graded: path, copy and the copy's sha256."""
+
+    sentences: Sequence[str] = field(default_factory=list)
+    restorable: bool = False
+    copies: Sequence[Json] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.sentences)
+
+
+def findings(work: Work) -> Findings:
+    """Those in the work as it is saved now. Two queries."""
     if not work.assignment.line_item.graded:
-        return []
-    tree = dict(work.workspace.files.values_list("path", "blob_id"))
-    return [explain(FINDINGS, row) for row in differences(work.release.student_id, tree)]
+        return Findings()
+    return _found(work, dict(work.workspace.files.values_list("path", "blob_id")))
 
 
-def findings_in(submission: Submission, work: Work) -> list[str]:
+def findings_in(submission: Submission, work: Work) -> Findings:
     """The same of what was handed in."""
-    tree = dict(submission.snapshot.files.values_list("path", "blob_id"))
-    return [explain(FINDINGS, row) for row in differences(work.release.student_id, tree)]
+    return _found(work, dict(submission.snapshot.files.values_list("path", "blob_id")))
+
+
+def _found(work: Work, tree: dict[str, str]) -> Findings:
+    rows = differences(work.release.student_id, tree)
+    return Findings(
+        [explain(FINDINGS, row) for row in rows],
+        any(row["code"] not in NOT_RESTORABLE for row in rows),
+        [row for row in rows if "copy" in row],
+    )
 
 
 def told(bar: BarState) -> str:

@@ -79,7 +79,7 @@ def hand_in(request: HttpRequest, place: Inside) -> HttpResponse:
         "assignment": place.work.assignment,
         "course": place.work.assignment.course,
         "bar": queries.bar_state(place.work, place.me.user, place.terms),
-        "findings": queries.findings(place.work) if place.writes else [],
+        "findings": queries.findings(place.work) if place.writes else None,
         "paths": paths,
         "request_key": secrets.token_urlsafe(16),
         "most_bytes": settings.UPLOAD_MOST_BYTES,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from typing import Any
 
 from django.contrib import messages
@@ -94,23 +95,40 @@ def restore(request: HttpRequest, place: Inside) -> HttpResponse:
     """Puts back what was given out and is missing or changed; then the bar as it is."""
     if not place.writes:
         raise PermissionDenied
+    return _put_right(request, place, lambda: verb.restore(place.work), restored_words())
+
+
+@require_POST
+@work_page(own=True)
+def use_copy(request: HttpRequest, place: Inside) -> HttpResponse:
+    """A copy and the notebook that is graded change names; then the bar as it is."""
+    if not place.writes:
+        raise PermissionDenied
+    path, copy, sha256 = (request.POST.get(name, "") for name in ("path", "copy", "sha256"))
+    words = _("“%(path)s” is now what “%(copy)s” was, and is what is graded. What it was before is in “%(copy)s”.")
+    return _put_right(
+        request, place, lambda: verb.use_copy(place.work, path, copy, sha256), words % {"path": path, "copy": copy}
+    )
+
+
+def _put_right(request: HttpRequest, place: Inside, act: Callable[[], verb.Restored], words: str) -> HttpResponse:
     problem, done = "", None
     try:
-        done = verb.restore(place.work)
+        done = act()
     except ClassroomError as error:
         problem = str(error.user_message)
     if not request.htmx:  # type: ignore[attr-defined]
         if problem:
             messages.error(request, problem)
         else:
-            messages.success(request, restored_words())
+            messages.success(request, words)
         return redirect("hand_in", place.work.workspace.slug)
     if done is not None and done.reopen:
         # The frame shows a notebook by a name that it has no longer.
-        messages.success(request, restored_words())
+        messages.success(request, words)
         again: HttpResponse = HttpResponseClientRedirect(reverse("notebook", args=[place.work.workspace.slug]))
         return again
-    context = {**_bar(place), "oob": True, "problem": problem, "restored": "" if problem else restored_words()}
+    context = {**_bar(place), "oob": True, "problem": problem, "restored": "" if problem else words}
     return render(request, "study/bar_state.html", context)
 
 
@@ -145,7 +163,7 @@ def _bar(place: Inside) -> dict[str, Any]:
         "course": work.assignment.course,
         "bar": bar,
         "told": queries.told(bar),
-        "findings": queries.findings(work) if place.writes else [],
+        "findings": queries.findings(work) if place.writes else None,
         "isolation": queries.isolation_words(bar.runtime),
         "profile": machine,
         "idle_minutes": int(machine.idle_timeout.total_seconds() // 60),

@@ -15,6 +15,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("w/<slug:workspace>/machine/", notebook.machine, name="notebook_machine"),
     path("w/<slug:workspace>/check/", check.check, name="check"),
     path("w/<slug:workspace>/restore/", notebook.restore, name="notebook_restore"),
+    path("w/<slug:workspace>/use-copy/", notebook.use_copy, name="notebook_use_copy"),
     path("w/<slug:workspace>/kernel/", notebook.kernel, name="notebook_kernel"),
     path("w/<slug:workspace>/download/", hand_in.download, name="download"),
     path("w/<slug:workspace>/hand-in/", hand_in.hand_in, name="hand_in"),

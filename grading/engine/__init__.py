@@ -20,6 +20,7 @@ from grading.engine.contract import (
     Settings,
     Spec,
 )
+from grading.engine.copies import Copy, answers, compared
 from grading.engine.examine import readable
 from grading.engine.generate import generate, is_notebook
 from grading.engine.grade import grade
@@ -29,7 +30,7 @@ from grading.engine.load import ENGINE_VERSION
 from grading.engine.read import Unreadable, read
 from grading.engine.reconcile import Finding, Reconciled, reconcile
 from grading.engine.redact import messages, reasons, redact
-from grading.engine.renamed import likest, renamed
+from grading.engine.renamed import doubles, likest, renamed, strangers
 from grading.engine.visible import lacking, visible
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "Borrow",
     "CellResult",
     "CellSpec",
+    "Copy",
     "EngineError",
     "ExitReason",
     "Failure",
@@ -55,6 +57,9 @@ __all__ = [
     "Settings",
     "Spec",
     "Unreadable",
+    "answers",
+    "compared",
+    "doubles",
     "generate",
     "grade",
     "instantiate",
@@ -70,5 +75,6 @@ __all__ = [
     "reconcile",
     "redact",
     "renamed",
+    "strangers",
     "visible",
 ]

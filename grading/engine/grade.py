@@ -21,6 +21,7 @@ from grading.engine.contract import (
     SandboxLost,
     Spec,
 )
+from grading.engine.copies import copies
 from grading.engine.execute import SandboxExecute, Stopped
 from grading.engine.generate import is_data, is_notebook
 from grading.engine.gradebook import Gradebook
@@ -80,6 +81,7 @@ class _Run:
         self.paths = {name: f"{name}.ipynb" for name in spec.notebooks if f"{name}.ipynb" in submitted}
         if spec.settings.heal:
             self.paths |= renamed(spec.notebooks, submitted)
+        self.copies = copies(spec, submitted, self.paths)
         self.cells: list[CellResult] = []
         self.notebooks: list[NotebookResult] = []
         self.failures: list[Failure] = []
@@ -106,8 +108,6 @@ class _Run:
         restored: Restored | None = None
         try:
             restored = restore(self.submitted[path], spec, gradebook, self.spec, self.log)
-            if path != f"{spec.name}.ipynb":
-                restored.notes.insert(0, {"code": "renamed_notebook", "cell": 0, "path": path})
             await self._execute(spec, restored)
             self._score(spec, restored, gradebook)
         except FilesRefused as error:
@@ -129,11 +129,19 @@ class _Run:
                 "failed" if failed else "graded",
                 write(restored.notebook) if restored else None,
                 time.monotonic() - started,
-                tuple(restored.notes) if restored else (),
+                (*self._about_the_file(spec.name, path), *(restored.notes if restored else ())),
                 tuple(restored.record) if restored else (),
             ),
             restored.notebook if restored else None,
         )
+
+    def _about_the_file(self, name: str, path: str) -> list[Json]:
+        """Notes: it was handed in elsewhere, or there are copies with other answers."""
+        notes: list[Json] = [one.as_json() for one in self.copies.get(name, ())]
+        if path != f"{name}.ipynb":
+            code = "moved_notebook" if PurePosixPath(path).stem == name else "renamed_notebook"
+            notes.insert(0, {"code": code, "cell": 0, "path": path})
+        return notes
 
     def _add(
         self, spec: NotebookSpec, gradebook: Gradebook, result: NotebookResult, executed: NotebookNode | None = None

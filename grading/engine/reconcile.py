@@ -148,7 +148,7 @@ class _Mending:
         if cell["cell_type"] != entry["cell_type"]:
             self._found("retyped_cell", grade_id, place, kind)
             self._retype(place, entry["cell_type"])
-        if not is_open(entry) and not _alike(text_of(cell), entry["source"]):
+        if not is_open(entry) and not alike(text_of(cell), entry["source"]):
             self._found("rewritten_cell", grade_id, place, kind)
             if self.keep:
                 self._keep_below(place, {"cell_type": "raw", "metadata": {}, "source": text_of(cell)})
@@ -251,7 +251,7 @@ def _has_ids(notebook: Mapping[str, Any]) -> bool:
     return (notebook.get("nbformat", 4), notebook.get("nbformat_minor", 0)) >= _IDS_SINCE
 
 
-def _alike(one: str, other: str) -> bool:
+def alike(one: str, other: str) -> bool:
     """Whether two texts differ in nothing but blanks at the ends of lines, which some tools remove."""
     return [line.rstrip() for line in one.rstrip().splitlines()] == [
         line.rstrip() for line in other.rstrip().splitlines()

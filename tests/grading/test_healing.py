@@ -11,8 +11,8 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from grading import engine
-from grading.engine import Graded, Settings, Spec
-from grading.explain import NOTES, explain
+from grading.engine import Graded, Settings, Spec, doubles, likest
+from grading.explain import NOTES, SUSPICIONS, explain
 from tests.grading.corpus import Files, answered, cell, dump, edited_path
 from tests.grading.course_of_one import PYTHON
 from tests.grading.plain_sandbox import PlainSandboxes
@@ -183,6 +183,56 @@ async def test_a_renamed_notebook_is_recognised_by_its_cells(plain: PlainSandbox
     assert default.notebooks[0].notes[0] == {"code": "renamed_notebook", "cell": 0, "path": "my answer.ipynb"}
     strict = await engine.grade(spec(STRICT), files, plain)
     assert [failure.code for failure in strict.failures] == ["no_notebook"]
+
+
+async def test_a_notebook_in_a_folder_is_recognised_by_its_cells(plain: PlainSandboxes) -> None:
+    files = {"sub/p.ipynb": work()["p.ipynb"], ".ipynb_checkpoints/p.ipynb": work(one="one = 0")["p.ipynb"]}
+    default = await engine.grade(spec(DEFAULT), files, plain)
+    assert scores(default) == {"a": 1, "b": 2, "why": None}
+    assert default.notebooks[0].notes == ({"code": "moved_notebook", "cell": 0, "path": "sub/p.ipynb"},)
+    assert "in a folder" in explain(NOTES, default.notebooks[0].notes[0])
+    strict = await engine.grade(spec(STRICT), files, plain)
+    assert [failure.code for failure in strict.failures] == ["no_notebook"]
+
+
+COPY = "p-Copy1.ipynb"
+
+
+@pytest.mark.parametrize("settings", [STRICT, DEFAULT], ids=["strict", "default"])
+async def test_answers_in_a_copy_are_not_scored_and_whoever_marks_is_told(
+    settings: Settings, plain: PlainSandboxes
+) -> None:
+    files = {"p.ipynb": RELEASE["p.ipynb"], COPY: work()["p.ipynb"]}
+    graded = await engine.grade(spec(settings), files, plain)
+    assert scores(graded) == {"a": 0, "b": 0, "why": 0}
+    [note] = graded.notebooks[0].notes
+    assert (note["code"], note["copy"], note["grade_ids"]) == ("answers_elsewhere", COPY, ["one", "two", "why"])
+    assert note["code"] in SUSPICIONS
+    assert "Look at the copy" in explain(NOTES, note)
+
+
+async def test_a_copy_is_told_of_where_the_graded_file_cannot_be_read(plain: PlainSandboxes) -> None:
+    graded = await engine.grade(spec(DEFAULT), {"p.ipynb": b"{", COPY: work()["p.ipynb"]}, plain)
+    assert [failure.code for failure in graded.failures] == ["not_json"]
+    assert [note["code"] for note in graded.notebooks[0].notes] == ["answers_elsewhere"]
+
+
+async def test_a_copy_with_the_same_answers_is_nothing_to_tell_and_one_with_others_is(plain: PlainSandboxes) -> None:
+    files = work() | {COPY: work()["p.ipynb"], "p-Copy2.ipynb": RELEASE["p.ipynb"], "own.ipynb": dump(new_notebook())}
+    assert notes(await engine.grade(spec(DEFAULT), files, plain)) == []
+    graded = await engine.grade(spec(DEFAULT), files | {COPY: work(two="two = 3")["p.ipynb"]}, plain)
+    [note] = graded.notebooks[0].notes
+    assert (note["code"], note["grade_ids"]) == ("other_answers", ["two"])
+    assert note["code"] not in SUSPICIONS
+    assert "the copy was not" in explain(NOTES, note)
+
+
+def test_of_files_that_are_as_like_the_one_with_the_name_is_taken() -> None:
+    def equal(path: str, other: str) -> float:
+        return 1.0
+
+    assert likest(["a.ipynb"], ["0.ipynb", "a-Copy1.ipynb", "old/a.ipynb"], equal) == {"a.ipynb": "old/a.ipynb"}
+    assert doubles(["p.ipynb", "p1.ipynb"], ["p1-Copy1.ipynb", "mine.ipynb"], equal) == {"p1-Copy1.ipynb": "p1.ipynb"}
 
 
 async def test_a_notebook_that_is_only_a_little_like_it_is_not_taken_for_it(plain: PlainSandboxes) -> None:

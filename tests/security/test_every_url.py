@@ -140,7 +140,7 @@ lines(
     "POST notebook_kernel",
     "POST notebook_ticket",
 )
-lines(OWN, "GET/POST check", "GET/POST hand_in", "POST notebook_restore", "POST submit")
+lines(OWN, "GET/POST check", "GET/POST hand_in", "POST notebook_restore", "POST notebook_use_copy", "POST submit")
 lines(
     ONLY_ADA,
     "GET feedback",
