@@ -1,12 +1,14 @@
-"""From the click to the first output of a cell, against stock jupyter_client starting a plain kernel, in the same run.
+"""From the click on *Open* to the first output of a cell, against a stock jupyter_server, in the same run.
 
-    python -m bench.launch [--rounds 10] [--together 20] [--pause 2]
+    python -m bench.launch [--rounds 10] [--together 6] [--pause 2]
 
-Ours is the whole path of a site: the row is written, the `runtimes` process is woken, a sandbox starts, the files of
-the workspace are pushed, the kernel answers, the cell prints. The peer has no sandbox, no files and no rows: it starts
-`ipykernel` as a child process, connects and runs the same cell.
+The whole site runs as on a laptop. Students are signed in; the clock runs from their POST of *Open* for the first time
+(a workspace is made and filled, a sandbox starts) to the output in the shared document, over the protocol that their
+browser speaks. Beside it a stock jupyter_server: one that runs already, and one that is started for the student, as a
+hub does. It has no sandbox, no sign-in, no ticket, no document, and reads its notebook from a disk.
 
-The kinds take turns, with a pause before each start: what ends or is made after one is no part of the next.
+The last line but one is the lower half alone, from the row that asks for a kernel, against stock jupyter_client. All
+kinds take turns, with a pause before each start: what ends or is made after one is no part of the next.
 """
 
 from __future__ import annotations
@@ -14,153 +16,66 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-import shutil
 import statistics
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-import zmq.asyncio
-from jupyter_client.asynchronous.client import AsyncKernelClient
-from jupyter_client.kernelspec import KernelSpec
-from jupyter_client.manager import AsyncKernelManager
-
+from bench import _launch_kernel as kernel
+from bench._launch_click import Opened, StockServer, click
 from bench._report import last_line, table
+from bench._storm_site import fresh_place, running
+from bench.storm import Student, sign_in
 
-if TYPE_CHECKING:
-    from runtimes.models import Workspace
-
-ROOT = Path(__file__).resolve().parent.parent
-PATIENCE_SECONDS = 120.0
-PORT_TRIES = 5
 POOL = 2
-FORKED = "a sandbox forked on the click"
-STOCK = "stock jupyter_client"
+FORKED, POOLED = "Open, a sandbox forked on the click", f"Open, from a pool of {POOL}"
+STOCK, STARTED = "stock jupyter_server, running", "stock jupyter_server, started on the click"
+KERNEL_FORKED, KERNEL_STOCK = "kernel, a sandbox forked", "kernel, stock jupyter_client"
+PRINTED = "here\n"
 Start = Callable[[int], Awaitable[float]]
-POOL_LOOK_SECONDS = 0.2
 
 
-@contextmanager
-def site() -> Iterator[None]:
-    """A site of this run's own: an empty database and a `runtimes` process, both gone at the end."""
-    import django
-    from django.core.management import call_command
+class Bench:
+    """A running site with its students, and the peer beside it."""
 
-    folder = Path(tempfile.mkdtemp(prefix="pb-", dir="/tmp"))
-    folder.chmod(0o755)
-    os.environ |= {"DATA_DIR": str(folder), "DJANGO_SETTINGS_MODULE": "classroom.settings", "LOG_LEVEL": "WARNING"}
-    django.setup()
-    process: subprocess.Popen[str] | None = None
-    command = [sys.executable, "manage.py", "runtimes"]
-    try:
-        call_command("migrate", verbosity=0)
-        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
-        assert process.stdout is not None
-        if not any("ready" in line for line in process.stdout):
-            raise RuntimeError("The runtimes process did not start: run `make demo` once, and look at its messages.")
-        yield
-    finally:
-        if process is not None:
-            process.terminate()
-            process.wait()
-        shutil.rmtree(folder, ignore_errors=True)
+    def __init__(self, folder: Path, students: list[Student], server: StockServer) -> None:
+        self._folder, self._students, self._server = folder, students, server
+        self.texts: set[str] = set()
 
+    def opening(self, slug: str, first: int = 0) -> Start:
+        """The click of student after student, from number `first` on."""
+        from bench import _launch_course as course
 
-async def workspaces(count: int, *, warm: int = 0) -> list[Workspace]:
-    """New workspaces with a notebook and data each; `warm` runtimes of their profile are kept ready."""
-    from runtimes import storage
-    from runtimes.models import Profile, Workspace
+        async def start(number: int) -> float:
+            opened = await click(self._students[first + number], f"/c/{course.COURSE}/a/{slug}/")
+            await asyncio.to_thread(course.stop, opened.slug)
+            return self._noted(opened)
 
-    # Whoever asks for the same machine takes from the same pool: without one, a machine of one process less.
-    processes = 128 if warm else 127
-    slug = f"bench-{time.monotonic_ns()}"
-    profile = await Profile.objects.acreate(slug=slug, name="Bench", warm=warm, processes=processes)
-    made = [await Workspace.objects.acreate(profile=profile, account="bench") for _ in range(count)]
-    for workspace in made:
-        for path, data in {"ps1.ipynb": b"{}" * 5000, "data/x.csv": b"1,2\n" * 5000}.items():
-            await storage.awrite(workspace, path, data, source="uploaded")
-    return made
+        return start
 
+    async def stock(self, number: int) -> float:
+        """The same cell at the server that runs."""
+        return self._noted(await self._server.opened(f"n{number}"))
 
-async def first_output(client: AsyncKernelClient) -> None:
-    """Runs a cell; returns when its first output is there."""
-    client.execute("print('here')")
-    while True:
-        message = await client.get_iopub_msg(timeout=PATIENCE_SECONDS)
-        if message["msg_type"] == "stream":
-            return
+    async def started(self, number: int) -> float:
+        """The same at a server that is started for it."""
+        from bench import _launch_course as course
 
-
-async def ours(workspace: Workspace) -> float:
-    """Seconds from the click to the first output; the runtime is stopped afterwards."""
-    from runtimes import launch
-    from runtimes.connection import kernel_connection
-    from runtimes.models import Kernel
-
-    started = time.perf_counter()
-    asked = await launch.alaunch(workspace)
-    wanted = await launch.astart_kernel(asked)
-    kernel: Kernel = await launch.kernel_ready(wanted, PATIENCE_SECONDS)
-    client = AsyncKernelClient(context=zmq.asyncio.Context.instance())
-    client.load_connection_info(kernel_connection(kernel.runtime, kernel))  # type: ignore[arg-type]
-    client.start_channels(hb=False)
-    try:
-        await welcomed(client)
-        await first_output(client)
-        return time.perf_counter() - started
-    finally:
-        client.stop_channels()
-        await launch.astop(kernel.runtime)
-
-
-async def welcomed(client: AsyncKernelClient) -> None:
-    """Until nothing on iopub can be missed: ipykernel greets a new topic."""
-    client.iopub_channel.socket.subscribe(b"bench")
-    while (await client.get_iopub_msg(timeout=PATIENCE_SECONDS))["content"].get("subscription") != "bench":
-        pass
-
-
-class PlainManager(AsyncKernelManager):
-    """Stock, with `ipykernel` of this interpreter as the kernel."""
-
-    @property
-    def kernel_spec(self) -> KernelSpec:
-        argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-        return KernelSpec(argv=argv, display_name="Python 3", language="python")
-
-
-async def peer(_number: int) -> float:
-    """Seconds from asking stock jupyter_client for a kernel to its first output."""
-    for _attempt in range(PORT_TRIES):
+        begun = time.perf_counter()
+        server = StockServer(self._folder / f"stock-{number}", course.notebook())
         try:
-            return await _peer()
-        except RuntimeError:
-            # It chooses free ports before its kernel binds them: on a busy machine another process may be first.
-            continue
-    raise RuntimeError("stock jupyter_client found no free ports")
+            await server.answers()
+            waited = time.perf_counter() - begun
+            return waited + self._noted(await server.opened("n"))
+        finally:
+            await server.close()
+
+    def _noted(self, opened: Opened) -> float:
+        self.texts.add(opened.text)
+        return opened.seconds
 
 
-async def _peer() -> float:
-    started = time.perf_counter()
-    manager: Any = PlainManager()
-    await manager.start_kernel(stderr=subprocess.DEVNULL)
-    client = manager.client()
-    client.start_channels()
-    try:
-        await client.wait_for_ready(timeout=PATIENCE_SECONDS)
-        await first_output(client)
-        return time.perf_counter() - started
-    finally:
-        client.stop_channels()
-        await manager.shutdown_kernel(now=True)
-
-
-async def in_turn(kinds: dict[str, Start], rounds: int, pause: float) -> dict[str, list[float]]:
+async def in_turn(kinds: Mapping[str, Start], rounds: int, pause: float) -> dict[str, list[float]]:
     """Each kind once a round, so that whatever else the machine does meets all of them; a pause before each start."""
     seconds: dict[str, list[float]] = {kind: [] for kind in kinds}
     for number in range(rounds):
@@ -175,49 +90,76 @@ async def together(start: Start, count: int) -> list[float]:
     return list(await asyncio.gather(*[start(number) for number in range(count)]))
 
 
-async def pool_of(count: int) -> None:
-    """Returns when that many sandboxes without a name exist, which are those that wait to be taken."""
-    from runtimes.sandboxes import slots
-    from runtimes.sandboxes.config import SandboxConfig
+async def measure(bench: Bench, rounds: int, crowd: int, pause: float) -> dict[str, list[float]]:
+    """Seconds of every start, by kind. Student 0 has the first click of all."""
+    from bench import _launch_course as course
 
-    config = SandboxConfig.from_settings()
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        while sum(not slot.name for slot in slots.found(config)) < count:
-            await asyncio.sleep(POOL_LOOK_SECONDS)
-
-
-async def measure(rounds: int, crowd: int, pause: float) -> dict[str, list[float]]:
-    """Seconds of every start, by kind."""
-    [first], forked = await workspaces(1), await workspaces(rounds)
-    pooled, many = await workspaces(rounds, warm=POOL), await workspaces(crowd)
-    found = {"cold: the first of all": [await ours(first)]}
-    await pool_of(POOL)
+    forked = await asyncio.to_thread(course.workspaces, course.FORKED, rounds)
+    pooled = await asyncio.to_thread(course.workspaces, course.POOLED, rounds)
+    found = {"Open, the first of all": [await bench.opening(course.FORKED)(0)]}
+    await kernel.pool_of(POOL)
     kinds: dict[str, Start] = {
-        FORKED: lambda number: ours(forked[number]),
-        f"from a pool of {POOL}": lambda number: ours(pooled[number]),
-        STOCK: peer,
+        FORKED: bench.opening(course.FORKED, first=1),
+        POOLED: bench.opening(course.POOLED, first=1),
+        STOCK: bench.stock,
+        STARTED: bench.started,
+        KERNEL_FORKED: lambda number: kernel.ours(forked[number]),
+        f"kernel, from a pool of {POOL}": lambda number: kernel.ours(pooled[number]),
+        KERNEL_STOCK: kernel.peer,
     }
     found |= await in_turn(kinds, rounds, pause)
-    found[f"{crowd} at once"] = await together(lambda number: ours(many[number]), crowd)
-    found[f"{crowd} at once, {STOCK}"] = await together(peer, crowd)
+    found[f"{crowd} at once: Open"] = await together(bench.opening(course.FORKED, first=1 + rounds), crowd)
+    found[f"{crowd} at once: {STOCK}"] = await together(bench.stock, crowd)
     return found
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--together", type=int, default=20)
-    parser.add_argument("--pause", type=float, default=2.0, help="seconds before each start")
-    wanted = parser.parse_args()
-    with site():
-        found = asyncio.run(measure(wanted.rounds, wanted.together, wanted.pause))
+async def run(folder: Path, names: list[str], chosen: argparse.Namespace) -> tuple[dict[str, list[float]], bool]:
+    """Seconds by kind, and whether all printed the same."""
+    from bench import _launch_course as course
+
+    url = f"http://127.0.0.1:{os.environ['PORT']}"
+    students = [await sign_in(url, name) for name in names]
+    server = StockServer(folder / "stock", course.notebook())
+    bench = Bench(folder, students, server)
+    try:
+        await server.answers()
+        found = await measure(bench, chosen.rounds, chosen.together, chosen.pause)
+    finally:
+        await server.close()
+        for student in students:
+            await student.client.aclose()
+    return found, bench.texts == {PRINTED}
+
+
+def report(found: Mapping[str, list[float]], identical: bool) -> None:
+    """The table, the line of the lower half, the last line. Ratios are of medians."""
     milliseconds = {kind: sorted(round(1000 * value) for value in values) for kind, values in found.items()}
     rows = [[kind, len(v), v[0], round(statistics.median(v)), v[-1]] for kind, v in milliseconds.items()]
-    print(table(["click to first output, ms", "n", "fastest", "median", "slowest"], rows))
+    print(table(["to the first output, ms", "n", "fastest", "median", "slowest"], rows))
     medians = {kind: round(statistics.median(values)) for kind, values in milliseconds.items()}
-    ratio = medians[STOCK] / medians[FORKED]
+    lower = {kind: value for kind, value in medians.items() if kind.startswith("kernel")}
+    print(last_line("launch kernel", ratio=medians[KERNEL_STOCK] / medians[KERNEL_FORKED], figures=lower))
+    upper = {kind: value for kind, value in medians.items() if kind not in lower}
     slowest = {f"{kind}, slowest": values[-1] for kind, values in milliseconds.items() if "at once" in kind}
-    print(last_line("launch", ratio=ratio, figures=medians | slowest))
+    ratio = medians[STOCK] / medians[FORKED]
+    print(last_line("launch", ratio=ratio, identical=identical, figures=upper | slowest))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--together", type=int, default=6)
+    parser.add_argument("--pause", type=float, default=2.0, help="seconds before each start")
+    chosen = parser.parse_args()
+    with fresh_place(postgres=False) as folder, running(folder / "data"):
+        # Models can only be imported once Django is set up, which reads the environment.
+        import django
+
+        django.setup()
+        from bench import _launch_course as course
+
+        names = course.prepare(1 + chosen.rounds + chosen.together, POOL)
+        report(*asyncio.run(run(folder, names, chosen)))
 
 
 if __name__ == "__main__":

@@ -74,10 +74,12 @@ def our_processes(kernel: Kernel, data: Path) -> Iterator[int]:
     """The kernel behind the row, and the site process; its pid."""
     from runtimes.connection import kernel_connection
 
-    (data / "kernel.json").write_text(json.dumps(kernel_connection(kernel.runtime, kernel)))
+    # Below the data folder: ipykernel makes the folder of its connection file sticky, which no site takes for its data.
+    connection = data / "k" / "kernel.json"
+    connection.write_text(json.dumps(kernel_connection(kernel.runtime, kernel)))
     quiet: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     started = [
-        subprocess.Popen([sys.executable, "-m", "ipykernel_launcher", "-f", str(data / "kernel.json")], **quiet),
+        subprocess.Popen([sys.executable, "-m", "ipykernel_launcher", "-f", str(connection)], **quiet),
         subprocess.Popen([sys.executable, "-m", "bench._socket_site", os.environ["PORT"]], cwd=ROOT, **quiet),
     ]
     try:

@@ -55,19 +55,29 @@ class Storm:
     failed_polls: int = 0
 
 
-async def enter(url: str, name: str) -> Student:
-    """Signs in and opens the assignment, as a browser would."""
-    from bench._storm_course import ASSIGNMENT, COURSE, PASSWORD
+async def sign_in(url: str, name: str) -> Student:
+    """A browser of someone who is signed in."""
+    from bench._storm_course import PASSWORD
 
     # As a browser, one connection or a few to one host; a click waits as long as a person would.
     client = httpx.AsyncClient(base_url=url, timeout=120, limits=httpx.Limits(max_connections=6))
     await client.get("/accounts/login/")
     signed_in = await client.post("/accounts/login/", data=_form(client, login=name, password=PASSWORD))
-    address = f"/c/{COURSE}/a/{ASSIGNMENT}/"
-    opened = await client.post(address, data=_form(client))
-    if signed_in.status_code != 302 or opened.status_code != 302:
-        raise RuntimeError(f"{name} could not come in: {signed_in.status_code}, {opened.status_code}")
-    return Student(name, client, opened.headers["location"] + "submit/")
+    if signed_in.status_code != 302:
+        raise RuntimeError(f"{name} could not sign in: {signed_in.status_code}")
+    return Student(name, client)
+
+
+async def enter(url: str, name: str) -> Student:
+    """Signs in and opens the assignment, as a browser would."""
+    from bench._storm_course import ASSIGNMENT, COURSE
+
+    student = await sign_in(url, name)
+    opened = await student.client.post(f"/c/{COURSE}/a/{ASSIGNMENT}/", data=_form(student.client))
+    if opened.status_code != 302:
+        raise RuntimeError(f"{name} could not open the assignment: {opened.status_code}")
+    student.submit = opened.headers["location"] + "submit/"
+    return student
 
 
 def _form(client: httpx.AsyncClient, **fields: str) -> dict[str, str]:

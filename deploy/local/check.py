@@ -21,6 +21,7 @@ ENGINE_FREE = (
     "tests/grading/test_parity.py",
     "tests/grading/test_upstream.py",
     "tests/runtimes/sandbox",
+    "tests/setup/test_benches.py",
     "tests/setup/test_broker.py",
     "tests/setup/test_host.py",
     "tests/setup/test_logs.py",
