@@ -49,7 +49,8 @@ def address() -> Path:
 
 def order_of(request: Request, *, profile: int, account: str) -> bytes:
     """What a borrower says."""
-    limits = {**asdict(request.limits), "lifetime": request.limits.lifetime.total_seconds()}
+    spans = {"lifetime": request.limits.lifetime.total_seconds(), "idle": request.limits.idle.total_seconds()}
+    limits = {**asdict(request.limits), **spans}
     wanted = {**asdict(request), "limits": limits, "machine": request.machine.to_json()}
     return json.dumps({"request": wanted, "profile": profile, "account": account}).encode()
 
@@ -61,7 +62,7 @@ def request_of(order: dict[str, Any]) -> Request:
     return Request(
         **{
             **wanted,
-            "limits": Limits(**{**limits, "lifetime": timedelta(seconds=limits["lifetime"])}),
+            "limits": Limits(**{**limits, **{key: timedelta(seconds=limits[key]) for key in ("lifetime", "idle")}}),
             "preload": tuple(wanted["preload"]),
             "network": Network(wanted["network"]),
             "isolation": None if wanted["isolation"] is None else Isolation(wanted["isolation"]),

@@ -22,6 +22,7 @@ def limits(profile: Profile) -> Limits:
         processes=profile.processes,
         home_bytes=profile.home_bytes,
         lifetime=profile.lifetime + LIFETIME_MARGIN,
+        idle=profile.idle_timeout + LIFETIME_MARGIN,
     )
 
 

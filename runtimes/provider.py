@@ -89,7 +89,9 @@ class Isolation(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one runtime may use, all its kernels together, except `file_bytes` and `open_files` (each process)."""
+    """What one runtime may use, all its kernels together, except `file_bytes` and `open_files` (each process).
+
+    idle: how long neither its kernels nor its site may stir, where it could outlive the site."""
 
     memory_bytes: int = GIB
     cpu_cores: float = 1.0
@@ -99,6 +101,7 @@ class Limits:
     file_bytes: int = 256 * MIB
     open_files: int = 1024
     lifetime: timedelta = timedelta(hours=12)
+    idle: timedelta = timedelta(minutes=30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,8 +137,8 @@ class Request:
         smallest = (limits.memory_bytes, limits.home_bytes, limits.tmp_bytes, limits.file_bytes)
         if min(smallest) < MIB or limits.cpu_cores <= 0 or limits.processes < 1 or limits.open_files < 1:
             raise InvalidRequest(f"limits too small: {limits}")
-        if limits.lifetime <= timedelta(0) or self.gpu < 0:
-            raise InvalidRequest("lifetime and GPU count must be positive")
+        if min(limits.lifetime, limits.idle) <= timedelta(0) or self.gpu < 0:
+            raise InvalidRequest("lifetime, idle limit and GPU count must be positive")
         self.machine.check(self)
 
 
@@ -171,6 +174,8 @@ class Provider(ABC):
     slug: ClassVar[str]
     #: Whether `lend` is offered.
     lends: ClassVar[bool] = False
+    #: Whether its runtimes go on when the process that owns it ends; a successor finds them.
+    outlives: ClassVar[bool] = False
 
     @classmethod
     @abstractmethod
@@ -229,6 +234,11 @@ class Provider(ABC):
     async def environment_of(self, request: Request) -> str:
         """Digest of the environment that `request` runs in. Raises NotOffered where there is none."""
 
+    async def refusal(self, request: Request) -> str:
+        """Why it could never be run here, in the words of whatever would run it; "" if it can. For whoever edits a
+        profile: any process may ask, and before `start`. Raises ProviderUnavailable where nobody can say."""
+        return ""
+
     def kernelspecs(self, environment: str) -> Mapping[str, Kernelspec]:
         """The kernels of an environment beside Python's, by name; none where nothing can run. Any process may ask, and
         before `start`."""
@@ -236,7 +246,7 @@ class Provider(ABC):
 
     @abstractmethod
     async def close(self) -> None:
-        """Ends every runtime of this provider and frees what it holds."""
+        """Frees what it holds, and ends every runtime of this provider unless they outlive it."""
 
 
 def get() -> Provider:

@@ -169,9 +169,13 @@ class Reconciler:
             await rows.record_usage([keeper.row for keeper in self._keepers.values() if keeper.row.ready_at])
 
     async def _leave(self, helpers: Sequence[asyncio.Task[None]]) -> None:
-        """Each keeper pulls files, releases and settles its row, all at once and within a bound."""
+        """Each keeper pulls files, releases and settles its row, all at once and within a bound; where runtimes outlive
+        this process, a successor takes the rows over as they are."""
         for keeper in list(self._keepers.values()):
             keeper.leave()
+        if self._provider.outlives:
+            for task in self._tasks.values():
+                task.cancel()
         tasks = list(self._tasks.values())
         if tasks:
             _done, late = await asyncio.wait(tasks, timeout=LEAVE_SECONDS)

@@ -12,6 +12,7 @@ import socket
 import sys
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -133,6 +134,9 @@ def main(arguments: list[str]) -> None:
     order_file = Path(arguments[0])
     order = json.loads(order_file.read_text())
     order_file.unlink()
+    # When memory runs out it goes before the supervisor.
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")
     os.environ.update(base_environment())
     warm.build_application()
     become(order, int(arguments[1]))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .desk import Asker
+from . import layout
+from .desk import Asker, Refused
 
 _CRASHES = frozenset({signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE})
 
@@ -96,6 +97,14 @@ class Kernels:
         if any(kernel.state == "busy" for kernel in self):
             return 0.0
         return time.monotonic() - max([since, *(kernel.active_at for kernel in self)])
+
+
+def kernel_index(header: Mapping[str, Any]) -> int:
+    """Which kernel a question is about. Raises Refused for one that cannot be."""
+    index = header["index"]
+    if not isinstance(index, int) or not 0 <= index < layout.MAX_KERNELS:
+        raise Refused("bad-request", f"no kernel can have index {index!r}")
+    return index
 
 
 def _exit_reason(status: int, *, out_of_memory: bool, wanted: bool) -> str:

@@ -6,6 +6,7 @@ python -I RUN program REQUEST_FILE [OWNER_FD]
 from __future__ import annotations
 
 import json
+import signal
 import socket
 import sys
 import traceback
@@ -13,9 +14,14 @@ from pathlib import Path
 from typing import NoReturn
 
 from . import enclosure, init, linux, process
+from .enclosure import TEMPORARY
 from .gauges import Gauges
 from .spawner import ProgramSpawner
 from .supervisor import Supervisor
+from .switch import IdleSwitch
+
+# On a volume that outlives the container.
+RECORD = f"{TEMPORARY}/.kernels"
 
 
 def main(arguments: list[str]) -> None:
@@ -45,5 +51,11 @@ def _serve(source: str, owner: socket.socket | None) -> NoReturn:
     linux.prctl(linux.PR_SET_DUMPABLE, 0)
     if owner is not None:
         process.tell(owner, {"walls": True})
-    gauges = Gauges.from_descriptors(descriptors, request["memory_limit_bytes"]) if owner else Gauges.of_own_group()
-    Supervisor(request, ProgramSpawner(owner), gauges).serve()
+    if owner is not None:
+        gauges = Gauges.from_descriptors(descriptors, request["memory_limit_bytes"])
+        Supervisor(request, ProgramSpawner(owner), gauges).serve()
+    spawner = ProgramSpawner(record=Path(RECORD))
+    # A pod that is deleted, or reaches its deadline: its kernels get to finish.
+    signal.signal(signal.SIGTERM, lambda _number, _frame: spawner.end())
+    switch = IdleSwitch(request["idle_seconds"], spawner.end, armed=request["idle_armed"])
+    Supervisor(request, spawner, Gauges.of_own_group(), switch).serve()

@@ -10,11 +10,17 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
+from .layout import MAX_KERNELS
+
 MAX_MESSAGE_BYTES = 1 << 18
+#: How long kernels may take to end, where nobody else sees to that.
+END_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,17 @@ class Before:
     running: dict[int, int] = field(default_factory=dict)
     ended: dict[int, int] = field(default_factory=dict)
     first: bool = True
+
+
+def _before(record: Path | None) -> Before:
+    """What ran when this program was last killed, with all its kernels; student code may have written there."""
+    if record is None or not record.exists():
+        return Before()
+    try:
+        ended = {index: -signal.SIGKILL for index in json.loads(record.read_text()) if index in range(MAX_KERNELS)}
+    except (OSError, ValueError, TypeError):
+        ended = {}
+    return Before(ended=ended, first=False)
 
 
 class Spawner(Protocol):
@@ -113,12 +130,16 @@ class InitSpawner:
 
 
 class ProgramSpawner:
-    """Starts each kernel as a program of its own, with a fresh interpreter."""
+    """Starts each kernel as a program of its own, with a fresh interpreter.
 
-    def __init__(self, owner: socket.socket | None = None) -> None:
-        self.before = Before()
+    record: a file that says which kernels run, where this process may end, with them, and be started again (pods)."""
+
+    def __init__(self, owner: socket.socket | None = None, record: Path | None = None) -> None:
+        self._record = record
+        self.before = _before(record)
         self._owner = owner
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
+        self._indices: dict[int, int] = {}
         self._news: list[News] = []
         self._lock = threading.Lock()
         self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -142,6 +163,8 @@ class ProgramSpawner:
         finally:
             os.close(ready)
         self._processes[process.pid] = process
+        self._indices[process.pid] = order["index"]
+        self._note()
         self._add(Started(order["index"], process.pid))
         threading.Thread(target=self._wait, args=(process,), daemon=True).start()
 
@@ -171,21 +194,43 @@ class ProgramSpawner:
         """Ends the runtime with its owner, or when the owner asks and the last kernel has ended."""
         while data := owner.recv(MAX_MESSAGE_BYTES):
             if "terminate" in json.loads(data):
-                for process in list(self._processes.values()):
-                    with suppress(ProcessLookupError):
-                        os.killpg(process.pid, signal.SIGTERM)
-                for process in list(self._processes.values()):
-                    process.wait()
+                self._end_kernels(None)
                 break
         os._exit(0)
+
+    def end(self) -> None:
+        """Ends the runtime in good order: soon, and not on this thread."""
+        threading.Thread(target=self._end, daemon=True).start()
+
+    def _end(self) -> None:
+        self._end_kernels(END_SECONDS)
+        os._exit(0)
+
+    def _end_kernels(self, seconds: float | None) -> None:
+        """SIGTERM for every kernel; returns when they have ended, at the latest after so many seconds."""
+        processes = list(self._processes.values())
+        for process in processes:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)
+        until = None if seconds is None else time.monotonic() + seconds
+        for process in processes:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(None if until is None else max(until - time.monotonic(), 0))
 
     def _wait(self, process: subprocess.Popen[bytes]) -> None:
         status = process.wait()
         # What the kernel left behind in its group goes with it.
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
+        self._indices.pop(process.pid, None)
+        self._note()
         self._add(Exited(process.pid, status))
         self._processes.pop(process.pid, None)
+
+    def _note(self) -> None:
+        if self._record is not None:
+            with self._lock, suppress(OSError):
+                self._record.write_text(json.dumps(sorted(self._indices.values())))
 
     def _add(self, news: News) -> None:
         with self._lock:

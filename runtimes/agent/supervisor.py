@@ -18,10 +18,11 @@ from . import layout, relay
 from .desk import Asker, Desk, Refused
 from .enclosure import HOME, SOCKETS
 from .gauges import Gauges
-from .kernels import Kernel, Kernels
+from .kernels import Kernel, Kernels, kernel_index
 from .mover import Mover
 from .pulse import Pulse
 from .spawner import Before, Exited, Failed, News, Spawner, Started
+from .switch import IdleSwitch
 
 TICK_MILLISECONDS = 1000
 
@@ -31,13 +32,16 @@ class Supervisor:
 
     request: keys, transport, host, env (of every kernel), kernels (how many to start at once), watch_idle."""
 
-    def __init__(self, request: Mapping[str, Any], spawner: Spawner, gauges: Gauges) -> None:
+    def __init__(
+        self, request: Mapping[str, Any], spawner: Spawner, gauges: Gauges, switch: IdleSwitch | None = None
+    ) -> None:
         self._keys: dict[str, str] = request["keys"]
         self._transport, self._host = request["transport"], request.get("host", SOCKETS)
         self._env: dict[str, str] = dict(request["env"])
         self._first_kernels = int(request["kernels"])
         self._spawner = spawner
         self._gauges = gauges
+        self._switch = switch
         self._oom_kills_told = 0
         self._began = time.monotonic()
         self._ready_told = False
@@ -70,6 +74,8 @@ class Supervisor:
         while True:
             for source, _event in self._poller.poll(TICK_MILLISECONDS):
                 self._attend(source)
+            if self._switch is not None:
+                self._switch.look(self._kernels.idle_seconds(self._began))
 
     def _adopt(self, before: Before) -> None:
         for index, pid in before.running.items():
@@ -100,6 +106,8 @@ class Supervisor:
         question = self._desk.hear()
         if question is None:
             return
+        if self._switch is not None:
+            self._switch.heard()
         asker, header, payload = question
         try:
             answer = self._verbs[str(header["verb"])](asker, header, payload)
@@ -129,7 +137,7 @@ class Supervisor:
         }
 
     def _start_kernel(self, asker: Asker, header: dict[str, Any], _payload: bytes) -> dict[str, Any] | None:
-        index = _index(header)
+        index = kernel_index(header)
         kernel = self._kernels.get(index)
         if kernel is not None and kernel.state in ("idle", "busy"):
             return {"kernel": kernel.describe()}
@@ -144,14 +152,14 @@ class Supervisor:
         return None
 
     def _interrupt(self, _asker: Asker, header: dict[str, Any], _payload: bytes) -> dict[str, Any]:
-        kernel = self._kernels.get(_index(header))
+        kernel = self._kernels.get(kernel_index(header))
         if kernel is None or not kernel.pid:
             raise Refused("unknown-kernel", "the kernel does not run")
         self._spawner.signal(kernel.pid, signal.SIGINT, group=True)
         return {"kernel": kernel.describe()}
 
     def _restart_kernel(self, asker: Asker, header: dict[str, Any], _payload: bytes) -> None:
-        kernel = self._kernels.get(_index(header))
+        kernel = self._kernels.get(kernel_index(header))
         if kernel is None:
             raise Refused("unknown-kernel", "the kernel was never started")
         # Its folder may have another name by now.
@@ -164,9 +172,9 @@ class Supervisor:
             self._again(kernel)
 
     def _stop_kernel(self, asker: Asker, header: dict[str, Any], _payload: bytes) -> dict[str, Any] | None:
-        kernel = self._kernels.get(_index(header))
+        kernel = self._kernels.get(kernel_index(header))
         if kernel is None or not kernel.lives:
-            self._kernels.forget(_index(header))
+            self._kernels.forget(kernel_index(header))
             return {}
         kernel.restarting = False
         kernel.stop_asked.append(asker)
@@ -289,10 +297,3 @@ class Supervisor:
         if not self._ready_told and all(kernel.state != "starting" for kernel in self._kernels):
             self._ready_told = True
             self._spawner.tell_owner({"ready": [kernel.describe() for kernel in self._kernels]})
-
-
-def _index(header: Mapping[str, Any]) -> int:
-    index = header["index"]
-    if not isinstance(index, int) or not 0 <= index < layout.MAX_KERNELS:
-        raise Refused("bad-request", f"no kernel can have index {index!r}")
-    return index

@@ -11,16 +11,17 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from runtimes.pods import labels
-from runtimes.pods.conditions import Pod, is_ready
+from runtimes.pods.conditions import Pod, is_ready, restarts
 from runtimes.provider import Request
 
 
 def may_be_claimed(pod: Pod, template: str, lifetime: timedelta, now: datetime) -> bool:
-    """It is ready, free, made from this template, and young enough to last a whole lifetime from now on."""
+    """It is ready, free, untouched, made from this template, and young enough to last a whole lifetime from now on."""
     return (
         labels.label(pod, labels.STATE) == labels.WARM
         and labels.label(pod, labels.TEMPLATE) == template
         and is_ready(pod)
+        and not restarts(pod)
         and _deadline_seconds(pod, lifetime, now) <= pod["spec"]["activeDeadlineSeconds"]
     )
 

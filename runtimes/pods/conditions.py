@@ -71,6 +71,11 @@ def refused(code: int, message: str) -> Status | None:
     return None
 
 
+def restarts(pod: Pod) -> int:
+    """How often its container was started again."""
+    return int(_container(pod).get("restartCount", 0))
+
+
 def is_ready(pod: Pod) -> bool:
     """Its agent answers, and nobody ends it."""
     return (
@@ -109,7 +114,9 @@ def owned(pod: Pod, now: datetime) -> Owned:
 def _phase(pod: Pod, now: datetime) -> Status:
     state, leaving = _state(pod), "deletionTimestamp" in pod["metadata"]
     if state.get("phase") == "Succeeded":
-        return Status(Phase.STOPPED, Reason.REQUESTED, "its agent ended in good order", exit_code=0)
+        # Told to end, or by its own switch: see `runtimes.agent.switch`.
+        why = Reason.REQUESTED if leaving else Reason.IDLE
+        return Status(Phase.STOPPED, why, "its agent ended in good order", exit_code=0)
     # SIGTERM ends a deleted pod's container, and the pod has then failed, too, for no reason of its own.
     if state.get("phase") == "Failed" and (state.get("reason") or not leaving):
         return _failed(pod)

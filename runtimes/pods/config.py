@@ -24,7 +24,8 @@ class ClusterConfig:
     user_namespaces: the nodes offer `hostUsers: false` (Kubernetes user namespaces).
     policies_enforced: its network plugin was seen to enforce NetworkPolicies; many ignore them.
     cluster_networks: CIDRs of pods, services, nodes and the API server, which may be public addresses.
-    dns_networks: CIDRs where names are resolved beside kube-dns, such as a node-local cache.
+    index_url: where pip finds that mirror. adds_nodes: an autoscaler adds nodes, so that those of now say nothing of
+    what can run. dns_networks: CIDRs where names are resolved beside kube-dns, such as a node-local cache.
     """
 
     site: str
@@ -38,3 +39,5 @@ class ClusterConfig:
     cluster_networks: tuple[str, ...] = ()
     dns_networks: tuple[str, ...] = ()
     index: Index | None = None
+    index_url: str = ""
+    adds_nodes: bool = False

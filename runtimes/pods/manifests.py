@@ -54,7 +54,7 @@ def check(request: Request, config: ClusterConfig) -> None:
         raise NotOffered("neither the profile nor the site names an image of kernels by its digest")
     if request.environment not in (*_DEFAULT, digest):
         raise NotOffered(f"the image of profile {request.machine.slug} is {digest}, not {request.environment}")
-    if request.network is Network.INDEX and config.index is None:
+    if request.network is Network.INDEX and not config.index_url:
         raise NotOffered("this cluster has no mirror of package indexes")
 
 
@@ -80,7 +80,7 @@ def pod(request: Request, config: ClusterConfig, *, name: str, warm: bool = Fals
     }
 
 
-def secret(request: Request, config: ClusterConfig, *, name: str, uid: str, keys: Keys) -> Manifest:
+def secret(request: Request, config: ClusterConfig, *, name: str, uid: str, keys: Keys, warm: bool = False) -> Manifest:
     """The order of the pod `name`, which exists as `uid`: its Secret is made after it and ends with it, so that none is
     ever left behind. keys: `connection_keys` of the pod's name."""
     owner = {"apiVersion": "v1", "kind": "Pod", "name": name, "uid": uid, "controller": False}
@@ -95,11 +95,11 @@ def secret(request: Request, config: ClusterConfig, *, name: str, uid: str, keys
         },
         "type": "Opaque",
         "immutable": True,
-        "stringData": {ORDER_FILE: json.dumps(order(request, keys, config))},
+        "stringData": {ORDER_FILE: json.dumps(order(request, keys, config, warm=warm))},
     }
 
 
-def order(request: Request, keys: Keys, config: ClusterConfig) -> dict[str, Any]:
+def order(request: Request, keys: Keys, config: ClusterConfig, *, warm: bool = False) -> dict[str, Any]:
     """What the agent inside is told: see `runtimes.agent.program` and `supervisor`."""
     limits = request.limits
     rlimits = {"CORE": 0, "FSIZE": limits.file_bytes, "MSGQUEUE": 0, "NOFILE": limits.open_files}
@@ -110,9 +110,12 @@ def order(request: Request, keys: Keys, config: ClusterConfig) -> dict[str, Any]
         # Its address is not known before it runs; who may connect is the policies' and Curve's to say.
         "host": "0.0.0.0",  # noqa: S104
         "keys": asdict(keys),
-        "env": dict(request.env),
+        "env": {**({"PIP_INDEX_URL": config.index_url} if request.network is Network.INDEX else {}), **request.env},
         "kernels": request.kernels,
         "watch_idle": request.purpose == "interactive",
+        "idle_seconds": limits.idle.total_seconds(),
+        # A warm one waits for its site; whoever was asked for and never spoken to is forgotten.
+        "idle_armed": not warm,
         "rlimits": rlimits,
     }
 

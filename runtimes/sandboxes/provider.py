@@ -9,8 +9,10 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import timedelta
 from typing import IO, ClassVar, Self, override
 
+from runtimes.news import News
 from runtimes.provider import (
     Endpoint,
+    InvalidRequest,
     Isolation,
     Kernelspec,
     Loan,
@@ -30,7 +32,6 @@ from runtimes.sandboxes import bubblewrap, cgroups, host, offers, seccomp, slots
 from runtimes.sandboxes.config import MAX_RUN_DIR_BYTES, SandboxConfig
 from runtimes.sandboxes.environment import KernelEnvironment
 from runtimes.sandboxes.loans import Loans
-from runtimes.sandboxes.news import News
 from runtimes.sandboxes.place import Place
 from runtimes.sandboxes.pool import Pool
 from runtimes.sandboxes.starting import Starter
@@ -181,6 +182,14 @@ class LocalProvider(Provider):
             await asyncio.to_thread(slots.remove_folder, config=self._config)
         self._news.close()
         self._unlock()
+
+    @override
+    async def refusal(self, request: Request) -> str:
+        try:
+            offers.check(request)
+        except InvalidRequest as error:
+            return str(error)
+        return ""
 
     @override
     def kernelspecs(self, environment: str) -> Mapping[str, Kernelspec]:

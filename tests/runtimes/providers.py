@@ -16,8 +16,9 @@ from runtimes.provider import Isolation, Provider
 from runtimes.sandboxes import environment
 from runtimes.sandboxes.config import SandboxConfig
 from runtimes.sandboxes.provider import LocalProvider
+from tests.runtimes.pods import real
 
-MASTER = b"a master key of tests alone ...."
+MASTER = real.MASTER
 UID = settings.SANDBOX_UID if os.geteuid() == 0 else os.geteuid()
 # most: how many runtimes the provider may run at once (0: any number).
 Factory = Callable[[int], AbstractAsyncContextManager[Provider]]
@@ -65,7 +66,16 @@ def _local(isolation: Isolation) -> Factory:
     return make
 
 
+@asynccontextmanager
+async def _pods(most: int) -> AsyncIterator[Provider]:
+    """On a real cluster, or the test says that there is none."""
+    real.skip_without_cluster()
+    async with real.own_namespace() as (_admin, config), real.running(config, most) as provider:
+        yield provider
+
+
 PROVIDERS: dict[str, Factory] = {
     "local-forked": _local(Isolation.FORKED),
     "local-strict": _local(Isolation.STRICT),
+    "pods": _pods,
 }

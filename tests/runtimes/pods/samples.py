@@ -21,6 +21,7 @@ CLUSTER = ClusterConfig(
     cluster_networks=("10.88.7.0/24", "34.118.224.0/20", "35.190.0.7/32", "2600:1900:4000::/64", "fd00:88::/112"),
     dns_networks=("169.254.20.10/32",),
     index=INDEX,
+    index_url="http://devpi.mirrors:3141/simple/",
 )
 PROFILE = Machine("small", f"registry.example/kernel@{DIGEST}")
 REQUEST = Request("ada-1", limits=Limits(lifetime=timedelta(hours=2)), kernels=1, machine=PROFILE)

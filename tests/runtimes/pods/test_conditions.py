@@ -144,7 +144,7 @@ TABLE: dict[str, tuple[dict[str, Any], Phase, Reason]] = {
         Phase.STOPPED,
         Reason.LIFETIME,
     ),
-    "agent ended": ({"phase": "Succeeded"}, Phase.STOPPED, Reason.REQUESTED),
+    "ended by its own switch": ({"phase": "Succeeded"}, Phase.STOPPED, Reason.IDLE),
     "node silent": (
         running(conditions=[SCHEDULED, condition("Ready", "False")]),
         Phase.UNREACHABLE,
@@ -159,6 +159,7 @@ TABLE: dict[str, tuple[dict[str, Any], Phase, Reason]] = {
     "phase unknown": ({"phase": "Unknown"}, Phase.UNREACHABLE, Reason.NODE_LOST),
 }
 LEAVING: dict[str, tuple[dict[str, Any], Reason, Phase]] = {
+    "its agent has ended, as it was told": ({"phase": "Succeeded"}, Reason.REQUESTED, Phase.STOPPED),
     "deleted": (running(), Reason.REQUESTED, Phase.STOPPED),
     "deleted, ended by SIGTERM": (
         failed(state={"terminated": {"reason": "Error", "exitCode": 143}}),

@@ -463,4 +463,4 @@ def test_data_that_cannot_be_mounted_is_refused(data: DataVolume, why: str) -> N
 
 def test_a_package_index_is_offered_only_where_there_is_one() -> None:
     with pytest.raises(NotOffered):
-        made((request_for(Network.INDEX), PROFILE, replace(CLUSTER, index=None)))
+        made((request_for(Network.INDEX), PROFILE, replace(CLUSTER, index_url="")))

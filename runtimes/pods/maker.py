@@ -1,0 +1,51 @@
+"""Makes a pod and then its Secret, so that nothing is left behind whenever this process dies; safe to repeat."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from runtimes.keys import connection_keys
+from runtimes.pods import labels, manifests
+from runtimes.pods.cluster import Cluster, Json, Refused
+from runtimes.pods.config import ClusterConfig
+from runtimes.provider import Request
+
+_EXISTS = 409
+
+
+class Maker:
+    """masters: master keys by version; new pods get keys of `config.key_version`."""
+
+    def __init__(self, cluster: Cluster, config: ClusterConfig, masters: Mapping[int, bytes]) -> None:
+        self._cluster = cluster
+        self._config = config
+        self._masters = masters
+
+    async def make(self, request: Request, name: str, *, warm: bool = False) -> Json:
+        """The pod `name` with its order. Asked again with the same name, goes on where it was. Raises what the cluster
+        raises; Refused means that no pod is left."""
+        manifest = manifests.pod(request, self._config, name=name, warm=warm)
+        try:
+            pod = await self._cluster.create(manifest)
+        except Refused as refusal:
+            if refusal.code != _EXISTS:
+                raise
+            pod = await self._cluster.pod(name)
+        try:
+            await self.give_order(request, pod, warm=warm)
+        except Refused:
+            await self._cluster.delete_pod(name, 1)
+            raise
+        return pod
+
+    async def give_order(self, request: Request, pod: Json, *, warm: bool = False) -> None:
+        """Its Secret, unless it has one. The cluster collects it with the pod, and at once where that is gone already
+        (Kubernetes, "Garbage Collection": an absent owner)."""
+        name, version = pod["metadata"]["name"], int(labels.annotation(pod, labels.KEY_VERSION))
+        keys = connection_keys(self._masters[version], version, name)
+        manifest = manifests.secret(request, self._config, name=name, uid=pod["metadata"]["uid"], keys=keys, warm=warm)
+        try:
+            await self._cluster.create(manifest)
+        except Refused as refusal:
+            if refusal.code != _EXISTS:
+                raise

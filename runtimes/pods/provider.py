@@ -1,0 +1,288 @@
+"""The provider of pods: each runtime is a pod of one namespace, and outlives the process that asked for it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import ClassVar, Self, override
+
+from django.conf import settings
+
+from runtimes import keyring
+from runtimes.machine import image_digest
+from runtimes.news import News
+from runtimes.pods import conditions, labels, manifests, readiness, refusals, site
+from runtimes.pods.cluster import Cluster, Json, Refused, pause
+from runtimes.pods.config import ClusterConfig
+from runtimes.pods.existing import ExistingPods
+from runtimes.pods.maker import Maker
+from runtimes.pods.place import Place
+from runtimes.pods.queue import Queue
+from runtimes.pods.warm import WarmPods
+from runtimes.provider import (
+    Endpoint,
+    NotReady,
+    Owned,
+    Phase,
+    Provider,
+    ProviderUnavailable,
+    Reason,
+    Request,
+    Status,
+    UnknownRuntime,
+)
+
+log = logging.getLogger(__name__)
+TEND_SECONDS = 5.0
+#: How long a deleted pod may take to go; on a lost node it takes until the node is back or removed.
+GONE_SECONDS = 60.0
+_RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
+
+
+class PodsProvider(Provider):
+    """Pods of one site in one namespace. masters: master keys by version. most: how many at once; 0 leaves that to
+    the namespace's quota."""
+
+    slug: ClassVar[str] = "pods"
+    outlives: ClassVar[bool] = True
+
+    def __init__(self, config: ClusterConfig, masters: Mapping[int, bytes], *, most: int = 0) -> None:
+        self._config = config
+        self._cluster = Cluster(config.namespace)
+        self._news = News()
+        self._places: dict[str, Place] = {}
+        self._awake = asyncio.Event()
+        self._pods = ExistingPods(self._cluster, labels.selector(config), self._changed)
+        self._maker = Maker(self._cluster, config, masters)
+        self._warm = WarmPods(self._cluster, config, self._pods, self._maker)
+        self._queue = Queue(config, most, self._places)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @classmethod
+    @override
+    def from_settings(cls) -> Self:
+        return cls(site.config(), keyring.masters(), most=settings.RUNTIMES_MOST)
+
+    @override
+    async def start(self) -> None:
+        try:
+            await self._cluster.open()
+            await readiness.check(self._cluster, self._config)
+            await self._pods.look()
+        except BaseException:
+            await self._cluster.close()
+            raise
+        self._tasks = [asyncio.create_task(self._pods.follow()), asyncio.create_task(self._tend())]
+
+    @override
+    async def acquire(self, request: Request) -> Status:
+        self._running()
+        place = self._places.get(request.name)
+        if place is not None:
+            if place.request is None:
+                self._go_on(place, request)
+            return place.status
+        manifests.check(request, self._config)
+        place = Place(request.name, request, self._news.tell)
+        waits = self._queue.must_wait(place)
+        self._places[request.name] = place
+        if waits:
+            self._queue.add(place)
+        else:
+            self._begin(place)
+        return place.status
+
+    @override
+    async def status(self, name: str) -> Status:
+        return self._place(name).status
+
+    @override
+    async def events(self) -> AsyncIterator[tuple[str, Status]]:
+        async with self._news.subscribe() as news:
+            async for item in news:
+                yield item
+
+    @override
+    async def endpoint(self, name: str) -> Endpoint:
+        place = self._place(name)
+        pod = self._pods.get(place.pod)
+        if pod is None or place.status.phase is not Phase.READY:
+            raise NotReady(f"{name} is {place.status.phase}")
+        return conditions.endpoint(pod)
+
+    @override
+    async def release(self, name: str, *, reason: Reason = Reason.REQUESTED, grace: timedelta = timedelta(0)) -> None:
+        place = self._places.get(name)
+        if place is None:
+            return
+        self._running()
+        place.releasing = True
+        self._queue.remove(place)
+        if place.work is not None:
+            # A request that is on its way may still be obeyed: what it made is deleted then.
+            await asyncio.wait({place.work})
+        gone = await asyncio.gather(*(self._delete(pod, grace) for pod in self._pods_of(place)))
+        place.ended(reason)
+        self._places.pop(name, None)
+        self._awake.set()
+        if not all(gone):
+            log.warning("runtime %s: its pod is not gone after %s s; the cluster ends it", name, GONE_SECONDS)
+
+    @override
+    async def owned(self) -> list[Owned]:
+        self._running()
+        now = datetime.now(UTC)
+        items, _version = await self._ask(self._cluster.pods(labels.selector(self._config)))
+        owned = [conditions.owned(pod, now) for pod in items]
+        seen = {each.name for each in owned}
+        waiting = [Owned(name, "", place.status) for name, place in self._places.items() if name not in seen]
+        return owned + waiting
+
+    @override
+    async def keep_warm(self, templates: Sequence[tuple[Request, int]]) -> None:
+        self._running()
+        self._warm.wish(templates)
+        self._awake.set()
+
+    @override
+    async def environments(self) -> list[str]:
+        return [digest] if (digest := image_digest(self._config.image)) else []
+
+    @override
+    async def environment_of(self, request: Request) -> str:
+        manifests.check(request, self._config)
+        return image_digest(manifests.image(request, self._config))
+
+    @override
+    async def refusal(self, request: Request) -> str:
+        cluster = Cluster(self._config.namespace)
+        await cluster.open()
+        try:
+            return await refusals.refusal(cluster, self._config, request)
+        finally:
+            await cluster.close()
+
+    @override
+    async def close(self) -> None:
+        tasks, self._tasks = self._tasks, []
+        tasks += [place.work for place in self._places.values() if place.work is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._places.clear()
+        await self._cluster.close()
+        self._news.close()
+
+    # --- one runtime
+
+    def _begin(self, place: Place) -> asyncio.Task[None]:
+        place.work = asyncio.create_task(self._start(place), name=f"start of {place.name}")
+        return place.work
+
+    def _go_on(self, place: Place, request: Request) -> None:
+        """A predecessor made its pod, and may have died before its Secret."""
+        place.request = request
+        pod = self._pods.get(place.pod)
+        if pod is not None and not place.status.phase.final and not conditions.is_ready(pod):
+            place.work = asyncio.create_task(self._patiently(place, lambda: self._maker.give_order(request, pod)))
+
+    async def _start(self, place: Place) -> None:
+        """A warm pod, or a new one; back into the queue where the cluster's quota is reached."""
+        request = place.request
+        assert request is not None
+        place.pod = place.pod or labels.new_name()
+
+        async def make() -> None:
+            pod = await self._warm.claim(request) or await self._maker.make(request, place.pod)
+            place.pod = pod["metadata"]["name"]
+            self._pods.put(pod)
+            self._changed(self._pods.get(place.pod) or pod, False)
+
+        await self._patiently(place, make)
+        self._awake.set()
+
+    async def _patiently(self, place: Place, act: Callable[[], Awaitable[None]]) -> None:
+        """Does it, again while the cluster cannot; what the cluster will not do is the place's status."""
+        waits = iter(_RETRY_SECONDS)
+        while not place.releasing:
+            try:
+                await act()
+            except ProviderUnavailable as error:
+                log.warning("runtime %s: %s", place.name, error)
+                place.set(Status(Phase.STARTING, Reason.NONE, str(error)))
+                await asyncio.sleep(next(waits, _RETRY_SECONDS[-1]))
+            except Refused as refusal:
+                status = conditions.refused(refusal.code, refusal.message)
+                place.set(status or Status(Phase.LOST, Reason.ERROR, str(refusal)))
+                if place.status.phase is Phase.QUEUED and not place.releasing:
+                    self._queue.add(place)
+                return
+            else:
+                return
+
+    def _changed(self, pod: Json, gone: bool) -> None:
+        """What the cluster says of one pod, onto its place."""
+        self._awake.set()
+        name = labels.label(pod, labels.RUNTIME)
+        if not name:
+            return
+        place = self._places.get(name)
+        if place is None:
+            if gone:
+                return
+            place = self._places[name] = Place(name, None, self._news.tell)
+        place.pod = place.pod or pod["metadata"]["name"]
+        if place.pod == pod["metadata"]["name"]:
+            place.set(conditions.status(pod, datetime.now(UTC)))
+            if gone:
+                place.set(Status(Phase.LOST, Reason.NODE_LOST, "the pod is no longer there"))
+
+    def _pods_of(self, place: Place) -> set[str]:
+        mine = {pod["metadata"]["name"] for pod in self._pods if labels.label(pod, labels.RUNTIME) == place.name}
+        return mine | ({place.pod} if place.pod else set())
+
+    async def _delete(self, pod: str, grace: timedelta) -> bool:
+        await self._ask(self._cluster.delete_pod(pod, max(math.ceil(grace.total_seconds()), 1)))
+        return await self._pods.gone(pod, grace.total_seconds() + GONE_SECONDS)
+
+    # --- all of them
+
+    async def _tend(self) -> None:
+        """Serves who waits, keeps some warm, and looks again at what only time changes."""
+        while True:
+            await pause(TEND_SECONDS, self._awake)
+            try:
+                await self._look_around()
+            except (ProviderUnavailable, Refused) as error:
+                log.warning("pods are not tended: %s", error)
+            except Exception:
+                log.exception("pods are not tended")
+
+    async def _look_around(self) -> None:
+        now = datetime.now(UTC)
+        for place in list(self._places.values()):
+            if not place.status.phase.final and (pod := self._pods.get(place.pod)) is not None:
+                place.set(conditions.status(pod, now))
+        await self._queue.serve(self._begin)
+        crowded = any(place.status.phase is Phase.QUEUED for place in self._places.values())
+        await self._warm.tend(crowded=crowded)
+
+    def _running(self) -> None:
+        if not self._tasks:
+            raise ProviderUnavailable("the provider of pods was not started, or is closed")
+
+    async def _ask[T](self, asking: Awaitable[T]) -> T:
+        """An unexpected no of the cluster is an error that may pass."""
+        try:
+            return await asking
+        except Refused as refusal:
+            raise ProviderUnavailable(str(refusal)) from refusal
+
+    def _place(self, name: str) -> Place:
+        try:
+            return self._places[name]
+        except KeyError:
+            raise UnknownRuntime(name) from None

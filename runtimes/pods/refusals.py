@@ -1,0 +1,81 @@
+"""Why a cluster could never run a profile: the API's own words, or the scheduler's for the nodes that there are."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from runtimes.pods import labels, manifests
+from runtimes.pods.cluster import Cluster, Json, Refused
+from runtimes.pods.config import ClusterConfig
+from runtimes.pods.quantities import amount
+from runtimes.provider import InvalidRequest, Request
+
+# As the API words it: exceeded quota: NAME, requested: pods=1, used: pods=9, limited: pods=9 (k8s.io/apiserver, quota).
+_QUOTA = re.compile(r"requested: (?P<requested>.*?), used: .*?, limited: (?P<limited>[^;]*)")
+
+
+async def refusal(cluster: Cluster, config: ClusterConfig, request: Request) -> str:
+    """In words; "" if it could run, now or when others have ended. Raises ProviderUnavailable where nobody can say."""
+    try:
+        pod = manifests.pod(request, config, name=labels.new_name())
+    except InvalidRequest as error:
+        return str(error)
+    try:
+        await cluster.create(pod, dry_run=True)
+    except Refused as refused:
+        if "exceeded quota" not in refused.message or beyond_quota(refused.message):
+            return refused.message
+    nodes = None if config.adds_nodes else await cluster.nodes()
+    return unschedulable(pod, nodes) if nodes is not None else ""
+
+
+def beyond_quota(message: str) -> bool:
+    """Whether the whole quota would not do, as the API words its refusal."""
+    found = _QUOTA.search(message)
+    if found is None:
+        return True
+    requested, limited = (_amounts(found[part]) for part in ("requested", "limited"))
+    return any(wanted > limited[resource] for resource, wanted in requested.items() if resource in limited)
+
+
+def unschedulable(pod: Json, nodes: Sequence[Json]) -> str:
+    """Why none of these nodes could run it, even if nothing else ran there, worded as the scheduler does."""
+    reasons = Counter(reason for node in nodes for reason in [_lacking(pod, node)])
+    if not nodes or "" in reasons:
+        return "" if nodes else "the cluster has no nodes"
+    told = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
+    return f"0/{len(nodes)} nodes could run it: {told}."
+
+
+def _lacking(pod: Json, node: Json) -> str:
+    """The first thing that this node lacks; "" for nothing."""
+    spec, its_labels = pod["spec"], node["metadata"].get("labels", {})
+    for key, text in spec.get("nodeSelector", {}).items():
+        if its_labels.get(key) != text:
+            return f"node(s) without the label {key}={text}"
+    for taint in node.get("spec", {}).get("taints", ()):
+        if taint["effect"] != "PreferNoSchedule" and not _tolerated(taint, spec.get("tolerations", ())):
+            return f"node(s) had untolerated taint {{{taint['key']}: {taint.get('value', '')}}}"
+    has = node["status"].get("allocatable", {})
+    for resource, wanted in spec["containers"][0]["resources"]["requests"].items():
+        if amount(wanted) > amount(has.get(resource, "0")):
+            return f"Insufficient {resource}"
+    return ""
+
+
+def _tolerated(taint: Mapping[str, Any], tolerations: Sequence[Mapping[str, Any]]) -> bool:
+    """Kubernetes, "Taints and Tolerations": an empty key with Exists tolerates all, an empty effect matches all."""
+    return any(
+        each.get("key") in (None, "", taint["key"])
+        and each.get("effect") in (None, "", taint["effect"])
+        and (each.get("operator") == "Exists" or each.get("value", "") == taint.get("value", ""))
+        for each in tolerations
+    )
+
+
+def _amounts(text: str) -> dict[str, float]:
+    pairs = (pair.partition("=") for pair in text.split(",") if "=" in pair)
+    return {resource.strip(): amount(value.strip()) for resource, _equals, value in pairs}

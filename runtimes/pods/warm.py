@@ -1,0 +1,146 @@
+"""Warm pods: made before anyone asks, claimed by one patch, replaced when their profile changes or they grow old."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from runtimes.pods import claims, conditions, labels, manifests
+from runtimes.pods.cluster import Cluster, Json, Refused
+from runtimes.pods.config import ClusterConfig
+from runtimes.pods.existing import ExistingPods
+from runtimes.pods.maker import Maker
+from runtimes.provider import InvalidRequest, ProviderUnavailable, Request
+
+log = logging.getLogger(__name__)
+#: One that is not ready by then never will be: its Secret may never have been made.
+STUCK = timedelta(minutes=5)
+PAUSE_SECONDS = 30.0
+_AT_ONCE = 8
+# Somebody else took it, it is gone, or it changed meanwhile.
+_LOST_CLAIM = frozenset({404, 409, 422})
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """So many ready for requests like this one."""
+
+    request: Request
+    count: int
+
+
+class WarmPods:
+    """Of one provider. `tend` is called whenever something changed, and now and then."""
+
+    def __init__(self, cluster: Cluster, config: ClusterConfig, pods: ExistingPods, maker: Maker) -> None:
+        self._cluster = cluster
+        self._config = config
+        self._pods = pods
+        self._maker = maker
+        self._wishes: dict[str, Wish] = {}
+        self._taken: set[str] = set()
+        self._paused_until = 0.0
+
+    def wish(self, templates: Iterable[tuple[Request, int]]) -> None:
+        """Replaces the former wishes. What cannot be made is told to operators and left out."""
+        wishes: dict[str, Wish] = {}
+        for request, count in templates:
+            try:
+                manifests.check(request, self._config)
+            except InvalidRequest as error:
+                log.warning("profile %s cannot be kept warm: %s", request.machine.slug, error)
+                continue
+            template = manifests.template_digest(request, self._config)
+            former = wishes[template].count if template in wishes else 0
+            wishes[template] = Wish(request, former + count)
+        self._wishes = wishes
+
+    async def claim(self, request: Request) -> Json | None:
+        """A warm pod that is this request's from now on; None where there is none."""
+        template = manifests.template_digest(request, self._config)
+        for pod in sorted(self._pods, key=lambda one: str(one["metadata"]["creationTimestamp"])):
+            name, now = pod["metadata"]["name"], datetime.now(UTC)
+            if name in self._taken or not claims.may_be_claimed(pod, template, request.limits.lifetime, now):
+                continue
+            self._taken.add(name)
+            try:
+                claimed = await self._cluster.patch_pod(name, claims.patch(pod, request, now))
+            except Refused as refusal:
+                if refusal.code not in _LOST_CLAIM:
+                    raise
+            else:
+                self._pods.put(claimed)
+                return claimed
+            finally:
+                self._taken.discard(name)
+        return None
+
+    async def tend(self, *, crowded: bool) -> None:
+        """Deletes what nobody would claim, makes what is missing. crowded: people wait for room, and go before."""
+        now = datetime.now(UTC)
+        self._taken = {name for name in self._taken if self._pods.get(name)}
+        fit: dict[str, list[Json]] = {}
+        unfit: list[Json] = []
+        for pod in self._free():
+            wish = self._wishes.get(labels.label(pod, labels.TEMPLATE))
+            kept = fit.setdefault(labels.label(pod, labels.TEMPLATE), [])
+            waits = not conditions.is_ready(pod)
+            if wish is None or not _fit(pod, wish.request, now) or len(kept) >= wish.count or (crowded and waits):
+                unfit.append(pod)
+            else:
+                kept.append(pod)
+        names = [pod["metadata"]["name"] for pod in unfit]
+        # Nobody may claim what is about to go.
+        self._taken.update(names)
+        await asyncio.gather(*(self._cluster.delete_pod(name, 1) for name in names))
+        if not crowded and time.monotonic() >= self._paused_until:
+            await self._refill({template: len(kept) for template, kept in fit.items()})
+
+    # --- inside
+
+    def _free(self) -> list[Json]:
+        """Warm pods that nobody claims or ends; the ready ones first, the older before the younger."""
+        free = [
+            pod
+            for pod in self._pods
+            if labels.label(pod, labels.STATE) == labels.WARM
+            and "deletionTimestamp" not in pod["metadata"]
+            and pod["metadata"]["name"] not in self._taken
+        ]
+        return sorted(free, key=lambda pod: (not conditions.is_ready(pod), pod["metadata"]["creationTimestamp"]))
+
+    async def _refill(self, have: dict[str, int]) -> None:
+        missing: list[Request] = []
+        for template, wish in self._wishes.items():
+            missing += [wish.request] * (wish.count - have.get(template, 0))
+        for start in range(0, len(missing), _AT_ONCE):
+            if not await self._make(missing[start : start + _AT_ONCE]):
+                self._paused_until = time.monotonic() + PAUSE_SECONDS
+                return
+
+    async def _make(self, requests: Sequence[Request]) -> bool:
+        """False where the cluster will not have all of them."""
+        made = await asyncio.gather(*(self._make_one(request) for request in requests))
+        return all(made)
+
+    async def _make_one(self, request: Request) -> bool:
+        try:
+            self._pods.put(await self._maker.make(request, labels.new_name(), warm=True))
+        except (Refused, ProviderUnavailable) as error:
+            log.warning("profile %s: none is made ready: %s", request.machine.slug, error)
+            return False
+        return True
+
+
+def _fit(pod: Json, request: Request, now: datetime) -> bool:
+    """Whether somebody could claim it now, or soon."""
+    if conditions.status(pod, now).phase.final or conditions.restarts(pod):
+        return False
+    if conditions.is_ready(pod):
+        template = labels.label(pod, labels.TEMPLATE)
+        return claims.may_be_claimed(pod, template, request.limits.lifetime, now)
+    return now - datetime.fromisoformat(pod["metadata"]["creationTimestamp"]) < STUCK

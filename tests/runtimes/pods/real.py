@@ -1,0 +1,115 @@
+"""A real cluster, found by KUBECONFIG and nothing else: each test has a namespace of its own there, and removes it."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import warnings
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import pytest
+
+from runtimes.pods import namespace
+from runtimes.pods.cluster import Cluster, Refused
+from runtimes.pods.config import ClusterConfig
+from runtimes.pods.namespace import Quota
+from runtimes.pods.provider import PodsProvider
+
+MASTER = b"a master key of tests alone ...."
+GIB = 1 << 30
+#: Enough for every test, on a small node.
+ROOM = Quota(pods=60, cpu_cores=60, memory_bytes=100 * GIB, scratch_bytes=100 * GIB)
+KERNEL_IMAGE = "pupitre-kernel@sha256:"
+_PATHS = {
+    "Namespace": "/api/v1/namespaces",
+    "Node": "/api/v1/nodes",
+    "Role": "/apis/rbac.authorization.k8s.io/v1/namespaces/{0}/roles",
+    "RoleBinding": "/apis/rbac.authorization.k8s.io/v1/namespaces/{0}/rolebindings",
+    "NetworkPolicy": "/apis/networking.k8s.io/v1/namespaces/{0}/networkpolicies",
+    "ResourceQuota": "/api/v1/namespaces/{0}/resourcequotas",
+    "PodDisruptionBudget": "/apis/policy/v1/namespaces/{0}/poddisruptionbudgets",
+    "PriorityClass": "/apis/scheduling.k8s.io/v1/priorityclasses",
+    "ServiceAccount": "/api/v1/namespaces/{0}/serviceaccounts",
+    "Secret": "/api/v1/namespaces/{0}/secrets",
+    "Pod": "/api/v1/namespaces/{0}/pods",
+}
+
+_NO_CLUSTER = "NO CLUSTER: set KUBECONFIG to test what is promised of Kubernetes"
+needs_cluster = pytest.mark.skipif(not os.environ.get("KUBECONFIG"), reason=_NO_CLUSTER)
+
+
+def skip_without_cluster() -> None:
+    """Loudly: a run that says nothing of Kubernetes must not look like one that does."""
+    if not os.environ.get("KUBECONFIG"):
+        warnings.warn(_NO_CLUSTER, stacklevel=2)
+        pytest.skip(_NO_CLUSTER)
+
+
+class Admin(Cluster):
+    """What the cluster's administrator may, beside what the provider needs."""
+
+    async def __aenter__(self) -> Admin:
+        await self.open()
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        await self.close()
+
+    async def call(self, method: str, kind: str, name: str = "", **more: Any) -> dict[str, Any]:
+        path = _PATHS[kind].format(self.namespace)
+        return await self._call(method, f"{path}/{name}" if name else path, **more)
+
+    async def apply(self, manifest: dict[str, Any]) -> dict[str, Any]:
+        """Makes it; what is there already stays (cluster-wide classes)."""
+        try:
+            return await self.call("POST", manifest["kind"], body=manifest)
+        except Refused as refusal:
+            if refusal.code != 409:
+                raise
+            return manifest
+
+    async def names(self, kind: str) -> list[str]:
+        return [each["metadata"]["name"] for each in (await self.call("GET", kind))["items"]]
+
+
+async def kernel_image(admin: Admin) -> str:
+    """The kernels' image by digest: PODS_IMAGE, or one that a node has."""
+    if chosen := os.environ.get("PODS_IMAGE"):
+        return chosen
+    for node in await admin.nodes() or ():
+        for image in node["status"].get("images", ()):
+            for name in image.get("names") or ():
+                if KERNEL_IMAGE in name:
+                    return str(name)
+    pytest.skip("NO IMAGE of kernels on the cluster's nodes: build deploy/images/kernel, or set PODS_IMAGE")
+
+
+@asynccontextmanager
+async def own_namespace(quota: Quota = ROOM, **config: Any) -> AsyncIterator[tuple[Admin, ClusterConfig]]:
+    """A namespace as the site's is, gone afterwards with all that is in it."""
+    name = f"pupitre-test-{secrets.token_hex(4)}"
+    async with Admin(name) as admin:
+        image = await kernel_image(admin)
+        made = ClusterConfig(site="tests", namespace=name, site_namespace=name, image=image, **config)
+        try:
+            for manifest in namespace.objects(made, quota):
+                await admin.apply(manifest)
+            await admin.apply(
+                {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": name}}
+            )
+            yield admin, made
+        finally:
+            with suppress(Refused):
+                await admin.call("DELETE", "Namespace", name, body={"gracePeriodSeconds": 0})
+
+
+@asynccontextmanager
+async def running(config: ClusterConfig, most: int = 0) -> AsyncIterator[PodsProvider]:
+    provider = PodsProvider(config, {config.key_version: MASTER}, most=most)
+    await provider.start()
+    try:
+        yield provider
+    finally:
+        await provider.close()
