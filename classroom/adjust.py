@@ -9,10 +9,11 @@ from typing import Any
 
 from django.db import transaction
 
-from classroom.models import Assignment
+from classroom.models import Assignment, Work
 from classroom.publish import access_changed
 from classroom.redate import Effects, effects, follow
 from grading.models import LineItem
+from runtimes.models import Workspace
 
 _OF_THE_ASSIGNMENT = (
     "title", "unit", "due_at", "closes_at", "profile", "hide_scores", "group_size",
@@ -52,6 +53,10 @@ def adjust(assignment: Assignment, wanted: Mapping[str, Any]) -> None:
     with transaction.atomic():
         if mine:
             Assignment.objects.filter(pk=assignment.pk).update(**mine)
+        if "profile" in mine and mine["profile"].pk != assignment.profile_id:
+            # Work that was begun, too: from the next start of its machine.
+            begun = Work.objects.filter(assignment=assignment).values("workspace")
+            Workspace.objects.filter(pk__in=begun).update(profile=mine["profile"])
         if items:
             LineItem.objects.filter(pk=assignment.line_item_id).update(**items)
         if any(name in mine and mine[name] != getattr(assignment, name) for name in ("due_at", "closes_at")):

@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy as _
 
 from classroom.forms_late import StepsField
 from classroom.forms_time import LocalDateTimeField
+from classroom.machines import open_to
 from classroom.models import Assignment
 from grading.models import LineItem
 from runtimes.models import Profile
@@ -94,7 +95,12 @@ class SettingsForm(forms.Form):
         help_text=_("1: everyone works alone. Groups are made on a page of their own."),
     )
     groups_by_students = forms.BooleanField(label=_("Students form groups themselves"), required=False)
-    profile = forms.ModelChoiceField(label=_("Machine to work on"), queryset=Profile.objects.none(), empty_label=None)
+    profile = forms.ModelChoiceField(
+        label=_("Machine to work on"),
+        queryset=Profile.objects.none(),
+        empty_label=None,
+        help_text=_("Another one holds from each student's next start; files stay."),
+    )
     grading_profile = forms.ModelChoiceField(
         label=_("Machine to grade on"), queryset=Profile.objects.none(), empty_label=None
     )
@@ -137,8 +143,13 @@ class SettingsForm(forms.Form):
         for field in self.fields.values():
             if isinstance(field, LocalDateTimeField):
                 field.in_zone(assignment.course.time_zone)
-            if isinstance(field, forms.ModelChoiceField):
-                field.queryset = Profile.objects.order_by("name")
+        self.machines = open_to(assignment.course, assignment.profile_id, assignment.line_item.profile_id)
+        for name in ("profile", "grading_profile"):
+            field = self.fields[name]
+            assert isinstance(field, forms.ModelChoiceField)
+            field.queryset = (
+                self.machines.filter(accelerator_sharing="") if name == "grading_profile" else self.machines
+            )
         if not assignment.line_item.graded:
             for name in _GRADED_ONLY:
                 del self.fields[name]

@@ -116,6 +116,19 @@ class Profile(models.Model):
             raise ValidationError(found)
 
 
+class ProfileTrial(models.Model):
+    """A question to the `runtimes` process: would the provider run this profile? `profile` is the serialized row as it
+    was filled in; `refusal` the provider's own words, "" if it would."""
+
+    profile = models.TextField()
+    refusal = models.TextField(blank=True)
+    asked_at = models.DateTimeField(default=timezone.now)
+    answered_at = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return f"asked {self.asked_at:%H:%M:%S}"
+
+
 class Workspace(models.Model):
     """One person's (or one group's) files for one piece of work. `slug` is a host name below the notebook domain."""
 
@@ -316,6 +329,7 @@ class Runtime(models.Model):
             ),
         ]
         indexes: ClassVar = [models.Index(fields=["state", "requested_at"])]
+        permissions: ClassVar = [("operate", "Can see all runtimes and stop them")]
 
     def __str__(self) -> str:
         return f"{self.name} ({self.state})"

@@ -21,6 +21,7 @@ from runtimes.counter import Counter
 from runtimes.keeper import Keeper
 from runtimes.models import Runtime
 from runtimes.provider import Provider, Reason
+from runtimes.trials import Trials
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +53,7 @@ class Reconciler:
     async def run(self) -> None:
         """Starts the provider, then keeps rows and things the same. Raises ProviderUnavailable if it cannot start."""
         await self._provider.start()
-        works = [self._follow_events, self._compare, self._record_usage, self._listen]
+        works = [self._follow_events, self._compare, self._record_usage, self._listen, Trials(self._provider).run]
         if self._provider.lends:
             works.append(Counter(self._provider).run)
         helpers = [asyncio.create_task(for_ever(work)) for work in works]

@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, URLResolver, path
 
-from classroom.views import home, people_urls, review_urls, study_urls, teach_urls
+from classroom.views import home, operate_urls, people_urls, review_urls, study_urls, teach_urls
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", home.home, name="home"),
@@ -10,4 +10,5 @@ urlpatterns: list[URLPattern | URLResolver] = [
     *teach_urls.urlpatterns,
     *study_urls.urlpatterns,
     *review_urls.urlpatterns,
+    *operate_urls.urlpatterns,
 ]

@@ -187,6 +187,7 @@ class LocalProvider(Provider):
     async def refusal(self, request: Request) -> str:
         try:
             offers.check(request)
+            self._environment(request.environment)
         except InvalidRequest as error:
             return str(error)
         return ""

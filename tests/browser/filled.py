@@ -31,6 +31,7 @@ from classroom.roster_read import read
 from grading.compare import differences
 from grading.models import Autograding, GradeCell, LineItem, Release, ReleaseCheck, Submission, WorkCheck
 from runtimes import storage
+from runtimes.models import GIB, Profile
 from tests import world as worlds
 from tests.classroom import work as problem_sets
 from tests.security.test_every_url import addresses
@@ -98,9 +99,27 @@ def _pages(world: worlds.World, people: dict[str, User]) -> dict[str, str]:
         "account_reset_password_from_key": _reset(dan),
         "account_reset_password_from_key that is gone": pages["account_reset_password_from_key"],
         "nothing there": "/nothing/",
+        "machine of a GPU": reverse("machine", args=[_gpu().slug]),
         "admin": reverse("admin:index"),
         "admin with a list": reverse("admin:classroom_course_changelist"),
     }
+
+
+def _gpu() -> Profile:
+    """A machine with everything set, and a retired one beside it."""
+    Profile.objects.create(slug="old", name="Python 3.11 · 1 CPU · 1 GB", retired_at=timezone.now())
+    hours = [
+        {"day": "mon", "from": "09:45", "to": "12:00", "warm": 30},
+        {"day": "thu", "from": "14:00", "to": "16:00", "warm": 12},
+    ]
+    return Profile.objects.create(
+        slug="gpu", name="GPU lab · NVIDIA L4 · 4 CPU · 16 GB", cpu=4, memory_bytes=16 * GIB, gpu=1, for_all=False,
+        accelerator_model="nvidia-l4", accelerator_sharing="time-sharing", accelerator_clients=4, network="internet",
+        fallback=Profile.objects.get(slug="standard"), warm=1, timetable=hours, time_zone="Europe/Paris",
+        image="registry.example.org/kernels/python@sha256:" + "ab" * 32,
+        node_selector={"cloud.google.com/gke-nodepool": "gpu"},
+        tolerations=[{"key": "lab", "operator": "Exists"}], runtime_class="gvisor", scratch_bytes=20 * GIB,
+    )  # fmt: skip
 
 
 def _partly_approved(world: worlds.World, by: User) -> None:

@@ -38,7 +38,7 @@ PAGES = {
     "tim": ("teach_course", "teach_assignment", "submissions", "grading_run", "people that are not his"),
     "ada": ("home", "course", "group", "check", "feedback", "feedback_file", "hand_in", "receipt"),
     "ben": ("course", "group", "check of nothing yet", "hand_in with a cell missing", "receipt of what waits"),
-    "root": ("admin", "admin with a list"),
+    "root": ("admin", "admin with a list", "machines", "machine_new", "machine", "machine of a GPU"),
 }  # fmt: skip
 #: What the address of one page only leads to, what is a file or a piece of a page, and what other tests look at.
 LEADS_ON = {"account_email", "email", "account_set_password", "account_confirm_login_code", "join_password", "work"}

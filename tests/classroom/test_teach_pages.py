@@ -392,7 +392,7 @@ BUDGETS = [
     ("/c/data/gradebook/", 14),
     ("/c/data/a/ps1/teach/", 20),
     ("/c/data/a/ps1/teach/publish/", 16),
-    ("/c/data/a/ps1/teach/settings/", 8),
+    ("/c/data/a/ps1/teach/settings/", 9),
     ("/c/data/order/", 10),
     ("/c/data/settings/", 5),
 ]

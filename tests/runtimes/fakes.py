@@ -173,6 +173,8 @@ class FakeProvider(Provider):
         self.warm: list[tuple[Request, int]] = []
         self.errors: list[Exception] = []
         self.during: dict[str, Callable[[], Awaitable[None]]] = {}
+        self.refusals: dict[str, str] = {}
+        self.refusal_error: Exception | None = None
         self.hold = False
         self.gpus: int | None = None
         self.closed = False
@@ -249,6 +251,11 @@ class FakeProvider(Provider):
             waiting = [one for one, status in self.statuses.items() if status.reason is Reason.ACCELERATOR_WAIT]
             if self.requests[name].gpu and waiting:
                 self.let_go(waiting[-1])
+
+    async def refusal(self, request: Request) -> str:
+        if self.refusal_error:
+            raise self.refusal_error
+        return self.refusals.get(request.machine.slug, "")
 
     async def owned(self) -> list[Owned]:
         return [Owned(name, name, status) for name, status in self.statuses.items()]

@@ -29,6 +29,7 @@ ROLES = {
 EVERYONE = "yes yes yes yes yes yes yes yes"
 NOBODY = "410 410 410 410 410 410 410 410"
 SIGNED_IN = "login yes yes yes yes yes yes yes"
+ADMINISTRATORS = "login 403 403 403 403 403 403 403"  # the administrator is looked at in tests of their pages
 COURSE_MAKERS = "login 403 403 403 403 403 403 yes"
 MEMBERS = "login 404 yes yes 404 yes yes yes"
 STAFF = "login 404 403 403 404 yes yes yes"
@@ -85,6 +86,7 @@ lines(
     "GET/POST profile",
 )
 lines(COURSE_MAKERS, "GET/POST course_new")
+lines(ADMINISTRATORS, "GET machines", "GET/POST machine_new", "GET/POST machine", "POST machine_retire")
 lines(STUDENTS, "GET/POST group")
 lines(MEMBERS, "GET course", "GET/POST work")
 lines(
@@ -170,7 +172,7 @@ def arguments(world: worlds.World) -> dict[str, Any]:
         "cell": words.pk, "regrade": world.regrade.pk,
         "autograding": world.ada_submission.autogradings.get(current=True).pk, "number": 1, "path": worlds.NOTEBOOK,
         "secret": "nobody-has-this", "key": "set-password",
-        "uidb36": "1",
+        "uidb36": "1", "slug": world.assignment.profile.slug,
     }  # fmt: skip
 
 

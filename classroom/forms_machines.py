@@ -1,0 +1,162 @@
+"""A machine (a `runtimes.Profile`) as its administrator fills it in, in the groups that the page shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any, ClassVar
+
+from django import forms
+from django.db.models import Q
+from django.utils.functional import lazy
+from django.utils.text import slugify
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
+from classroom.forms_people import time_zones
+from classroom.forms_units import GigabytesField, HoursField, LabelsField, LastingField, WordsField
+from classroom.models import Course
+from runtimes.models import Profile
+
+
+class MachineForm(forms.ModelForm):  # type: ignore[type-arg]
+    """What is wrong with a field stands at it (`runtimes/profile_checks.py`); what the provider refuses, above all."""
+
+    #: Heading, fields, and whether the group is folded up where nothing in it is set.
+    GROUPS = (
+        (_("Name"), ("name", "slug"), False),
+        (_("Who may use it"), ("for_all", "courses"), False),
+        (_("Size"), ("cpu", "memory_bytes", "home_bytes", "processes"), False),
+        (_("Software and network"), ("environment", "preload", "network", "isolation"), False),
+        (_("Limits"), ("idle_timeout", "lifetime"), False),
+        (_("Kept ready"), ("warm", "timetable", "time_zone"), False),
+        (
+            _("GPU or TPU"),
+            (
+                "gpu", "accelerator", "accelerator_model", "accelerator_partition", "accelerator_sharing",
+                "accelerator_clients", "accelerator_topology", "fallback",
+            ),
+            True,
+        ),
+        (
+            _("In a cluster"),
+            (
+                "image", "cpu_request", "node_selector", "tolerations", "runtime_class", "scratch_bytes", "data_claim",
+                "data_bucket", "data_service_account",
+            ),
+            True,
+        ),
+    )  # fmt: skip
+
+    slug = forms.SlugField(
+        label=_("Short name"), max_length=50, required=False, help_text=_("Made from the name if you leave it empty.")
+    )
+    courses = forms.ModelMultipleChoiceField(
+        label=_("Courses"), queryset=Course.objects.none(), required=False,
+        help_text=_("Whose teachers may choose it, where it is not for all."),
+    )  # fmt: skip
+    memory_bytes = GigabytesField(label=_("Memory (GB)"), min_value=0.25)
+    home_bytes = GigabytesField(label=_("Disk (GB)"), min_value=0.05, help_text=_("For files and installed packages."))
+    preload = WordsField(
+        label=_("Modules imported beforehand"), required=False,
+        help_text=_("Like “numpy pandas”: a kernel starts sooner; what code can see stays the same."),
+    )  # fmt: skip
+    idle_timeout = LastingField(
+        label=_("Stops after so many minutes without a running cell"), unit=timedelta(minutes=1), min_value=1,
+        max_value=7 * 24 * 60,
+    )  # fmt: skip
+    lifetime = LastingField(
+        label=_("Longest life in hours"), unit=timedelta(hours=1), min_value=1, max_value=30 * 24,
+        help_text=_("Also of what is busy. People are warned ten minutes before."),
+    )  # fmt: skip
+    timetable = HoursField(
+        label=_("Class hours"), required=False, help_text=_("Day, from, to, and how many to keep ready meanwhile.")
+    )
+    time_zone = forms.ChoiceField(label=_("Time zone of the class hours"), choices=lazy(time_zones, list))
+    node_selector = LabelsField(label=_("Node labels"), required=False, help_text=_("A line key=value each."))
+    tolerations = forms.JSONField(
+        label=_("Tolerations"), required=False, widget=forms.Textarea(attrs={"rows": 2, "spellcheck": "false"}),
+        help_text=_("As in a pod: [{\"key\": \"lab\", \"operator\": \"Exists\"}]"),
+    )  # fmt: skip
+    scratch_bytes = GigabytesField(label=_("Scratch space (GB)"), min_value=0, help_text=_("At /scratch; 0: none."))
+
+    class Meta:
+        model = Profile
+        fields: ClassVar = [
+            "name", "slug", "for_all", "cpu", "memory_bytes", "home_bytes", "processes", "environment", "preload",
+            "network", "isolation", "idle_timeout", "lifetime", "warm", "timetable", "time_zone", "gpu", "accelerator",
+            "accelerator_model", "accelerator_partition", "accelerator_sharing", "accelerator_clients",
+            "accelerator_topology", "fallback", "image", "cpu_request", "node_selector", "tolerations", "runtime_class",
+            "scratch_bytes", "data_claim", "data_bucket", "data_service_account",
+        ]  # fmt: skip
+        labels: ClassVar = {
+            "name": _("Name"), "for_all": _("For all courses"), "cpu": _("Processor cores"),
+            "processes": _("Processes and threads at once"), "environment": _("Environment"), "network": _("Network"),
+            "isolation": _("How a kernel starts"), "warm": _("Always kept ready"), "gpu": _("How many"),
+            "accelerator": _("Kind"), "accelerator_model": _("Model"), "accelerator_partition": _("Part of a GPU"),
+            "accelerator_sharing": _("Shared"), "accelerator_clients": _("By how many at most"),
+            "accelerator_topology": _("Topology"), "fallback": _("To work on meanwhile"), "image": _("Image"),
+            "cpu_request": _("Reserved cores"), "runtime_class": _("Runtime class"),
+            "data_claim": _("Volume claim with data sets"), "data_bucket": _("Bucket with data sets"),
+            "data_service_account": _("Service account that reads the bucket"),
+        }  # fmt: skip
+        help_texts: ClassVar = {
+            "name": _("What teachers choose and students read, like “Python · 2 CPU · 4 GB”."),
+            "environment": _("A digest, or “default” for the newest."),
+            "warm": _("Each waits with its memory reserved; a claim then takes a moment only."),
+            "gpu": _("0: none."),
+            "accelerator_model": _("Like nvidia-l4 or tpu-v6e-slice; empty: any."),
+            "accelerator_partition": _("By MIG, like 1g.5gb."),
+            "accelerator_sharing": _("Memory is not kept apart then: such a machine never grades."),
+            "accelerator_topology": _("Of a TPU, like 2x2."),
+            "fallback": _("A machine without a GPU that people who wait may use at once."),
+            "image": _("By its digest, name@sha256:…"),
+            "cpu_request": _("What the scheduler reserves; the rest is shared with others on the node."),
+            "runtime_class": _("Like gvisor."),
+        }  # fmt: skip
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.instance.pk is not None:
+            # Pods, warm pools and bookmarks go by it.
+            del self.fields["slug"]
+            self.initial["courses"] = Course.objects.filter(profiles=self.instance.pk)
+        chosen = {"courses": Course.objects.filter(archived_at=None).order_by("title"), "fallback": self._fallbacks()}
+        for name, queryset in chosen.items():
+            field = self.fields[name]
+            assert isinstance(field, forms.ModelChoiceField)
+            field.queryset = queryset
+
+    def _fallbacks(self) -> Any:
+        usable = Q(gpu=0, retired_at=None) | Q(pk=self.instance.fallback_id)
+        return Profile.objects.filter(usable).exclude(pk=self.instance.pk).order_by("name")
+
+    @property
+    def groups(self) -> Iterator[tuple[Any, list[forms.BoundField], bool, bool]]:
+        """(heading, fields, whether it may be folded, whether it is)."""
+        for title, names, folds in self.GROUPS:
+            fields = [self[name] for name in names if name in self.fields]
+            yield title, fields, folds, folds and not any(self._is_set(field) for field in fields)
+
+    def _is_set(self, field: forms.BoundField) -> bool:
+        # Another kind or reserved share of nothing is nothing.
+        return bool(field.errors) or (bool(field.initial) and field.initial != getattr(Profile(), field.name))
+
+    def clean_slug(self) -> str:
+        """Raises ValidationError for a name that is taken."""
+        slug = self.cleaned_data["slug"] or slugify(self.cleaned_data.get("name", ""))[:50] or "machine"
+        if Profile.objects.filter(slug=slug).exists():
+            raise forms.ValidationError(gettext("There is a machine “%(slug)s” already.") % {"slug": slug})
+        return str(slug)
+
+    def clean_tolerations(self) -> Any:
+        """Empty is none."""
+        return self.cleaned_data["tolerations"] or []
+
+    def save(self, commit: bool = True) -> Profile:
+        """The row, and the courses that may choose it."""
+        profile: Profile = super().save(commit)
+        Course.profiles.through.objects.filter(profile=profile).delete()
+        for course in self.cleaned_data["courses"]:
+            course.profiles.add(profile)
+        return profile
