@@ -129,5 +129,7 @@ ISOLATION_WORDS: Mapping[str, Promise] = {
     "network-index": _("a package index and no other network"),
     "network-internet": _("internet without local, private and metadata addresses"),
     "network-unproven": _("network closed by rules that this cluster may not apply"),
+    "gpu-own": _("GPUs that nobody else uses meanwhile"),
+    "gpu-shared": _("a GPU that others use as well"),
     "no-network-program": _("internet not available on this machine"),
 }

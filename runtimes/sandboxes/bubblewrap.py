@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from runtimes import agent
@@ -11,6 +11,7 @@ from runtimes.agent.enclosure import HOME, INSIDE_UID, SHARED_MEMORY, SHARED_MEM
 from runtimes.agent.kernel import base_environment
 from runtimes.sandboxes.environment import MOUNT, KernelEnvironment
 from runtimes.sandboxes.host import Features
+from runtimes.sandboxes.seats import Hold
 
 AGENT_FOLDER = Path(agent.__file__).resolve().parent
 CODE = "/opt/pupitre"
@@ -66,7 +67,7 @@ def fork_server(
         *("--dir", HOME, "--dir", SOCKETS, "--bind", str(slots), "/slots"),
         # bubblewrap's / and /dev are writable and shared by all children until they are remounted.
         *("--remount-ro", "/dev", "--remount-ro", "/"),
-        *_environment(),
+        *_environment({}),
         *(str(environment.python), "-I", RUN, "zygote", str(listener), FILTER, "lean" if lean else "full", *preload),
     ]
 
@@ -83,8 +84,10 @@ def program(
     features: Features,
     home_bytes: int,
     tmp_bytes: int,
+    hold: Hold | None = None,
 ) -> list[str]:
-    """One sandbox with an interpreter of its own: the strict setting. Its supervisor is pid 1's only child."""
+    """One sandbox with an interpreter of its own: the strict setting, and with the GPUs of `hold`. Its supervisor is
+    pid 1's only child."""
     sizes = {TEMPORARY: tmp_bytes, SHARED_MEMORY: SHARED_MEMORY_BYTES, HOME: home_bytes}
     # An older bubblewrap cannot limit the size: there the memory limit is what bounds these folders.
     size = {path: ["--size", str(amount)] if features.sized_tmpfs else [] for path, amount in sizes.items()}
@@ -95,11 +98,12 @@ def program(
         *("--die-with-parent", "--new-session", "--cap-drop", "ALL", "--hostname", "notebook"),
         *_system(system, environment),
         *("--proc", "/proc", "--dev", "/dev"),
+        *(hold.arguments() if hold is not None else ()),
         *(*size[TEMPORARY], "--tmpfs", TEMPORARY, *size[SHARED_MEMORY], "--tmpfs", SHARED_MEMORY),
         *(*size[HOME], "--tmpfs", HOME),
         *("--bind", str(slot), SOCKETS),
         *("--remount-ro", "/dev", "--remount-ro", "/"),
-        *_environment(),
+        *_environment(hold.environment if hold is not None else {}),
         *("--seccomp", str(filter_fd), "--info-fd", str(info_fd), "--block-fd", str(block_fd)),
         *("--chdir", HOME),
         *(str(environment.python), "-I", RUN, "program", "-", str(owner)),
@@ -122,8 +126,8 @@ def _system(system: Path, environment: KernelEnvironment) -> list[str]:
     return [*arguments, "--ro-bind", str(system / "agent"), f"{CODE}/agent"]
 
 
-def _environment() -> list[str]:
+def _environment(more: Mapping[str, str]) -> list[str]:
     arguments = ["--clearenv"]
-    for name, value in {**base_environment(), "PYTHONDONTWRITEBYTECODE": "1"}.items():
+    for name, value in {**base_environment(), "PYTHONDONTWRITEBYTECODE": "1", **more}.items():
         arguments += ["--setenv", name, value]
     return arguments

@@ -24,7 +24,8 @@ MAX_RUN_DIR_BYTES = 107 - len("/s/k12345678/k15-5")
 @dataclass(frozen=True, slots=True)
 class SandboxConfig:
     """run_dir: a short path, for sockets. uid: whom student code runs as; our own unless we are root.
-    most: how many runtimes at once (0: as many as fit). spare: fork servers kept without a sandbox in use."""
+    most: how many runtimes at once (0: as many as fit). spare: fork servers kept without a sandbox in use. gpus: which
+    of this host's runtimes may have (`sandboxes/gpus.py`); gpu_root: where those are looked for, for tests."""
 
     run_dir: Path
     environments_dir: Path
@@ -36,6 +37,8 @@ class SandboxConfig:
     most: int = 0
     spare: int = 4
     cgroups: bool = True
+    gpus: str = ""
+    gpu_root: Path = Path("/")
 
     @classmethod
     def from_settings(cls) -> Self:
@@ -49,6 +52,7 @@ class SandboxConfig:
             uid=settings.SANDBOX_UID if os.geteuid() == 0 else os.geteuid(),
             environment=settings.KERNEL_ENVIRONMENT,
             most=settings.RUNTIMES_MOST,
+            gpus=settings.GPUS,
         )
 
     @property

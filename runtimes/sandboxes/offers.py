@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from django.utils.translation import gettext_lazy as _
+
+from runtimes.machine import Gpu
 from runtimes.provider import Network, NotOffered, Request
 from runtimes.sandboxes import network
+from runtimes.sandboxes.gpus import HostGpus
 
 
-def check(request: Request) -> None:
+def check(request: Request, gpus: HostGpus) -> None:
     """Raises InvalidRequest, or NotOffered with what is lacking. Placement in a cluster (nodes, reserved cores) means
-    nothing here and is passed over."""
+    nothing here and is passed over. gpus: what this host has."""
     request.validate()
     machine = request.machine
     lacking = {
-        "GPU": bool(request.gpu),
         "images": bool(machine.image),
         "runtime classes": bool(machine.runtime_class),
         "volume of data sets": machine.data is not None,
@@ -23,3 +26,23 @@ def check(request: Request) -> None:
             raise NotOffered(f"local sandboxes have no {what}")
     if request.network is Network.INTERNET and (lack := network.missing()):
         raise NotOffered(lack)
+    if request.gpu:
+        _check_gpus(request, gpus)
+
+
+def _check_gpus(request: Request, gpus: HostGpus) -> None:
+    kind = request.machine.accelerator
+    if not isinstance(kind, Gpu):
+        raise NotOffered("local sandboxes have no TPU")
+    if kind.partition:
+        raise NotOffered("this host's parts of GPUs are not told apart by size: leave the partition empty")
+    if kind.sharing == "mps":
+        raise NotOffered("local sandboxes share a GPU by time-sharing only")
+    if not gpus.gpus:
+        raise NotOffered(gpus.lack, _("This machine has no GPU that notebooks can use. Tell your teacher."))
+    if request.gpu > (most := gpus.most(kind.model)):
+        of = f" of the model {kind.model}" if kind.model else ""
+        raise NotOffered(
+            f"{request.gpu} GPUs{of} are asked for, and a runtime on this machine can have {most} (it has {gpus})",
+            _("The assignment asks for more GPUs than this machine has, or for another model. Tell your teacher."),
+        )

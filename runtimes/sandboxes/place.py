@@ -14,6 +14,7 @@ from typing import Any
 from runtimes.provider import Phase, ProviderError, Reason, Request, Status
 from runtimes.sandboxes.environment import KernelEnvironment
 from runtimes.sandboxes.sandbox import MAX_MESSAGE_BYTES, Sandbox
+from runtimes.sandboxes.seats import Hold
 from runtimes.sandboxes.starting import Starter
 
 log = logging.getLogger(__name__)
@@ -26,6 +27,7 @@ class Place:
         self.request = request
         self.status = Status(Phase.STARTING)
         self.sandbox: Sandbox | None = None
+        self._hold: Hold | None = None
         self._environment = environment
         self._changed = changed
         self._starting: asyncio.Task[None] | None = None
@@ -44,12 +46,13 @@ class Place:
         """It takes up room."""
         return self.status.phase in (Phase.STARTING, Phase.READY, Phase.UNREACHABLE)
 
-    def wait(self, position: int) -> None:
-        """There is no room yet."""
-        self._set(Status(Phase.QUEUED, Reason.CAPACITY_WAIT, queue_position=position))
+    def wait(self, position: int, reason: Reason) -> None:
+        """There is no room, or no GPU, yet."""
+        self._set(Status(Phase.QUEUED, reason, queue_position=position))
 
-    def begin(self, starter: Starter) -> None:
-        """Starts in the background."""
+    def begin(self, starter: Starter, hold: Hold | None) -> None:
+        """Starts in the background, with the GPUs of `hold`."""
+        self._hold = hold
         self._set(Status(Phase.STARTING))
         self._starting = asyncio.create_task(self._start(starter))
 
@@ -65,6 +68,8 @@ class Place:
             self._starting.cancel()
             with suppress(asyncio.CancelledError):
                 await self._starting
+        if self._hold is not None and not self._hold.begun:
+            self._hold.release()
         if self.sandbox is not None and grace and self._closing is None:
             await self._let_finish(self.sandbox, reason, grace)
         if not self.status.phase.final:
@@ -74,7 +79,7 @@ class Place:
 
     async def _start(self, starter: Starter) -> None:
         try:
-            sandbox = await starter.start(self.request, self._environment)
+            sandbox = await starter.start(self.request, self._environment, self._hold)
         except (ProviderError, OSError) as error:
             log.exception("a sandbox did not start")
             self._set(Status(Phase.LOST, Reason.ERROR, str(error)[-2000:]))

@@ -28,12 +28,15 @@ from runtimes.provider import (
     Status,
     UnknownRuntime,
 )
-from runtimes.sandboxes import bubblewrap, cgroups, host, offers, seccomp, slots
+from runtimes.sandboxes import bubblewrap, cgroups, gpus, host, offers, seccomp, slots
 from runtimes.sandboxes.config import MAX_RUN_DIR_BYTES, SandboxConfig
 from runtimes.sandboxes.environment import KernelEnvironment
+from runtimes.sandboxes.gpus import HostGpus
+from runtimes.sandboxes.line import Line
 from runtimes.sandboxes.loans import Loans
 from runtimes.sandboxes.place import Place
 from runtimes.sandboxes.pool import Pool
+from runtimes.sandboxes.seats import Seats
 from runtimes.sandboxes.starting import Starter
 
 log = logging.getLogger(__name__)
@@ -50,7 +53,7 @@ class LocalProvider(Provider):
     def __init__(self, config: SandboxConfig) -> None:
         self._config = config
         self._places: dict[str, Place] = {}
-        self._waiting: list[str] = []
+        self._line = Line(Seats(HostGpus(), self._serve_queue), self._full)
         self._current = ""
         self._news = News()
         self._lock: IO[str] | None = None
@@ -74,6 +77,9 @@ class LocalProvider(Provider):
         found = cgroups.find(wanted=config.cgroups)
         if not found.controllers:
             log.warning("no control groups can be made here: sandboxes are limited by rlimits only")
+        found_gpus = await asyncio.to_thread(self._gpus)
+        log.info("GPUs: %s", found_gpus)
+        self._line = Line(Seats(found_gpus, self._serve_queue), self._full)
         self._starter = Starter(config, features, found)
         self._pool = Pool(self._starter, self._environment)
         self._loans = Loans(self._starter, self._crowded, self._serve_queue)
@@ -84,20 +90,18 @@ class LocalProvider(Provider):
         known = self._places.get(request.name)
         if known is not None:
             return known.status
-        offers.check(request)
+        self._check(request)
         environment = self._environment(request.environment)
         self._drain_former(request, environment)
         place = Place(request, environment, self._changed)
-        full = self._full()
-        self._places[request.name] = place
         warm = self._pool.claim(request, environment) if self._pool else None
         if warm is not None:
+            self._places[request.name] = place
             place.adopt(warm, starter)
-        elif full or self._waiting:
-            self._waiting.append(request.name)
-            place.wait(len(self._waiting))
         else:
-            place.begin(starter)
+            self._line.join(place)
+            self._serve_queue()
+            self._places[request.name] = place
         return place.status
 
     @override
@@ -122,8 +126,7 @@ class LocalProvider(Provider):
         place = self._places.get(name)
         if place is None:
             return
-        if name in self._waiting:
-            self._waiting.remove(name)
+        self._line.leave(place)
         await place.end(self._running(), reason, grace)
         self._places.pop(name, None)
         self._serve_queue()
@@ -131,8 +134,8 @@ class LocalProvider(Provider):
     @override
     async def lend(self, request: Request) -> Loan:
         self._running()
-        offers.check(request)
-        if (request.isolation or self._config.isolation) is not Isolation.FORKED:
+        self._check(request)
+        if request.gpu or (request.isolation or self._config.isolation) is not Isolation.FORKED:
             raise NotOffered("only a forked sandbox can be lent")
         environment = self._environment(request.environment)
         self._drain_former(request, environment)
@@ -155,9 +158,10 @@ class LocalProvider(Provider):
     async def keep_warm(self, templates: Sequence[tuple[Request, int]]) -> None:
         self._running()
         for request, _count in templates:
-            offers.check(request)
+            self._check(request)
         if self._pool is not None:
-            await self._pool.keep(templates)
+            # One that waits for nobody would keep a GPU from those who wait.
+            await self._pool.keep([(request, count) for request, count in templates if not request.gpu])
 
     @override
     async def environments(self) -> list[str]:
@@ -186,7 +190,7 @@ class LocalProvider(Provider):
     @override
     async def refusal(self, request: Request) -> str:
         try:
-            offers.check(request)
+            offers.check(request, self._line.seats.found if self._starter else await asyncio.to_thread(self._gpus))
             self._environment(request.environment)
         except InvalidRequest as error:
             return str(error)
@@ -233,6 +237,14 @@ class LocalProvider(Provider):
             raise ProviderUnavailable("the provider of sandboxes was not started, or is closed")
         return self._starter
 
+    def _check(self, request: Request) -> None:
+        offers.check(request, self._line.seats.found)
+
+    def _gpus(self) -> HostGpus:
+        """Of this host, by looking. Blocks."""
+        config = self._config
+        return gpus.find(uid=config.uid, chosen=config.gpus, root=config.gpu_root)
+
     def _environment(self, digest: str) -> KernelEnvironment:
         found = self._config.kernel_environments()
         if digest in CURRENT:
@@ -262,7 +274,7 @@ class LocalProvider(Provider):
 
     def _crowded(self) -> bool:
         """No room, or others came first."""
-        return bool(self._waiting) or self._full()
+        return self._line.crowded or self._full()
 
     def _changed(self, place: Place) -> None:
         self._news.tell(place.request.name, place.status)
@@ -270,10 +282,8 @@ class LocalProvider(Provider):
             self._serve_queue()
 
     def _serve_queue(self) -> None:
-        while self._waiting and self._starter is not None and not self._full():
-            self._places[self._waiting.pop(0)].begin(self._starter)
-        for position, name in enumerate(self._waiting, start=1):
-            self._places[name].wait(position)
+        if (starter := self._starter) is not None:
+            self._line.serve(lambda place, hold: place.begin(starter, hold))
         if self._loans is not None:
             self._loans.notice_room()
 

@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from runtimes.endpoint import Endpoint
 from runtimes.keys import connection_keys
@@ -26,6 +26,7 @@ from runtimes.sandboxes.fork_server import PROGRAM_PATH, ForkServer, ForkServerF
 from runtimes.sandboxes.host import Features
 from runtimes.sandboxes.network import Internet
 from runtimes.sandboxes.sandbox import Sandbox, SandboxFailed
+from runtimes.sandboxes.seats import Hold
 from runtimes.sandboxes.servers import ForkServers
 from runtimes.sandboxes.slots import Slot
 
@@ -59,8 +60,15 @@ class Starter:
         self._unwanted: set[asyncio.Task[None]] = set()
         self.servers = ForkServers(config)
 
-    async def start(self, request: Request, environment: KernelEnvironment) -> Sandbox:
-        """A sandbox whose agent (and first kernels) are ready. Raises SandboxFailed, NetworkFailed or OSError."""
+    async def start(self, request: Request, environment: KernelEnvironment, hold: Hold | None = None) -> Sandbox:
+        """A sandbox whose agent (and first kernels) are ready. Raises SandboxFailed, NetworkFailed or OSError.
+
+        hold: GPUs, given back when it is gone, or at once if it does not start. They make it strict: nodes can be put
+        into a sandbox from outside only, the loader's path holds from a program's start on, and CUDA does not survive
+        a fork."""
+        if hold is not None:
+            hold.begun = True
+            return await self._strict(request, environment, hold)
         wanted = request.isolation or self._config.isolation
         if wanted is Isolation.FORKED:
             try:
@@ -68,7 +76,7 @@ class Starter:
                 return await self._forked(request, server)
             except (ForkServerFailed, ForkRefused) as error:
                 log.warning("falling back to a sandbox without a fork server: %s", error)
-        return await self._strict(request, environment)
+        return await self._strict(request, environment, None)
 
     async def start_job(self, request: Request, environment: KernelEnvironment) -> Sandbox:
         """A sandbox for one job, its kernel started, with its `ends`. Raises what `start` raises; there is no
@@ -97,15 +105,21 @@ class Starter:
         made.on_close.append(gone)
         return made
 
-    async def _strict(self, request: Request, environment: KernelEnvironment) -> Sandbox:
-        slot = slots.create(self._config, request.name)
+    async def _strict(self, request: Request, environment: KernelEnvironment, hold: Hold | None) -> Sandbox:
+        if hold is not None:
+            request = replace(request, env={**request.env, **hold.environment})
+        slot: Slot | None = None
         try:
+            slot = slots.create(self._config, request.name)
             # bubblewrap's --die-with-parent follows the thread that starts it: here the event loop's.
-            plain = self._launch(request, slot, environment)
+            plain = self._launch(request, slot, environment, hold)
         except BaseException:
-            slot.remove()
+            if slot is not None:
+                slot.remove()
+            if hold is not None:
+                hold.release()
             raise
-        return await self._in_thread(lambda: self._enter_strict(request, slot, plain))
+        return await self._in_thread(lambda: self._enter_strict(request, slot, plain, hold))
 
     async def _in_thread(self, make: Callable[[], Sandbox]) -> Sandbox:
         """`make` runs to its end; a caller that was cancelled meanwhile leaves nothing behind."""
@@ -147,11 +161,14 @@ class Starter:
             raise
         return made
 
-    def _enter_strict(self, request: Request, slot: Slot, plain: _Plain) -> Sandbox:
+    def _enter_strict(self, request: Request, slot: Slot, plain: _Plain, hold: Hold | None) -> Sandbox:
         made: Sandbox | None = None
         try:
             group = self._group(slot, request)
             made = self._sandbox(slot, group, request, plain.link, Isolation.STRICT)
+            if hold is not None:
+                made.on_close.append(hold.release)
+                made.isolation += ("gpu-shared" if hold.shared else "gpu-own",)
             made.process = plain.process
             made.pid = _child_pid(plain)
             made.pidfd = os.pidfd_open(made.pid)
@@ -170,6 +187,8 @@ class Starter:
                 plain.process.wait()
                 plain.link.close()
                 slot.remove()
+                if hold is not None:
+                    hold.release()
             raise
         finally:
             os.close(plain.info)
@@ -206,7 +225,7 @@ class Starter:
         codes = sandbox.isolation_codes(group, isolation, request.network, program=self._internet)
         return Sandbox(slot=slot, group=group, endpoint=endpoint, link=link, isolation=codes)
 
-    def _launch(self, request: Request, slot: Slot, environment: KernelEnvironment) -> _Plain:
+    def _launch(self, request: Request, slot: Slot, environment: KernelEnvironment, hold: Hold | None) -> _Plain:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         info_read, info_write = os.pipe2(os.O_CLOEXEC)
         block_read, block_write = os.pipe2(os.O_CLOEXEC)
@@ -224,6 +243,7 @@ class Starter:
                 features=self._features,
                 home_bytes=request.limits.home_bytes,
                 tmp_bytes=request.limits.tmp_bytes,
+                hold=hold,
             )
             inherited = [theirs.fileno(), program.fileno(), info_write, block_read]
             try:

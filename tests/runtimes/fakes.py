@@ -279,7 +279,7 @@ class FakeProvider(Provider):
 
 
 @asynccontextmanager
-async def running(provider: FakeProvider) -> AsyncIterator[Reconciler]:
+async def running(provider: Provider) -> AsyncIterator[Reconciler]:
     """The process's reconciler, ended in good order."""
     reconciler = Reconciler(provider)
     task = asyncio.create_task(reconciler.run())
