@@ -126,6 +126,7 @@ def _outcome(tried: _Tried) -> tuple[str, list[dict[str, Any]]]:
     failures = [failure.as_json() for failure in tried.graded.failures]
     kinds = {(n.name, c.grade_id): c for n in tried.spec.notebooks.values() for c in n.graded}
     results: list[dict[str, Any]] = [{"failure": failure} for failure in failures]
+    numbers = {(book.name, one) for book in tried.graded.notebooks for one in _by_number(book.content)}
     for scored in tried.graded.cells:
         cell = kinds.get((scored.notebook, scored.grade_id))
         if cell is None or cell.kind != "tests":
@@ -139,10 +140,15 @@ def _outcome(tried: _Tried) -> tuple[str, list[dict[str, Any]]]:
                 "max_score": cell.max_score,
                 "passed": passed,
                 "output": scored.failed_tests,
+                "number": (scored.notebook, scored.grade_id) in numbers,
             }
         )
     good = not failures and all(result.get("passed") for result in results)
     return (ReleaseCheck.State.PASSED if good else ReleaseCheck.State.FAILED), results
+
+
+def _by_number(executed: bytes | None) -> list[str]:
+    return engine.by_number(engine.read(executed)) if executed is not None else []
 
 
 def requeue_checks() -> list[int]:

@@ -174,11 +174,15 @@ NOTES: Mapping[str, Promise] = {
         "Before cell %(cell)s the kernel no longer said what tests rely on. Look at what the notebook's code does."
     ),
     "equal_to_anything": _(
-        "The notebook makes objects that are equal to anything: %(names)s. Tests that compare with == then mean "
-        "nothing."
+        "The notebook has objects that are equal to anything, or to anything of a kind: %(names)s. Tests that compare "
+        "with == then mean nothing."
     ),
     "negative_credit": _(
         "The test “%(grade_id)s” ended with a negative number, for which nbgrader gives all points. Look at why."
+    ),
+    "no_number": _(
+        "The test “%(grade_id)s” ended with no number of points (“%(shown)s”), for which nbgrader gives all. Look at "
+        "why."
     ),
     "skip_tag_removed": _("Cell %(cell)s carried a tag that would have kept it from running. It was run."),
 }
@@ -193,7 +197,7 @@ KINDS: Mapping[str, Promise] = {
 
 #: Notes for which a person should look, whatever the scores say.
 SUSPICIONS = frozenset(
-    {"kernel_changed", "kernel_unanswered", "equal_to_anything", "negative_credit", "answers_elsewhere"}
+    {"kernel_changed", "kernel_unanswered", "equal_to_anything", "negative_credit", "no_number", "answers_elsewhere"}
 )
 
 UNKNOWN = _("Something went wrong that has no name yet. Tell your administrator: %(code)s")

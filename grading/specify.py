@@ -9,7 +9,7 @@ from functools import lru_cache
 
 from grading import cells
 from grading.engine import Limits, NotebookSpec, Settings, Spec
-from grading.models import GradeCell, LineItem, Release, ReleaseNotebook
+from grading.models import GradeCell, LineItem, Release, ReleaseCheck, ReleaseNotebook
 from runtimes import provider, storage
 
 #: Files of the course that nbgrader needs to make the student's version. Students never get them.
@@ -67,7 +67,18 @@ def spec_of(release: Release, *, written_for: int | None = None) -> Spec:
         files,
         settings_of(release.line_item, release.engine_settings, source),
         {row.name: row.cells["layout"] for row in given if "layout" in row.cells},
+        _numbers(release),
     )
+
+
+def _numbers(release: Release) -> dict[str, set[str]]:
+    """By notebook, the tests that ended with a number when the solution was run."""
+    found: dict[str, set[str]] = {}
+    for results in ReleaseCheck.objects.filter(release=release).values_list("results", flat=True):
+        for row in results:
+            if "number" in row:
+                found.setdefault(row["notebook"], set()).update([row["grade_id"]] if row["number"] else [])
+    return found
 
 
 def store_notebooks(release: Release, notebooks: Iterable[NotebookSpec]) -> None:

@@ -32,6 +32,7 @@ from grading.engine.reconcile import Finding, Reconciled, reconcile
 from grading.engine.redact import messages, reasons, redact
 from grading.engine.renamed import doubles, likest, renamed, strangers
 from grading.engine.visible import lacking, visible
+from grading.engine.watch import by_number
 
 __all__ = [
     "ENGINE_VERSION",
@@ -58,6 +59,7 @@ __all__ = [
     "Spec",
     "Unreadable",
     "answers",
+    "by_number",
     "compared",
     "doubles",
     "generate",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -118,13 +118,15 @@ class Spec:
     """A release, as far as grading needs it. `files` are the data files that overwrite the student's.
 
     `written_for` holds the layouts, by notebook, of the version that the student was given, where that is another one:
-    what the teacher changed since is no change of theirs.
+    what the teacher changed since is no change of theirs. `numbers` names the tests, by notebook, that ended with a
+    number of points when the release's own solution was run; a notebook that is not in it was not run.
     """
 
     notebooks: Mapping[str, NotebookSpec]
     files: Mapping[str, bytes] = field(default_factory=dict)
     settings: Settings = field(default_factory=Settings)
     written_for: Mapping[str, Any] = field(default_factory=dict)
+    numbers: Mapping[str, Collection[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -173,7 +175,8 @@ class CellResult:
 class NotebookResult:
     """What became of one notebook. `content` is the executed notebook with hidden tests, None if none was readable.
 
-    `record` has a row for each cell that was sent to the kernel: cell, grade_id, sha256 of its source, count.
+    `record` has a row for each cell that was sent to the kernel: cell, grade_id, sha256 of its source, count
+    (None where it did not come to its end).
     """
 
     name: str

@@ -83,9 +83,11 @@ class SandboxExecute(Execute):
         for index, cell in enumerate(self.nb.cells):
             self._timed_out = False
             await self._look(index + 1, wanted=is_ipython and self.watch.wants(cell))
+            if is_executed(cell):
+                self.watch.sends(index + 1, cell)
             await self.async_execute_cell(cell, index, store_history=True)
             if is_executed(cell):
-                self.watch.sent(index + 1, cell)
+                self.watch.ran(cell)
             self.ran = index + 1
         await self._look(len(self.nb.cells), wanted=is_ipython, last=True)
         self.set_widgets_metadata()

@@ -177,7 +177,7 @@ class _Run:
                 await self._keep_files(spec, sandbox)
                 raise
             finally:
-                restored.record = execute.watch.record
+                restored.record += execute.watch.record
                 restored.notes.extend(execute.watch.notes)
             await self._keep_files(spec, sandbox)
 
@@ -216,7 +216,8 @@ class _Run:
         options: Json = {"config": config(self.spec.settings), "log": self.log.logger}
         names = {"notebook": spec.name, "assignment": "assignment", "student": "student"}
         # ClearMetadata is off by default; the late penalty is computed by grading.scoring.
-        keep = KeepGrades(gradebook, None if self.spec.settings.warnings_cost else restored.notes, **options)
+        forgiven = None if self.spec.settings.warnings_cost else restored.notes
+        keep = KeepGrades(gradebook, forgiven, self.spec.numbers.get(spec.name), **options)
         parts = [
             IgnorePattern(**options),
             LimitOutput(**options),

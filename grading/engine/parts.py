@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+from collections.abc import Collection
 from typing import Any
 
 from grading.engine.contract import Json
@@ -79,11 +80,18 @@ def clear_solutions(notebook: NotebookNode, **options: Any) -> ClearSolutions:
 
 
 class KeepGrades(_Places, SaveAutoGrades):
-    """SaveAutoGrades over a gradebook in memory. `forgiven` hears of scores that a warning would have taken."""
+    """SaveAutoGrades over a gradebook in memory. `forgiven` hears of scores that a warning would have taken; `numbers`
+    are the tests that give points by ending with a number, None where that is not known."""
 
-    def __init__(self, gradebook: Gradebook, forgiven: list[Json] | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        gradebook: Gradebook,
+        forgiven: list[Json] | None = None,
+        numbers: Collection[str] | None = None,
+        **options: Any,
+    ) -> None:
         super().__init__(**options)
-        self.gradebook, self._forgiven = gradebook, forgiven
+        self.gradebook, self._forgiven, self._numbers = gradebook, forgiven, numbers
         self.odd: list[Json] = []
 
     def preprocess(self, nb: NotebookNode, resources: Any) -> tuple[NotebookNode, Any]:
@@ -93,8 +101,9 @@ class KeepGrades(_Places, SaveAutoGrades):
 
     def _add_score(self, cell: NotebookNode, resources: Any) -> None:
         super()._add_score(cell, resources)
-        if is_tests(cell) and odd_credit(cell):
-            self.odd.append({"code": "negative_credit", "grade_id": cell.metadata["nbgrader"]["grade_id"]})
+        if is_tests(cell):
+            wanted = None if self._numbers is None else cell.metadata["nbgrader"]["grade_id"] in self._numbers
+            self.odd += filter(None, [odd_credit(cell, by_number=wanted)])
         if self._forgiven is None or cell.cell_type != "code" or not any(map(is_warning, cell.outputs)):
             return
         quiet = copy.deepcopy(cell)

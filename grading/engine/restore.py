@@ -32,6 +32,10 @@ _KNOWN_METADATA = frozenset(
 )
 
 
+# What nbgrader's steps and an exporter read of a notebook's own.
+_KNOWN_OF_NOTEBOOKS = frozenset({"kernelspec", "language_info"})
+
+
 class Refused(Exception):
     """nbgrader would not grade this notebook. `code` is a key of `grading.explain`."""
 
@@ -111,6 +115,8 @@ def _detail(error: BaseException) -> str:
 
 def _harden(restored: Restored, spec: NotebookSpec) -> None:
     """Removes what could steer execution. A tag that the released cell carries stays: honest work scores as ever."""
+    for key in set(restored.notebook.metadata) - _KNOWN_OF_NOTEBOOKS:
+        del restored.notebook.metadata[key]
     skipped = set(spec.cells.get("skipped", ()))
     for number, cell in enumerate(restored.notebook.cells, 1):
         kept = [SKIP_TAG] if fingerprint(cell) in skipped else []

@@ -10,17 +10,19 @@ import ast
 import hashlib
 import inspect
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from grading.engine import probe
+from grading.engine import equals, probe
 from grading.engine.contract import Json
 from grading.engine.load import NotebookNode, utils
 
 _MOST_NAMES = 12
 _NAME_CHARACTERS = 100
 _KEY = "seen"
-_SOURCE = inspect.getsource(probe)
+_PROBE, _EQUALS = inspect.getsource(probe), inspect.getsource(equals)
+_EQUAL = "== "
 
 
 class Watch:
@@ -32,17 +34,25 @@ class Watch:
         self._before: Mapping[str, Any] | None = None
         self._told: set[str] = set()
         self._stale = True
+        #: Names that cells of the release which nobody may change give to something.
+        self._given: set[str] = set()
 
     def wants(self, cell: NotebookNode) -> bool:
         """Whether to look before this cell is run: tests, after code that is the student's."""
         return self._stale and is_tests(cell)
 
-    def sent(self, number: int, cell: NotebookNode) -> None:
-        """Notes that the cell with this number (from 1) was sent as it is now."""
+    def sends(self, number: int, cell: NotebookNode) -> None:
+        """Notes that the cell with this number (from 1) is sent as it is now; it may end the run."""
         self._stale = self._stale or not is_tests(cell)
+        if utils.is_locked(cell):
+            self._given |= _named(cell.source)
         digest = hashlib.sha256(cell.source.encode()).hexdigest()
         grade_id = cell.metadata.get("nbgrader", {}).get("grade_id", "")
-        self.record.append({"cell": number, "grade_id": grade_id, "sha256": digest, "count": cell.execution_count})
+        self.record.append({"cell": number, "grade_id": grade_id, "sha256": digest, "count": None})
+
+    def ran(self, cell: NotebookNode) -> None:
+        """The cell that was sent last came to its end, as the kernel counts."""
+        self.record[-1]["count"] = cell.execution_count
 
     def saw(self, reply: Json | None, number: int) -> None:
         """Takes the kernel's answer before cell `number` was run; the first one is what the others are held against."""
@@ -53,10 +63,16 @@ class Watch:
         elif seen is None:
             self._tell("kernel_unanswered", [_KEY], number)
         else:
-            self._tell(
-                "kernel_changed", [n for n in seen if not n.startswith("class ") and self._differs(n, seen)], number
-            )
-            self._tell("equal_to_anything", [n.removeprefix("class ") for n in seen if n.startswith("class ")], number)
+            equal = {name.removeprefix(_EQUAL): seen[name][0] for name in seen if name.startswith(_EQUAL)}
+            changed = [name for name in seen if not name.startswith(_EQUAL) and self._differs(name, seen)]
+            self._tell("kernel_changed", changed, number)
+            self._tell("equal_to_anything", list(self._equal(equal)), number)
+
+    def _equal(self, found: Mapping[str, str]) -> Iterator[str]:
+        """What tests make for themselves is no answer."""
+        for name, kind in found.items():
+            if name.partition(".")[0] not in self._given:
+                yield name if kind == "anything" else f"{name} ({kind})"
 
     def _differs(self, name: str, seen: Mapping[str, Any]) -> bool:
         before = (self._before or {}).get(name)
@@ -73,8 +89,9 @@ class Watch:
 
 def question(*, last: bool) -> dict[str, str]:
     """The user expression to ask the kernel for (Jupyter messaging 5.4, execute_request)."""
-    ask = f"(lambda space: (exec({_SOURCE!r}, space), space['look']({last}))[1])({{'__name__': 'probe'}})"
-    return {_KEY: ask}
+    first = f"exec({_EQUALS!r}, space), " if last else ""
+    look = f"({first}exec({_PROBE!r}, space), space['look']({'space["equal_to_anything"]()' if last else '{}'}))[-1]"
+    return {_KEY: f"(lambda space: {look})({{'__name__': 'probe'}})"}
 
 
 def is_tests(cell: NotebookNode) -> bool:
@@ -82,15 +99,54 @@ def is_tests(cell: NotebookNode) -> bool:
     return bool(cell.cell_type == "code" and utils.is_grade(cell) and not utils.is_solution(cell))
 
 
-def odd_credit(cell: NotebookNode) -> bool:
-    """Whether a test gave a negative number of points, for which nbgrader gives all."""
-    for output in cell.outputs:
-        if output.output_type == "execute_result":
-            try:
-                return float(output.data.get("text/plain", "")) < 0
-            except (TypeError, ValueError):
-                return False
-    return False
+def odd_credit(cell: NotebookNode, *, by_number: bool | None) -> Json | None:
+    """A note on a test for whose end nbgrader gives all points, though it is no number of points; else None.
+
+    by_number: whether the test ended with a number when the release's own solution was run; None where that is unknown.
+    """
+    about = {"grade_id": cell.metadata["nbgrader"]["grade_id"]}
+    shown, points = ended_with(cell)
+    if points is not None and points < 0:
+        return {"code": "negative_credit", **about}
+    if points is None or math.isnan(points):
+        was_wanted = by_number if points is None else by_number is not False
+        failed = any(output.output_type == "error" for output in cell.outputs)
+        return {"code": "no_number", **about, "shown": shown[:_NAME_CHARACTERS]} if was_wanted and not failed else None
+    return None
+
+
+def ended_with(cell: NotebookNode) -> tuple[str, float | None]:
+    """The result that nbgrader looks at, as text ("" for none), and as the number that it is."""
+    shown = next((out.data.get("text/plain", "") for out in cell.outputs if out.output_type == "execute_result"), "")
+    text = str(shown[0] if isinstance(shown, list) and len(shown) == 1 else shown)
+    try:
+        return text, float(text)
+    except ValueError:
+        return text, None
+
+
+def by_number(notebook: NotebookNode) -> list[str]:
+    """The grade_ids of the tests in an executed notebook that give points by ending with a number."""
+    found = [cell for cell in notebook.cells if is_tests(cell) and ended_with(cell)[1] is not None]
+    return [cell.metadata["nbgrader"]["grade_id"] for cell in found]
+
+
+def _named(source: str) -> set[str]:
+    """Names to which the code gives something at its top."""
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError):
+        return set()
+    found: set[str] = set()
+    for node in tree.body:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            found |= {alias.asname or alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            found.add(node.name)
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            stored = (one for one in ast.walk(node) if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store))
+            found |= {one.id for one in stored}
+    return found
 
 
 def _read(reply: Json | None) -> Mapping[str, Any] | None:

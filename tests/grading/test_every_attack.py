@@ -10,6 +10,7 @@ import importlib
 import inspect
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
+from decimal import Decimal
 
 import pytest
 from nbformat.v4 import new_notebook
@@ -19,7 +20,7 @@ from classroom.people.models import User
 from classroom.places import CHECKOUT
 from grading import autograde, engine
 from grading.engine import Settings, Spec
-from grading.models import Autograding, Submission
+from grading.models import Autograding, ReleaseCheck, Submission
 from runtimes import storage
 from tests.grading.corpus import answered, cell, dump
 from tests.grading.course_of_one import PYTHON, handed_in, lending, published
@@ -42,7 +43,14 @@ SURVEY: Mapping[str, tuple[str, ...]] = {
     ),
     "input_transformers_post emptying later cells": (FLAGGED + "[input_transformers_post that empties later cells]",),
     "replacing ip.run_code and showtraceback": (FLAGGED + "[replacing ip.run_code and showtraceback]",),
-    "an object equal to everything": (FLAGGED + "[an object that is equal to everything]",),
+    "an object equal to everything": (
+        FLAGGED + "[an object that is equal to everything]",
+        ENGINE + "test_whatever_is_equal_to_anything_is_named_with_what_it_is_equal_to",
+    ),
+    "an object that shows itself as nan, or as text": (
+        ENGINE + "test_a_test_that_ends_with_no_number_of_points_is_flagged",
+        HERE + "test_what_the_solution_ended_with_says_which_tests_give_points_by_a_number",
+    ),
     "an object that shows itself as -1": (HERE + "test_points_below_zero_wait_for_a_person",),
     "an object that shows itself as 99": (HERE + "test_more_points_than_there_are_stop_one_notebook_and_give_none",),
     "reading the notebook in the run folder": (NOTHING + "[reads_files]",),
@@ -165,6 +173,24 @@ def graded(plain: PlainSandboxes, submission: Submission) -> Autograding:
     assert autograde.autograde(row.pk, lend=lending(plain))
     row.refresh_from_db()
     return row
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("work_dir")
+def test_what_the_solution_ended_with_says_which_tests_give_points_by_a_number(
+    plain: PlainSandboxes, ada: User
+) -> None:
+    made = published(plain, files={"p.ipynb": dump(PARTIAL)})
+    [stored] = ReleaseCheck.objects.get(release=made).results[:1]
+    assert (stored["grade_id"], stored["number"]) == ("credit", True)
+    for shown, noted in (("nan", True), ("all of them", True), ("0.5", False)):
+        answers = {"one": SHOWN.format(shown), "two": "'text at the end'; two = 2"}
+        row = graded(plain, handed_in(made, ada, answers=answers, key=shown))
+        assert row.scores.get(cell__grade_id="credit").auto_score == (1 if noted else Decimal("0.5"))
+        found = [(note["grade_id"], note["shown"]) for note in row.notes if note["code"] == "no_number"]
+        assert found == ([("credit", shown)] if noted else [])
+        expected = Submission.State.TO_REVIEW if noted else Submission.State.GRADED
+        assert Submission.objects.get(pk=row.submission_id).state == expected
 
 
 @pytest.mark.django_db(transaction=True)

@@ -39,7 +39,15 @@ def test_a_release_is_drafted_checked_and_published_once(plain) -> None:
     row = ReleaseCheck.objects.get(release=made)
     assert (row.state, row.done, row.total, heard) == (ReleaseCheck.State.PASSED, 1, 1, [(0, 1)])
     assert row.results == [
-        {"notebook": "p", "grade_id": "tests", "score": 3, "max_score": 3, "passed": True, "output": ""}
+        {
+            "notebook": "p",
+            "grade_id": "tests",
+            "score": 3,
+            "max_score": 3,
+            "passed": True,
+            "output": "",
+            "number": False,
+        }
     ]
     release.publish(made)
     first = made.published_at
