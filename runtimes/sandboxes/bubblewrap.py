@@ -84,11 +84,12 @@ def program(
     features: Features,
     home_bytes: int,
     tmp_bytes: int,
+    shared_bytes: int = SHARED_MEMORY_BYTES,
     hold: Hold | None = None,
 ) -> list[str]:
     """One sandbox with an interpreter of its own: the strict setting, and with the GPUs of `hold`. Its supervisor is
     pid 1's only child."""
-    sizes = {TEMPORARY: tmp_bytes, SHARED_MEMORY: SHARED_MEMORY_BYTES, HOME: home_bytes}
+    sizes = {TEMPORARY: tmp_bytes, SHARED_MEMORY: shared_bytes, HOME: home_bytes}
     # An older bubblewrap cannot limit the size: there the memory limit is what bounds these folders.
     size = {path: ["--size", str(amount)] if features.sized_tmpfs else [] for path, amount in sizes.items()}
     return [

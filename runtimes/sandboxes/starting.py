@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
+from runtimes.agent.enclosure import SHARED_MEMORY_BYTES
 from runtimes.endpoint import Endpoint
 from runtimes.keys import connection_keys
 from runtimes.provider import Isolation, Network, ProviderError, Request
@@ -243,6 +244,7 @@ class Starter:
                 features=self._features,
                 home_bytes=request.limits.home_bytes,
                 tmp_bytes=request.limits.tmp_bytes,
+                shared_bytes=_shared_bytes(request, hold),
                 hold=hold,
             )
             inherited = [theirs.fileno(), program.fileno(), info_write, block_read]
@@ -267,6 +269,11 @@ class Starter:
                 os.close(info_write)
                 os.close(block_read)
         return _Plain(process, ours, info_read, block_write)
+
+
+def _shared_bytes(request: Request, hold: Hold | None) -> int:
+    """What loads data for a GPU in processes of its own passes it on in shared memory, which counts as its memory."""
+    return max(SHARED_MEMORY_BYTES, request.limits.memory_bytes // 2 if hold is not None else 0)
 
 
 def _child_pid(plain: _Plain) -> int:

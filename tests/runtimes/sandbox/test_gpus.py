@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from runtimes.machine import Gpu, Machine, Tpu
-from runtimes.provider import Isolation, NotOffered, Phase, Reason, Request
+from runtimes.provider import Isolation, Limits, NotOffered, Phase, Reason, Request
 from runtimes.sandboxes import gpus
 from runtimes.sandboxes.config import SandboxConfig
 from runtimes.sandboxes.gpu_driver import cached_folders
@@ -143,8 +143,12 @@ async def test_inside_are_the_devices_and_the_driver_of_the_gpu_that_it_has_and_
         second = await start_notebook(provider, "second", gpu=1, machine=ANY, isolation=isolation)
         assert await first.value(DEVICES) == [*COMMON[:2], "nvidia0", COMMON[2]]
         assert await second.value(DEVICES) == [*COMMON[:2], "nvidia1", COMMON[2]]
-        # It can be opened: nothing has taken that from the mount.
+        # They can be opened: nothing has taken that from their mounts.
         assert await second.value("R = open('/dev/nvidia1', 'rb').read(3)") == b"\0\0\0"
+        assert await first.value("R = open('/dev/nvidia0', 'wb').write(b'to null')") == 7
+        # What loads data in processes of its own needs more than the usual 64 MiB to pass it on.
+        room = "info = os.statvfs('/dev/shm'); R = info.f_blocks * info.f_frsize"
+        assert await first.value(room) == Limits().memory_bytes // 2
         assert await second.value("R = os.minor(os.stat('/dev/nvidiactl').st_rdev)") == gpu_box.MINORS["full"]
         told = "R = [os.environ[f'{name}_VISIBLE_DEVICES'] for name in ('CUDA', 'NVIDIA')]"
         assert await second.value(told) == ["0", "GPU-1-ab"]
