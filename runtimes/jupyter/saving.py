@@ -1,7 +1,7 @@
-"""A document into its file, within a second of its last change, whoever changed it.
+"""A document into its file, soon after each change, whoever changed it: `begins_at` says when.
 
-The process in which a change was made saves it; the others look somewhat later and find it done, or do it if that
-process is gone.
+Nothing depends on it: a change is in the log milliseconds after it was made. The process in which a change was made
+saves it; the others look somewhat later and find it done, or do it if that process is gone.
 """
 
 from __future__ import annotations
@@ -19,14 +19,24 @@ from runtimes.jupyter.off_loop import off_loop
 from runtimes.jupyter.replica import NOTE, Replica
 from runtimes.models import Document
 
-_OWN_SECONDS = 0.4
-_FOREIGN_SECONDS = 2.5
+OWN_SECONDS = 0.4
+FOREIGN_SECONDS = 2.5
+#: Saving is given a third of the time at most: a document that takes long is saved less often.
+SAVES_APART = 3
 _MOST_PATIENCE = 30.0
-# A large document is saved less often: at most this part of the time goes into it.
-_MOST_SHARE = 0.2
 _SAVES_A_COMPACTION = 50
 
 log = logging.getLogger(__name__)
+
+
+def begins_at(own: float | None, foreign: float | None, *, began: float, took: float) -> float:
+    """When a save is due, for the first change here and the first elsewhere that are not saved; at least one is.
+
+    `began` and `took` are the save before. All in seconds of one clock. As changes come after `began`, none of this
+    process's waits longer than 0.4 s, or three times what a save takes: a second where that is a third of a second.
+    """
+    due = [made + wait for made, wait in ((own, OWN_SECONDS), (foreign, FOREIGN_SECONDS)) if made is not None]
+    return max(min(due), began + SAVES_APART * took)
 
 
 class Saver:
@@ -36,8 +46,11 @@ class Saver:
         self._replica = replica
         self._saving = asyncio.Lock()
         self._wanted = asyncio.Event()
-        self._mine = False
-        self._pause = 0.0
+        self._sooner = asyncio.Event()
+        # When the first change was made here, and elsewhere, that is not saved yet.
+        self._own: float | None = None
+        self._foreign: float | None = None
+        self._began = self._took = 0.0
         self._saves = 0
         #: All up to this number is in the file.
         self._saved = 0
@@ -47,7 +60,12 @@ class Saver:
     def _changed(self, _update: bytes, foreign: bool, source: object) -> None:
         if source is NOTE:
             return
-        self._mine = self._mine or not foreign
+        now = time.monotonic()
+        if foreign:
+            self._foreign = self._foreign or now
+        elif self._own is None:
+            self._own = now
+            self._sooner.set()
         self._wanted.set()
 
     async def close(self) -> None:
@@ -62,7 +80,7 @@ class Saver:
         patience = 1.0
         while not self._replica.gone.is_set():
             await self._wanted.wait()
-            await asyncio.sleep(max(_OWN_SECONDS if self._mine else _FOREIGN_SECONDS, self._pause))
+            await self._due()
             try:
                 await self._save_if_needed()
                 patience = 1.0
@@ -73,11 +91,25 @@ class Saver:
                 log.exception("document %s cannot be saved, trying again", self._replica.id)
                 await asyncio.sleep(patience)
                 patience = min(2 * patience, _MOST_PATIENCE)
+                self._foreign = self._foreign or time.monotonic()
                 self._wanted.set()
 
+    async def _due(self) -> None:
+        """Returns when it is time; a change here may make it sooner than the changes elsewhere did."""
+        while self._wanted.is_set():
+            due = begins_at(self._own, self._foreign, began=self._began, took=self._took)
+            if (left := due - time.monotonic()) <= 0:
+                return
+            self._sooner.clear()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._sooner.wait(), left)
+
     async def _save_if_needed(self) -> None:
-        if not self._mine:
+        if not self._wanted.is_set():
+            return  # somebody asked for it meanwhile
+        if self._own is None:
             self._wanted.clear()
+            self._foreign = None
             if await off_loop(_saved_seq, self._replica.id) >= await self._replica.settle():
                 return
         await self.save()
@@ -87,14 +119,14 @@ class Saver:
         async with self._saving:
             started = time.monotonic()
             self._wanted.clear()
-            self._mine = False
+            self._own = self._foreign = None
             try:
                 await self._save()
             except BaseException:
-                self._mine = True
+                self._own = self._own or started
                 self._wanted.set()
                 raise
-            self._pause = (time.monotonic() - started) / _MOST_SHARE
+            self._began, self._took = started, time.monotonic() - started
 
     async def _save(self) -> None:
         replica = self._replica

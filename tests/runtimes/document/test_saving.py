@@ -12,14 +12,50 @@ from django.utils import timezone
 
 from runtimes import storage
 from runtimes.errors import QuotaExceeded
-from runtimes.jupyter import document, document_store, notebook_form
+from runtimes.jupyter import document, document_store, notebook_form, saving
 from runtimes.jupyter.open_documents import open_documents
+from runtimes.jupyter.saving import FOREIGN_SECONDS, OWN_SECONDS, SAVES_APART, begins_at
 from runtimes.models import Document, FileVersion, Workspace, WorkspaceFile
 from tests.runtimes.document.conftest import PATH, cell, edit, make_notebook, put_notebook, saved, sources, until
 
 
 async def _saved_sources(workspace: Workspace) -> list[str]:
     return [one["source"] for one in (await sync_to_async(saved)(workspace))["cells"]]
+
+
+@pytest.mark.parametrize("took", [0, 0.01, 0.1, 0.2, 0.33])
+@pytest.mark.parametrize("after", [0, 0.005, 0.1, 0.3, 0.5, 1, 60])
+def test_an_edit_begins_to_be_saved_within_a_second_where_a_save_takes_a_third_of_one(took, after):
+    edited = 1000 + after
+    assert edited <= begins_at(edited, None, began=1000, took=took) <= edited + 1
+
+
+@pytest.mark.parametrize("took", [0.4, 1, 5])
+def test_what_takes_long_is_saved_a_third_of_the_time_and_an_edit_waits_for_three_saves_at_most(took):
+    # Somebody types without a pause, also while it is saved.
+    begun = [begins_at(1000.0, None, began=0, took=took)]
+    for _ in range(9):
+        first = begun[-1] + 0.001
+        begun.append(begins_at(first, None, began=begun[-1], took=took))
+        assert begun[-1] - first <= SAVES_APART * took
+    assert (begun[-1] - begun[0]) / 9 == pytest.approx(SAVES_APART * took)
+
+
+def test_an_edit_here_is_not_held_up_by_one_elsewhere_which_waits_for_who_made_it():
+    assert begins_at(None, 1000, began=0, took=0) == 1000 + FOREIGN_SECONDS
+    assert begins_at(1001, 1000, began=0, took=0) == 1001 + OWN_SECONDS
+    assert begins_at(1002.4, 1000, began=0, took=0) == 1000 + FOREIGN_SECONDS
+
+
+async def test_the_saver_keeps_to_it(notebook, workspace, monkeypatch):
+    """An edit here while it waits, for ever, because of one elsewhere."""
+    monkeypatch.setattr(saving, "FOREIGN_SECONDS", 3600)
+    async with open_documents().hold(notebook.pk) as opened:
+        opened.saver._changed(b"", foreign=True, source=None)
+        await until(lambda: opened.saver._foreign)
+        edit(opened.replica, "c0", " # here")
+        await until(lambda: _is_saved(workspace, "x = 1 # here"))
+    await open_documents().close()
 
 
 async def test_an_edit_is_saved_by_itself(notebook, workspace):
