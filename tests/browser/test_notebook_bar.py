@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Frame, Locator, Page, expect
 
 from tests.browser.person import PASSWORD, Person
 from tests.live import LiveSite
+from tests.runtimes.jupyter.attacks import ATTACKS, leaks
 
 pytestmark = [pytest.mark.browser, pytest.mark.live, pytest.mark.sandbox, pytest.mark.timeout(600)]
 
@@ -21,11 +23,27 @@ from classroom.people.models import User
 from tests.classroom.work import published, source
 grace = User.objects.create_user("gina", "gina@example.org", "{PASSWORD}", display_name="Gina")
 course = courses.create(slug="bar", title="Bars", term="", time_zone="Europe/Paris", by=grace)
-for name in ("ada", "ben"):
+for name in ("ada", "ben", "cleo", "dan"):
     student = User.objects.create_user(name, name + "@example.org", "{PASSWORD}", display_name=name.capitalize())
     Enrollment.objects.create(course=course, user=student, role="student")
 published(course, grace, more={{"problem2.ipynb": source()}})
+published(course, grace, slug="other")
 """
+SUBMISSIONS = """
+from grading.models import Submission
+print(Submission.objects.filter(authors__username="cleo").count())
+"""
+HELD = """
+from classroom.queries import notebook
+from runtimes.models import Runtime
+print(notebook.isolation_words(Runtime.objects.get(workspace__slug="{slug}")))
+"""
+# Keeps each word that the bar says of saving, where the test can read it.
+HEAR = """() => {
+  const word = document.getElementById("saved-word");
+  const hear = () => { document.body.dataset.said = `${document.body.dataset.said ?? ""}|${word.textContent}`; };
+  new MutationObserver(hear).observe(word, {childList: true, characterData: true, subtree: true});
+}"""
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +80,9 @@ def test_the_bar_in_a_working_day(live: LiveSite, person: Callable[[], Person], 
 
 
 def says_saved_after_typing(ada: Person) -> None:
+    ada.page.evaluate(HEAR)
     ada.types(ada.cell("YOUR CODE HERE"), "def squares(n):\n    return [i * i for i in range(n)]")
+    expect(ada.page.locator("body")).to_have_attribute("data-said", re.compile(r"\|Saving….*\|Saved[^|]*$"))
     expect(ada.page.locator("#saved[data-how=saved]")).to_be_visible(timeout=30_000)
     ada.page.reload()
     ada.waits_for_notebook()
@@ -151,3 +171,73 @@ def test_a_refused_ticket_offers_to_open_again(person: Callable[[], Person], cou
     ben.page.locator("#enter-again").click()
     ben.waits_for_notebook()
     expect(ben.page.locator("#refused")).to_be_hidden()
+
+
+def test_the_bar_interrupts_and_restarts_a_kernel_and_says_what_holds(
+    live: LiveSite, person: Callable[[], Person], course: str
+) -> None:
+    dan = opened(person, course, "dan")
+    runs(dan, dan.cell("YOUR CODE HERE"), "import time\nkept = 'here'\nfor _ in range(6000): time.sleep(0.1)")
+    with machine_menu(dan) as menu:
+        menu.locator("button", has_text="Interrupt").click(timeout=60_000)
+    expect(dan.cell("kept = 'here'").locator(".jp-OutputArea")).to_contain_text("KeyboardInterrupt", timeout=60_000)
+    runs(dan, dan.cell("kept = 'here'"), "print('kept' in globals())")
+    expect(dan.cell("in globals()").locator(".jp-OutputArea")).to_have_text("True", timeout=60_000)
+    with machine_menu(dan) as menu:
+        menu.locator("button", has_text="Restart").click()
+    expect(dan.page.locator("#machine-word[data-machine=running] [data-word=idle]")).to_be_visible(timeout=90_000)
+    runs(dan, dan.cell("in globals()"), "print('kept' in globals(), 'afresh')")
+    expect(dan.cell("afresh").locator(".jp-OutputArea")).to_have_text("False afresh", timeout=60_000)
+    slug = notebook_frame(dan).url.partition("//")[2].partition(".")[0]
+    held = live.manage("shell", "-v", "0", "-c", HELD.format(slug=slug)).strip()
+    assert held.startswith("own user, process, file, network and memory-sharing namespaces; dangerous system calls")
+    with machine_menu(dan) as menu:
+        expect(menu.locator("dl").first).to_contain_text(held)
+
+
+@contextmanager
+def machine_menu(someone: Person) -> Iterator[Locator]:
+    """The menu of kernel and machine, open inside; it lies above the notebook."""
+    summary = someone.page.locator("#machine-menu summary")
+    summary.click()
+    yield someone.page.locator("#machine-menu .menu__sheet")
+    summary.click()
+    expect(someone.page.locator("#machine-menu .menu__sheet")).to_be_hidden()
+
+
+def runs(someone: Person, cell: Locator, code: str) -> None:
+    someone.types(cell, code)
+    someone.page.keyboard.press("Shift+Enter")
+
+
+def notebook_frame(someone: Person, page: Page | None = None) -> Frame:
+    frame = (page or someone.page).frame(name="notebook")
+    assert frame is not None
+    return frame
+
+
+def test_scripts_in_a_notebook_reach_neither_the_site_nor_another_notebook_nor_the_top_page(
+    live: LiveSite, person: Callable[[], Person], course: str
+) -> None:
+    cleo = opened(person, course, "cleo")
+    submit = cleo.page.locator("#submit-form").get_attribute("action")
+    # The other assignment's notebook is open, too: its cookie is in the browser.
+    beside = cleo.context.new_page()
+    beside.goto(f"{live.url}{course}a/other/")
+    beside.get_by_role("button", name="Open").click()
+    expect(beside.frame_locator("#frame").locator(".jp-Notebook .jp-Cell").first).to_be_visible(timeout=90_000)
+    other, mine, before = _origin(notebook_frame(cleo, beside)), _origin(notebook_frame(cleo)), cleo.page.url
+    # Output runs in the notebook's own page, as this does.
+    got = notebook_frame(cleo).evaluate(ATTACKS, [live.url, other, submit])
+    assert not leaks(got)
+    assert (cleo.page.url, _origin(notebook_frame(cleo))) == (before, mine)
+    assert live.manage("shell", "-v", "0", "-c", SUBMISSIONS).strip() == "0"
+    # The address is one that the bar itself can press.
+    cleo.page.reload()
+    cleo.waits_for_notebook()
+    cleo.page.locator("#submit-button").click()
+    expect(cleo.page.locator("#receipt-dialog .receipt")).to_be_visible(timeout=60_000)
+
+
+def _origin(frame: Frame) -> str:
+    return "/".join(frame.url.split("/")[:3])

