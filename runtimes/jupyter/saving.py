@@ -123,7 +123,7 @@ class Saver:
             try:
                 await self._save()
             except BaseException:
-                self._own = self._own or started
+                self._own = started
                 self._wanted.set()
                 raise
             self._began, self._took = started, time.monotonic() - started
