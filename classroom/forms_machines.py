@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any, ClassVar
 
 from django import forms
@@ -14,7 +15,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from classroom.forms_people import time_zones
-from classroom.forms_units import GigabytesField, HoursField, LabelsField, LastingField, WordsField
+from classroom.forms_units import GigabytesField, HoursField, LabelsField, LastingField, NumberField, WordsField
 from classroom.models import Course
 from runtimes.models import Profile
 
@@ -55,6 +56,11 @@ class MachineForm(forms.ModelForm):  # type: ignore[type-arg]
         label=_("Courses"), queryset=Course.objects.none(), required=False,
         help_text=_("Whose teachers may choose it, where it is not for all."),
     )  # fmt: skip
+    cpu = NumberField(label=_("Processor cores"), min_value=Decimal("0.05"), max_digits=6, decimal_places=2)
+    cpu_request = NumberField(
+        label=_("Reserved cores"), min_value=Decimal("0.01"), max_digits=6, decimal_places=2,
+        help_text=_("What the scheduler reserves; the rest is shared with others on the node."),
+    )  # fmt: skip
     memory_bytes = GigabytesField(label=_("Memory (GB)"), min_value=0.25)
     home_bytes = GigabytesField(label=_("Disk (GB)"), min_value=0.05, help_text=_("For files and installed packages."))
     preload = WordsField(
@@ -90,13 +96,13 @@ class MachineForm(forms.ModelForm):  # type: ignore[type-arg]
             "scratch_bytes", "data_claim", "data_bucket", "data_service_account",
         ]  # fmt: skip
         labels: ClassVar = {
-            "name": _("Name"), "for_all": _("For all courses"), "cpu": _("Processor cores"),
+            "name": _("Name"), "for_all": _("For all courses"),
             "processes": _("Processes and threads at once"), "environment": _("Environment"), "network": _("Network"),
             "isolation": _("How a kernel starts"), "warm": _("Always kept ready"), "gpu": _("How many"),
             "accelerator": _("Kind"), "accelerator_model": _("Model"), "accelerator_partition": _("Part of a GPU"),
             "accelerator_sharing": _("Shared"), "accelerator_clients": _("By how many at most"),
             "accelerator_topology": _("Topology"), "fallback": _("To work on meanwhile"), "image": _("Image"),
-            "cpu_request": _("Reserved cores"), "runtime_class": _("Runtime class"),
+            "runtime_class": _("Runtime class"),
             "data_claim": _("Volume claim with data sets"), "data_bucket": _("Bucket with data sets"),
             "data_service_account": _("Service account that reads the bucket"),
         }  # fmt: skip
@@ -111,7 +117,6 @@ class MachineForm(forms.ModelForm):  # type: ignore[type-arg]
             "accelerator_topology": _("Of a TPU, like 2x2."),
             "fallback": _("A machine without a GPU that people who wait may use at once."),
             "image": _("By its digest, name@sha256:…"),
-            "cpu_request": _("What the scheduler reserves; the rest is shared with others on the node."),
             "runtime_class": _("Like gvisor."),
         }  # fmt: skip
 

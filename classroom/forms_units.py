@@ -22,6 +22,14 @@ _PARTS = ("day", "from", "to", "warm")
 _LINES = 3
 
 
+class NumberField(forms.DecimalField):
+    """A decimal, shown without needless zeros."""
+
+    def prepare_value(self, value: Any) -> Any:
+        """4 for 4.00; what was typed as it was typed."""
+        return f"{value.normalize():f}" if isinstance(value, Decimal) else value
+
+
 class GigabytesField(forms.DecimalField):
     """Cleans to bytes; GB are powers of 1024, as the pages say them."""
 

@@ -195,7 +195,7 @@ class Keeper:
         if row.lease_until is not None and row.lease_until < now:
             await self._stop(Reason.OWNER_GONE)
         elif row.deadline is not None and row.deadline <= now:
-            await self._stop(Reason.LIFETIME)
+            await self._stop(Reason.YIELDED if row.yields else Reason.LIFETIME)
         elif row.purpose == Runtime.Purpose.INTERACTIVE and now >= self._ask_idle_at:
             await self._check_use(agent)
 

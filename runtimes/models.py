@@ -319,6 +319,8 @@ class Runtime(models.Model):
     pulled_at = models.DateTimeField(null=True)
     left_out = models.JSONField(default=dict, blank=True)
     lease_until = models.DateTimeField(null=True)
+    # Others wait for its seat, and one cell has run for hours: its deadline was brought forward.
+    yields = models.BooleanField(default=False)
 
     class Meta:
         constraints: ClassVar = [
@@ -383,6 +385,19 @@ class Lease(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name}: {self.holder}"
+
+
+class ProviderReport(models.Model):
+    """What the `runtimes` process last saw of its provider. `warm`: unclaimed runtimes that are ready. `accelerators`:
+    GPUs or TPUs in all; None where the provider does not know."""
+
+    provider = models.CharField(max_length=40, unique=True)
+    warm = models.PositiveIntegerField(default=0)
+    accelerators = models.PositiveIntegerField(null=True)
+    seen_at = models.DateTimeField(default=timezone.now)
+
+    def __str__(self) -> str:
+        return f"{self.provider}: {self.warm} warm"
 
 
 class Session(models.Model):

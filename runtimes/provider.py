@@ -234,6 +234,10 @@ class Provider(ABC):
     async def environment_of(self, request: Request) -> str:
         """Digest of the environment that `request` runs in. Raises NotOffered where there is none."""
 
+    async def accelerators(self) -> int | None:
+        """How many GPUs or TPUs there are in all; None where that is not known."""
+        return None
+
     async def refusal(self, request: Request) -> str:
         """Why it could never be run here, in the words of whatever would run it; "" if it can. For whoever edits a
         profile: any process may ask, and before `start`. Raises ProviderUnavailable where nobody can say."""

@@ -20,7 +20,7 @@ from runtimes.admission import admit
 from runtimes.counter import Counter
 from runtimes.keeper import Keeper
 from runtimes.models import Runtime
-from runtimes.provider import Provider, Reason
+from runtimes.provider import Phase, Provider, Reason
 from runtimes.trials import Trials
 
 logger = logging.getLogger(__name__)
@@ -145,7 +145,8 @@ class Reconciler:
     async def _compare(self) -> None:
         """Ends what no row knows of, seen so twice in a row; asks after what a row knows and nobody has seen."""
         while True:
-            owned = {thing.name for thing in await self._provider.owned() if thing.name}
+            things = await self._provider.owned()
+            owned = {thing.name for thing in things if thing.name}
             # Rows are read after the things: whoever is started has a row before.
             known = await rows.names_live()
             strangers = owned - known - self._keepers.keys()
@@ -157,6 +158,8 @@ class Reconciler:
                 if name not in owned and keeper.row.state == State.READY:
                     await keeper.check_exists()
             await self._keep_warm()
+            warm = sum(not thing.name and thing.status.phase is Phase.READY for thing in things)
+            await rows.report(self._provider.slug, warm, await self._provider.accelerators())
             await asyncio.sleep(COMPARE_SECONDS)
 
     async def _keep_warm(self) -> None:
@@ -167,6 +170,7 @@ class Reconciler:
     async def _record_usage(self) -> None:
         while True:
             await asyncio.sleep(USAGE_SECONDS)
+            await rows.make_way()
             await rows.record_usage([keeper.row for keeper in self._keepers.values() if keeper.row.ready_at])
 
     async def _leave(self, helpers: Sequence[asyncio.Task[None]]) -> None:

@@ -6,6 +6,7 @@ All in one thread of the process, on one database connection; `@in_thread` makes
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Hashable, Iterable
+from datetime import datetime
 from functools import wraps
 
 from asgiref.sync import sync_to_async
@@ -13,9 +14,9 @@ from django.db import connection
 from django.db.models import Case, F, Q, QuerySet, Value, When
 from django.utils import timezone
 
-from runtimes import bus, usage
+from runtimes import bus, long_runs, usage
 from runtimes.agent_replies import ExitReason, KernelState
-from runtimes.models import Kernel, Profile, Runtime
+from runtimes.models import Kernel, Profile, ProviderReport, Runtime, Usage
 from runtimes.provider import Endpoint, Reason, Status
 
 _UP = [Runtime.State.STARTING, Runtime.State.READY, Runtime.State.STOPPING]
@@ -184,10 +185,18 @@ def settle(runtime: Runtime, state: str, reason: str | None = None, *, message: 
             state=Kernel.State.DEAD, execution_state="dead", reason=row.reason, message=row.message
         )
     if moved:
-        usage.record(row, now)
+        usage.record(row, _last_seen(row, now))
         bus.publish_sync("runtimes")
         bus.publish_sync(f"runtime:{row.name}")
     return moved
+
+
+def _last_seen(row: Runtime, now: datetime) -> datetime:
+    """Until when it is charged: what vanished while nobody watched, until it was last seen."""
+    if row.state != Runtime.State.LOST or row.reason != Reason.OWNER_GONE:
+        return now
+    seen = Usage.objects.filter(runtime=row).values_list("recorded_at", flat=True).first()
+    return seen or row.ready_at or now
 
 
 @in_thread
@@ -214,6 +223,16 @@ def _mark_dead(runtime: Runtime, seen: KernelState) -> bool:
     rows = Kernel.objects.filter(runtime=runtime, index=seen.index, state__in=[Kernel.State.RUNNING])
     died = {"died_of": reason, "died_at": timezone.now()} if reason != Reason.REQUESTED else {}
     return bool(rows.update(state=Kernel.State.DEAD, execution_state="dead", reason=reason, message=message, **died))
+
+
+@in_thread
+def report(provider: str, warm: int, accelerators: int | None) -> None:
+    """What was seen of the provider, for the operators' page and the metrics."""
+    seen = {"warm": warm, "accelerators": accelerators, "seen_at": timezone.now()}
+    ProviderReport.objects.update_or_create(provider=provider, defaults=seen)
+
+
+make_way = in_thread(long_runs.make_way)
 
 
 @in_thread

@@ -46,6 +46,7 @@ class Reason(StrEnum):
     NODE_LOST = "NodeLost"
     OWNER_GONE = "OwnerGone"
     OPERATOR = "Operator"
+    YIELDED = "Yielded"
     ERROR = "Error"
 
 
@@ -72,6 +73,10 @@ REASON_SENTENCES: Mapping[Reason, Promise] = {
     Reason.NODE_LOST: _("The machine was lost. Your files are kept as last saved: start the kernel again."),
     Reason.OWNER_GONE: _("The service that ran the kernel stopped. Your files are kept: start the kernel again."),
     Reason.OPERATOR: _("An administrator stopped the machine. Your files are kept: start it again."),
+    Reason.YIELDED: _(
+        "Others were waiting for such a machine, and one cell had run for hours on this one. Your files are kept: "
+        "start it again to take a place in the queue."
+    ),
     Reason.ERROR: _("The kernel could not be run. Try again; if it happens again, tell your teacher."),
 }
 

@@ -56,6 +56,13 @@ def _what_happened(
 
 def _what_will(runtime: Runtime, kernels: Sequence[Kernel], now: datetime) -> Iterator[Note]:
     deadline = runtime.deadline
+    if deadline is not None and runtime.yields:
+        text = gettext(
+            "Others wait for such a machine, and one cell here has run for hours: it stops %(distance)s (%(at)s). "
+            "Write results to files: they are kept, variables are not."
+        )
+        yield Note("wait", text % {"distance": distance(deadline), "at": said(deadline)})
+        return
     if deadline is not None and deadline - now < WARNED_BEFORE:
         text = gettext(
             "This machine stops %(distance)s (%(at)s): that is the longest it may run. Your files are kept, variables "

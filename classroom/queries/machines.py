@@ -16,7 +16,7 @@ from runtimes.profiles import warm_now
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """used: by how many assignments, to work on. courses: who may choose it, where it is not for all."""
+    """used: by how many assignments, to work or to grade on. courses: who may choose it, where it is not for all."""
 
     profile: Profile
     used: int
@@ -27,7 +27,8 @@ class Row:
 def rows() -> Sequence[Row]:
     """All machines by name, retired ones last. Three queries."""
     profiles = strictly(Profile.objects).select_related("fallback").order_by("name")
-    used = Counter(Assignment.objects.values_list("profile", flat=True))
+    chosen = Assignment.objects.values_list("profile", "line_item__profile")
+    used = Counter(profile for both in chosen for profile in set(both))
     courses = Counter(Course.profiles.through.objects.values_list("profile", flat=True))
     now = timezone.now()
     found = [Row(one, used[one.pk], courses[one.pk], warm_now(one, now)) for one in profiles]

@@ -2,9 +2,12 @@
 
 from django.urls import URLPattern, URLResolver, path
 
-from classroom.views import machines
+from classroom.views import machines, operate
 
 urlpatterns: list[URLPattern | URLResolver] = [
+    path("operate/", operate.operate, name="operate"),
+    path("operate/<slug:name>/stop/", operate.stop, name="operate_stop"),
+    path("metrics", operate.metrics, name="metrics"),
     path("machines/", machines.machines, name="machines"),
     path("machines/new/", machines.new, name="machine_new"),
     path("machines/<slug:slug>/", machines.machine, name="machine"),

@@ -14,8 +14,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from runtimes.sandboxes.gpu_driver import Driver, find_driver
+
+if TYPE_CHECKING:
+    from runtimes.sandboxes.config import SandboxConfig
 
 EVERY, NO = "", "none"
 _CONTROL, _MEMORY = "/dev/nvidiactl", "/dev/nvidia-uvm"
@@ -69,6 +73,11 @@ class HostGpus:
 
     def __str__(self) -> str:
         return _listed(self.gpus) or self.lack
+
+
+def configured(config: SandboxConfig) -> HostGpus:
+    """Those that the site's sandboxes can use. Blocks."""
+    return find(uid=config.uid, chosen=config.gpus, root=config.gpu_root)
 
 
 def find(*, uid: int, chosen: str = EVERY, root: Path = Path("/")) -> HostGpus:

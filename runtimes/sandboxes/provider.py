@@ -77,7 +77,7 @@ class LocalProvider(Provider):
         found = cgroups.find(wanted=config.cgroups)
         if not found.controllers:
             log.warning("no control groups can be made here: sandboxes are limited by rlimits only")
-        found_gpus = await asyncio.to_thread(self._gpus)
+        found_gpus = await asyncio.to_thread(gpus.configured, config)
         log.info("GPUs: %s", found_gpus)
         self._line = Line(Seats(found_gpus, self._serve_queue), self._full)
         self._starter = Starter(config, features, found)
@@ -188,9 +188,14 @@ class LocalProvider(Provider):
         self._unlock()
 
     @override
+    async def accelerators(self) -> int | None:
+        return len(self._line.seats.found.gpus)
+
+    @override
     async def refusal(self, request: Request) -> str:
+        found = self._line.seats.found if self._starter else await asyncio.to_thread(gpus.configured, self._config)
         try:
-            offers.check(request, self._line.seats.found if self._starter else await asyncio.to_thread(self._gpus))
+            offers.check(request, found)
             self._environment(request.environment)
         except InvalidRequest as error:
             return str(error)
@@ -239,11 +244,6 @@ class LocalProvider(Provider):
 
     def _check(self, request: Request) -> None:
         offers.check(request, self._line.seats.found)
-
-    def _gpus(self) -> HostGpus:
-        """Of this host, by looking. Blocks."""
-        config = self._config
-        return gpus.find(uid=config.uid, chosen=config.gpus, root=config.gpu_root)
 
     def _environment(self, digest: str) -> KernelEnvironment:
         found = self._config.kernel_environments()

@@ -28,10 +28,12 @@ from classroom.launch import open_work
 from classroom.models import Assignment, Course, Enrollment
 from classroom.people.models import User
 from classroom.roster_read import read
+from classroom.workspaces import account_of
 from grading.compare import differences
 from grading.models import Autograding, GradeCell, LineItem, Release, ReleaseCheck, Submission, WorkCheck
 from runtimes import storage
-from runtimes.models import GIB, Profile
+from runtimes.models import GIB, Kernel, Profile, ProviderReport, Runtime, Workspace
+from runtimes.status import Reason
 from tests import world as worlds
 from tests.classroom import work as problem_sets
 from tests.security.test_every_url import addresses
@@ -77,6 +79,8 @@ def _pages(world: worlds.World, people: dict[str, User]) -> dict[str, str]:
     _cell_missing(world)
     in_group = problem_sets.published(world.course, grace, slug="ps3", group_size=3, groups_by_students=True)
     group.form(in_group, "The group that works at night", [ada, cleo])
+    gpu = _gpu()
+    _crowded(world, gpu)
     pages = addresses(world)
     of = {slug: {name: page.replace("/ps1/", f"/{slug}/") for name, page in pages.items()} for slug in ("ps2", "ps3")}
     return pages | {
@@ -99,7 +103,7 @@ def _pages(world: worlds.World, people: dict[str, User]) -> dict[str, str]:
         "account_reset_password_from_key": _reset(dan),
         "account_reset_password_from_key that is gone": pages["account_reset_password_from_key"],
         "nothing there": "/nothing/",
-        "machine of a GPU": reverse("machine", args=[_gpu().slug]),
+        "machine of a GPU": reverse("machine", args=[gpu.slug]),
         "admin": reverse("admin:index"),
         "admin with a list": reverse("admin:classroom_course_changelist"),
     }
@@ -120,6 +124,33 @@ def _gpu() -> Profile:
         node_selector={"cloud.google.com/gke-nodepool": "gpu"},
         tolerations=[{"key": "lab", "operator": "Exists"}], runtime_class="gvisor", scratch_bytes=20 * GIB,
     )  # fmt: skip
+
+
+def _crowded(world: worlds.World, gpu: Profile) -> None:
+    """Two at work, one of them at one cell for hours, one waiting, and what went wrong."""
+    now, state = timezone.now(), Runtime.State
+    usual = world.ada_work.workspace.profile
+    account = account_of(world.course.pk)
+
+    def runtime(workspace: Workspace | None, profile: Profile, state: str, **more: Any) -> Runtime:
+        asked = {"requested_at": now - timedelta(hours=4), "last_active_at": now - timedelta(hours=3)}
+        return Runtime.objects.create(
+            workspace=workspace, profile=profile, account=account, state=state, **{**asked, **more}
+        )
+
+    runtime(world.ada_work.workspace, usual, state.READY, ready_at=now, deadline=now + timedelta(hours=9))
+    long = runtime(
+        world.preview.workspace, gpu, state.READY, ready_at=now, yields=True, deadline=now + timedelta(minutes=8)
+    )
+    Kernel.objects.create(
+        runtime=long, workspace=world.preview.workspace, index=0, state=Kernel.State.RUNNING, execution_state="busy",
+        last_activity=now - timedelta(hours=3),
+    )  # fmt: skip
+    runtime(world.eve_work.workspace, gpu, state.QUEUED, reason=Reason.ACCELERATOR_WAIT)
+    pull = "ErrImagePull: rpc error: code = NotFound desc = failed to pull and unpack image: not found"
+    runtime(None, usual, state.FAILED, reason=Reason.IMAGE_PULL, detail=pull, stopped_at=now)
+    runtime(None, gpu, state.LOST, reason=Reason.NODE_LOST, stopped_at=now - timedelta(hours=2))
+    ProviderReport.objects.create(provider="pods", warm=12, accelerators=4)
 
 
 def _partly_approved(world: worlds.World, by: User) -> None:

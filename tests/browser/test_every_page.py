@@ -38,13 +38,13 @@ PAGES = {
     "tim": ("teach_course", "teach_assignment", "submissions", "grading_run", "people that are not his"),
     "ada": ("home", "course", "group", "check", "feedback", "feedback_file", "hand_in", "receipt"),
     "ben": ("course", "group", "check of nothing yet", "hand_in with a cell missing", "receipt of what waits"),
-    "root": ("admin", "admin with a list", "machines", "machine_new", "machine", "machine of a GPU"),
+    "root": ("admin", "admin with a list", "machines", "machine_new", "machine", "machine of a GPU", "operate"),
 }  # fmt: skip
 #: What the address of one page only leads to, what is a file or a piece of a page, and what other tests look at.
 LEADS_ON = {"account_email", "email", "account_set_password", "account_confirm_login_code", "join_password", "work"}
 FILES = {
-    "assignment_source", "download", "gradebook_export", "javascript-catalog", "people_export", "receipt_files",
-    "receipt_text", "review_files", "set_language",
+    "assignment_source", "download", "gradebook_export", "javascript-catalog", "metrics", "people_export",
+    "receipt_files", "receipt_text", "review_files", "set_language",
 }  # fmt: skip
 PIECES = {"assignment_check", "notebook_machine", "notebook_state", "receipt_state", "review_here"}
 IN_THE_WHOLE_FLOW = {"notebook"}

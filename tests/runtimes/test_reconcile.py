@@ -319,6 +319,47 @@ async def test_use_is_recorded_while_a_runtime_runs(provider, workspace, brisk):
         await until(lambda: Usage.objects.filter(wall_seconds__gt=0).exists())
 
 
+async def test_whatever_ends_a_runtime_its_use_until_then_is_charged_and_one_that_never_ran_costs_nothing(
+    provider, profile
+):
+    await Profile.objects.filter(pk=profile.pk).aupdate(gpu=2)
+    spaces = [await Workspace.objects.acreate(profile=profile, account="x") for _ in range(3)]
+    async with running(provider):
+        lost, died = [await launch.ready(await launch.alaunch(space), timeout=20) for space in spaces[:2]]
+        ago = timezone.now() - timedelta(hours=1)
+        await Runtime.objects.aupdate(ready_at=ago)
+        provider.say(lost.name, Status(Phase.LOST, Reason.NODE_LOST))
+        provider.say(died.name, Status(Phase.LOST, Reason.OUT_OF_MEMORY))
+        for runtime in (lost, died):
+            await until(state_is(runtime, State.LOST))
+            usage = await Usage.objects.aget(runtime=runtime)
+            assert usage.gpu_seconds == pytest.approx(2 * 3600, abs=60)
+        provider.hold = True
+        failed = await launch.alaunch(spaces[2])
+        await until(lambda: failed.name in provider.statuses)
+        provider.say(failed.name, Status(Phase.LOST, Reason.IMAGE_PULL))
+        await until(state_is(failed, State.FAILED))
+        assert not await Usage.objects.filter(runtime=failed).aexists()
+
+
+async def test_what_vanished_while_nobody_watched_is_charged_until_it_was_last_seen(provider, profile, workspace):
+    now = timezone.now()
+    rows = [
+        await Runtime.objects.acreate(
+            workspace=space, profile=profile, account="x", state=State.READY, ready_at=now - timedelta(hours=2),
+            endpoint={"transport": "ipc", "host": "/nowhere", "identity": "x", "key_version": 1},
+        )
+        for space in (workspace, await Workspace.objects.acreate(profile=profile, account="x"))
+    ]  # fmt: skip
+    seen = now - timedelta(hours=1, minutes=50)
+    await Usage.objects.acreate(runtime=rows[0], account="x", wall_seconds=600, recorded_at=seen)
+    async with running(provider):
+        for row in rows:
+            await until(state_is(row, State.LOST))
+    charged = [(await Usage.objects.aget(runtime=row)).wall_seconds for row in rows]
+    assert charged == [pytest.approx(600), 0]
+
+
 async def test_files_are_pulled_while_a_kernel_works(provider, workspace, brisk):
     async with running(provider):
         runtime = await launch.ready(await launch.alaunch(workspace), timeout=20)

@@ -28,6 +28,7 @@ ROLES = {
 # that nobody learns which courses, works and receipts exist.
 EVERYONE = "yes yes yes yes yes yes yes yes"
 NOBODY = "410 410 410 410 410 410 410 410"
+HIDDEN = "404 404 404 404 404 404 404 404"
 SIGNED_IN = "login yes yes yes yes yes yes yes"
 ADMINISTRATORS = "login 403 403 403 403 403 403 403"  # the administrator is looked at in tests of their pages
 COURSE_MAKERS = "login 403 403 403 403 403 403 yes"
@@ -87,6 +88,8 @@ lines(
 )
 lines(COURSE_MAKERS, "GET/POST course_new")
 lines(ADMINISTRATORS, "GET machines", "GET/POST machine_new", "GET/POST machine", "POST machine_retire")
+lines(ADMINISTRATORS, "GET operate", "POST operate_stop")
+lines(HIDDEN, "GET metrics")  # without a token in the settings
 lines(STUDENTS, "GET/POST group")
 lines(MEMBERS, "GET course", "GET/POST work")
 lines(
@@ -172,7 +175,7 @@ def arguments(world: worlds.World) -> dict[str, Any]:
         "cell": words.pk, "regrade": world.regrade.pk,
         "autograding": world.ada_submission.autogradings.get(current=True).pk, "number": 1, "path": worlds.NOTEBOOK,
         "secret": "nobody-has-this", "key": "set-password",
-        "uidb36": "1", "slug": world.assignment.profile.slug,
+        "uidb36": "1", "slug": world.assignment.profile.slug, "name": "nothing",
     }  # fmt: skip
 
 

@@ -1,0 +1,192 @@
+"""What runs, waits and went wrong, for those who operate the site."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from django.utils import timezone
+
+from classroom.models import Course, WorkMember
+from classroom.queries import strictly
+from classroom.workspaces import ACCOUNTS
+from runtimes import queue
+from runtimes.describe import because
+from runtimes.long_runs import long_runs
+from runtimes.models import ProviderReport, Runtime
+
+#: More rows than this help nobody: a filter does.
+MOST_ROWS = 200
+ERRORS = 20
+LOOKS_BACK = timedelta(days=1)
+#: The `runtimes` process reports every ten seconds.
+SILENT_AFTER = timedelta(seconds=45)
+
+State = Runtime.State
+
+
+@dataclass
+class Load:
+    """How many runtimes of one machine or course are in which state, and how many GPUs or TPUs they have."""
+
+    name: str
+    slug: str
+    waiting: int = 0
+    starting: int = 0
+    running: int = 0
+    stopping: int = 0
+    accelerators: int = 0
+
+    def add(self, runtime: Runtime) -> None:
+        """Counts one."""
+        if queue.waits(runtime):
+            self.waiting += 1
+            return
+        self.accelerators += runtime.profile.gpu
+        self.starting += runtime.state == State.STARTING
+        self.running += runtime.state == State.READY
+        self.stopping += runtime.state == State.STOPPING
+
+
+@dataclass(frozen=True)
+class Seats:
+    """GPUs or TPUs: in use (a shared one in part), waited for, in all (None where the provider does not know)."""
+
+    used: float
+    waiting: int
+    total: int | None
+
+    @property
+    def free(self) -> float | None:
+        """How many are not in use."""
+        return None if self.total is None else max(self.total - self.used, 0)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One live runtime. position: in its queue, 0 if it does not wait. since: when its long execution began."""
+
+    runtime: Runtime
+    course: str
+    people: str
+    position: int
+    since: datetime | None
+
+    @property
+    def why(self) -> str:
+        """What a waiting one waits for."""
+        return because(self.runtime.reason, "") if self.position else ""
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """A runtime that failed or was lost."""
+
+    runtime: Runtime
+    course: str
+
+    @property
+    def why(self) -> str:
+        """What the person concerned reads; the provider's own words are on the row."""
+        return because(self.runtime.reason, self.runtime.message)
+
+
+@dataclass(frozen=True)
+class Page:
+    """Everything that the page shows; `rows` are those that the filter leaves."""
+
+    report: ProviderReport | None
+    machines: Sequence[Load]
+    courses: Sequence[Load]
+    seats: Seats
+    rows: Sequence[Row]
+    count: int
+    long: int
+    troubles: Sequence[Trouble] = field(default_factory=list)
+
+    @property
+    def silent(self) -> bool:
+        """Whether the process that runs machines has not been heard of lately."""
+        return self.report is None or self.report.seen_at < timezone.now() - SILENT_AFTER
+
+
+def page(machine: str = "", course: str = "") -> Page:
+    """The page now, with the live runtimes of one machine or course (their short names). Six queries."""
+    now = timezone.now()
+    live = list(
+        strictly(Runtime.objects).select_related("profile", "workspace").filter(state__in=Runtime.LIVE)
+        .order_by("requested_at", "pk")
+    )  # fmt: skip
+    courses = {f"{ACCOUNTS}{one.pk}": one for one in strictly(Course.objects).only("slug", "title")}
+    report = ProviderReport.objects.order_by("-seen_at").first()
+    long = {run.runtime.pk: run.since for run in long_runs(now)}
+    positions = _positions(live)
+    shown = [row for row in live if machine in ("", row.profile.slug) and course in ("", _slug(courses, row))]
+    people = _people(shown[:MOST_ROWS])
+    rows = [
+        Row(row, _title(courses, row), people.get(row.workspace_id, ""), positions.get(row.pk, 0), long.get(row.pk))
+        for row in shown[:MOST_ROWS]
+    ]
+    return Page(
+        report=report,
+        machines=_loads((row.profile.name, row.profile.slug, row) for row in live),
+        courses=_loads((_title(courses, row), _slug(courses, row), row) for row in live),
+        seats=_seats(live, report),
+        rows=rows,
+        count=len(shown),
+        long=len(long),
+        troubles=_troubles(now, courses),
+    )
+
+
+def _positions(live: Iterable[Runtime]) -> dict[int, int]:
+    """Place in the queue by key, as `queue.queue_position` counts: live rows come in the order they were asked for."""
+    seen: Counter[str] = Counter()
+    found = {}
+    for row in live:
+        if queue.waits(row):
+            seen[queue.kind(row.profile)] += 1
+            found[row.pk] = seen[queue.kind(row.profile)]
+    return found
+
+
+def _loads(rows: Iterable[tuple[str, str, Runtime]]) -> list[Load]:
+    found: dict[tuple[str, str], Load] = {}
+    for name, slug, runtime in rows:
+        found.setdefault((name, slug), Load(name, slug)).add(runtime)
+    return [found[key] for key in sorted(found)]
+
+
+def _seats(live: Iterable[Runtime], report: ProviderReport | None) -> Seats:
+    used, waiting = 0.0, 0
+    for row in live:
+        if queue.waits(row):
+            waiting += row.profile.gpu
+        else:
+            used += row.profile.gpu / max(row.profile.accelerator_clients, 1)
+    return Seats(used, waiting, report.accelerators if report else None)
+
+
+def _people(rows: Iterable[Runtime]) -> dict[int | None, str]:
+    """Who works in each workspace."""
+    members = WorkMember.objects.filter(work__workspace__in=[row.workspace_id for row in rows]).order_by("pk")
+    found: dict[int | None, list[str]] = {}
+    for member in members.select_related("work", "user"):
+        found.setdefault(member.work.workspace_id, []).append(member.user.get_full_name())
+    return {workspace: ", ".join(names) for workspace, names in found.items()}
+
+
+def _troubles(now: datetime, courses: dict[str, Course]) -> list[Trouble]:
+    ended = Runtime.objects.filter(state__in=[State.FAILED, State.LOST], stopped_at__gt=now - LOOKS_BACK)
+    rows = strictly(ended).select_related("profile").order_by("-stopped_at")[:ERRORS]
+    return [Trouble(row, _title(courses, row)) for row in rows]
+
+
+def _title(courses: dict[str, Course], row: Runtime) -> str:
+    return courses[row.account].title if row.account in courses else row.account
+
+
+def _slug(courses: dict[str, Course], row: Runtime) -> str:
+    return courses[row.account].slug if row.account in courses else ""

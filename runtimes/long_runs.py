@@ -1,0 +1,73 @@
+"""Runtimes that have been at one execution for hours: operators are told, and their seats are given on if others wait.
+
+A runtime never has more than its profile says, so that its load slows nobody down; what it takes is a seat. That is
+why nothing happens to it while no one wants the seat, and why it is stopped, with a warning, when someone does.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db.models import Q
+from django.utils import timezone
+
+from runtimes import bus, queue
+from runtimes.models import Kernel, Runtime
+
+#: How long before its seat is given on a person is warned.
+NOTICE = timedelta(minutes=10)
+
+
+@dataclass(frozen=True, slots=True)
+class LongRun:
+    """A runtime, its profile loaded, in which nothing was begun since `since` and something still runs."""
+
+    runtime: Runtime
+    since: datetime
+
+
+def long_runs(now: datetime) -> list[LongRun]:
+    """Longest first. One query."""
+    limit = now - settings.LONG_RUN
+    busy = Kernel.objects.filter(
+        state=Kernel.State.RUNNING,
+        execution_state="busy",
+        last_activity__lt=limit,
+        runtime__state=Runtime.State.READY,
+        runtime__purpose=Runtime.Purpose.INTERACTIVE,
+    )
+    # Of cells that follow each other at once no kernel is ever seen idle.
+    quiet = busy.exclude(runtime__kernels__runs__started_at__gt=limit).select_related("runtime__profile")
+    found: dict[int, LongRun] = {}
+    for kernel in quiet.order_by("last_activity"):
+        found.setdefault(kernel.runtime_id, LongRun(kernel.runtime, kernel.last_activity))
+    return list(found.values())
+
+
+def make_way() -> int:
+    """Brings forward the end of as many long runs as people wait for seats of their kind; how many. Safe to repeat."""
+    now = timezone.now()
+    waiting = Runtime.objects.filter(queue.WAITING, purpose=Runtime.Purpose.INTERACTIVE).select_related("profile")
+    wanted = Counter(queue.kind(row.profile) for row in waiting)
+    if not wanted:
+        return 0
+    leaving = Runtime.objects.filter(state=Runtime.State.READY, yields=True).select_related("profile")
+    wanted.subtract(queue.kind(row.profile) for row in leaving)
+    made = 0
+    for run in long_runs(now):
+        kind = queue.kind(run.runtime.profile)
+        if wanted[kind] > 0 and _yields(run.runtime, now + NOTICE):
+            wanted[kind] -= 1
+            made += 1
+    return made
+
+
+def _yields(runtime: Runtime, deadline: datetime) -> bool:
+    row = Runtime.objects.filter(pk=runtime.pk, state=Runtime.State.READY, yields=False)
+    if not row.filter(Q(deadline__gt=deadline) | Q(deadline=None)).update(yields=True, deadline=deadline):
+        return False
+    bus.publish_sync(f"runtime:{runtime.name}")
+    return True
