@@ -37,7 +37,11 @@ class Desk:
         self.socket.curve_server = True
         self.socket.curve_secretkey = keys["curve_secret"].encode()
         self.socket.curve_publickey = keys["curve_public"].encode()
-        self.socket.bind(url)
+        self._url = url
+
+    def open(self) -> None:
+        """Begins to listen, which is how others see that the runtime is ready."""
+        self.socket.bind(self._url)
 
     def hear(self) -> Question | None:
         """The next question, or None for something that is not one of ours."""

@@ -55,7 +55,7 @@ def _serve(source: str, owner: socket.socket | None) -> NoReturn:
         gauges = Gauges.from_descriptors(descriptors, request["memory_limit_bytes"])
         Supervisor(request, ProgramSpawner(owner), gauges).serve()
     spawner = ProgramSpawner(record=Path(RECORD))
-    # A pod that is deleted, or reaches its deadline: its kernels get to finish.
-    signal.signal(signal.SIGTERM, lambda _number, _frame: spawner.end())
-    switch = IdleSwitch(request["idle_seconds"], spawner.end, armed=request["idle_armed"])
+    # A pod that is deleted, evicted or past its deadline: its kernels get to finish. Only who ends by itself succeeds.
+    signal.signal(signal.SIGTERM, lambda _number, _frame: spawner.end(128 + signal.SIGTERM))
+    switch = IdleSwitch(request["idle_seconds"], lambda: spawner.end(0), armed=request["idle_armed"])
     Supervisor(request, spawner, Gauges.of_own_group(), switch).serve()

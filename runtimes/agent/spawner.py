@@ -198,13 +198,13 @@ class ProgramSpawner:
                 break
         os._exit(0)
 
-    def end(self) -> None:
-        """Ends the runtime in good order: soon, and not on this thread."""
-        threading.Thread(target=self._end, daemon=True).start()
+    def end(self, status: int) -> None:
+        """Ends the runtime in good order, with this exit status: soon, and not on this thread."""
+        threading.Thread(target=self._end, args=(status,), daemon=True).start()
 
-    def _end(self) -> None:
+    def _end(self, status: int) -> None:
         self._end_kernels(END_SECONDS)
-        os._exit(0)
+        os._exit(status)
 
     def _end_kernels(self, seconds: float | None) -> None:
         """SIGTERM for every kernel; returns when they have ended, at the latest after so many seconds."""

@@ -293,7 +293,8 @@ class Supervisor:
         self._desk.tell({"event": "kernel", "kernel": kernel.describe(), "oom_kills": self._gauges.oom_kills()})
 
     def _tell_ready(self) -> None:
-        """Tells the owner, once, when every kernel that shall run from the start is bound or dead."""
+        """Opens and tells the owner, once, when every kernel that shall run from the start is bound or dead."""
         if not self._ready_told and all(kernel.state != "starting" for kernel in self._kernels):
             self._ready_told = True
+            self._desk.open()
             self._spawner.tell_owner({"ready": [kernel.describe() for kernel in self._kernels]})

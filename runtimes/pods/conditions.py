@@ -71,6 +71,11 @@ def refused(code: int, message: str) -> Status | None:
     return None
 
 
+def is_over(pod: Pod) -> bool:
+    """Nothing of it runs any more, and it counts against no quota."""
+    return _state(pod).get("phase") in ("Succeeded", "Failed")
+
+
 def restarts(pod: Pod) -> int:
     """How often its container was started again."""
     return int(_container(pod).get("restartCount", 0))

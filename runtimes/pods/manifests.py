@@ -196,9 +196,9 @@ def _container(request: Request, config: ClusterConfig) -> Manifest:
         "workingDir": HOME,
         "ports": [{"name": "agent", "containerPort": AGENT_PORT, "protocol": "TCP"}],
         "resources": _resources(request),
-        # Once the kernels that start with it have bound their last socket; from then on the agent answers for all.
-        "startupProbe": _probe(_last_port_at_start(request.kernels), failures=_TRIES_TO_START),
-        "readinessProbe": _probe(AGENT_PORT, failures=3),
+        # The agent listens once the kernels that start with it do.
+        "startupProbe": _probe(failures=_TRIES_TO_START),
+        "readinessProbe": _probe(failures=3),
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "privileged": False,
@@ -244,14 +244,8 @@ def _millicores(cores: float) -> str:
     return f"{max(round(cores * 1000), 1)}m"
 
 
-def _last_port_at_start(kernels: int) -> int:
-    # ipykernel binds the heartbeat's socket last (IPKernelApp.initialize).
-    heartbeat = FIRST_KERNEL_PORT + len(CHANNELS) * (kernels - 1) + CHANNELS.index("hb")
-    return heartbeat if kernels else AGENT_PORT
-
-
-def _probe(port: int, *, failures: int) -> Manifest:
-    return {"tcpSocket": {"port": port}, "periodSeconds": 1, "timeoutSeconds": 1, "failureThreshold": failures}
+def _probe(*, failures: int) -> Manifest:
+    return {"tcpSocket": {"port": AGENT_PORT}, "periodSeconds": 1, "timeoutSeconds": 1, "failureThreshold": failures}
 
 
 def _volumes(request: Request, name: str) -> list[Manifest]:

@@ -22,7 +22,7 @@ class Place:
         self.status = Status(Phase.STARTING)
         #: Its pod's name, from before there is one.
         self.pod = ""
-        self.work: asyncio.Task[None] | None = None
+        self.work: asyncio.Task[bool] | None = None
         self.releasing = False
         self._tell = tell
 

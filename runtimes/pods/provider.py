@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import ClassVar, Self, override
+from typing import Any, ClassVar, Self, override
 
 from django.conf import settings
 
@@ -39,6 +40,8 @@ log = logging.getLogger(__name__)
 TEND_SECONDS = 5.0
 #: How long a deleted pod may take to go; on a lost node it takes until the node is back or removed.
 GONE_SECONDS = 60.0
+#: How often a full quota is tried again when nobody of ours has left: it may have been raised.
+ROOM_SECONDS = 10.0
 _RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
 
 
@@ -59,6 +62,7 @@ class PodsProvider(Provider):
         self._maker = Maker(self._cluster, config, masters)
         self._warm = WarmPods(self._cluster, config, self._pods, self._maker)
         self._queue = Queue(config, most, self._places)
+        self._room_at, self._served_at = 0.0, 0.0
         self._tasks: list[asyncio.Task[None]] = []
 
     @classmethod
@@ -127,6 +131,7 @@ class PodsProvider(Provider):
         gone = await asyncio.gather(*(self._delete(pod, grace) for pod in self._pods_of(place)))
         place.ended(reason)
         self._places.pop(name, None)
+        self._room_at = time.monotonic()
         self._awake.set()
         if not all(gone):
             log.warning("runtime %s: its pod is not gone after %s s; the cluster ends it", name, GONE_SECONDS)
@@ -167,7 +172,8 @@ class PodsProvider(Provider):
 
     @override
     async def close(self) -> None:
-        tasks, self._tasks = self._tasks, []
+        tasks: list[asyncio.Task[Any]] = [*self._tasks]
+        self._tasks = []
         tasks += [place.work for place in self._places.values() if place.work is not None]
         for task in tasks:
             task.cancel()
@@ -178,7 +184,7 @@ class PodsProvider(Provider):
 
     # --- one runtime
 
-    def _begin(self, place: Place) -> asyncio.Task[None]:
+    def _begin(self, place: Place) -> asyncio.Task[bool]:
         place.work = asyncio.create_task(self._start(place), name=f"start of {place.name}")
         return place.work
 
@@ -189,8 +195,8 @@ class PodsProvider(Provider):
         if pod is not None and not place.status.phase.final and not conditions.is_ready(pod):
             place.work = asyncio.create_task(self._patiently(place, lambda: self._maker.give_order(request, pod)))
 
-    async def _start(self, place: Place) -> None:
-        """A warm pod, or a new one; back into the queue where the cluster's quota is reached."""
+    async def _start(self, place: Place) -> bool:
+        """A warm pod, or a new one. False where the quota is reached: it waits in the queue."""
         request = place.request
         assert request is not None
         place.pod = place.pod or labels.new_name()
@@ -201,10 +207,9 @@ class PodsProvider(Provider):
             self._pods.put(pod)
             self._changed(self._pods.get(place.pod) or pod, False)
 
-        await self._patiently(place, make)
-        self._awake.set()
+        return await self._patiently(place, make)
 
-    async def _patiently(self, place: Place, act: Callable[[], Awaitable[None]]) -> None:
+    async def _patiently(self, place: Place, act: Callable[[], Awaitable[None]]) -> bool:
         """Does it, again while the cluster cannot; what the cluster will not do is the place's status."""
         waits = iter(_RETRY_SECONDS)
         while not place.releasing:
@@ -217,15 +222,18 @@ class PodsProvider(Provider):
             except Refused as refusal:
                 status = conditions.refused(refusal.code, refusal.message)
                 place.set(status or Status(Phase.LOST, Reason.ERROR, str(refusal)))
-                if place.status.phase is Phase.QUEUED and not place.releasing:
-                    self._queue.add(place)
-                return
+                if status is None or status.phase is not Phase.QUEUED:
+                    break
+                self._queue.add(place)
+                return False
             else:
-                return
+                break
+        return True
 
     def _changed(self, pod: Json, gone: bool) -> None:
         """What the cluster says of one pod, onto its place."""
         self._awake.set()
+        self._room_at = time.monotonic() if gone or conditions.is_over(pod) else self._room_at
         name = labels.label(pod, labels.RUNTIME)
         if not name:
             return
@@ -266,7 +274,9 @@ class PodsProvider(Provider):
         for place in list(self._places.values()):
             if not place.status.phase.final and (pod := self._pods.get(place.pod)) is not None:
                 place.set(conditions.status(pod, now))
-        await self._queue.serve(self._begin)
+        if self._room_at >= self._served_at or time.monotonic() - self._served_at >= ROOM_SECONDS:
+            self._served_at = time.monotonic()
+            await self._queue.serve(self._begin)
         crowded = any(place.status.phase is Phase.QUEUED for place in self._places.values())
         await self._warm.tend(crowded=crowded)
 

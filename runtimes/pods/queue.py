@@ -38,8 +38,8 @@ class Queue:
             self._waiting.remove(place)
             self._tell()
 
-    async def serve(self, start: Callable[[Place], Awaitable[None]]) -> None:
-        """Starts who can be started. One that the cluster refuses is back in the queue; its equals are not tried."""
+    async def serve(self, start: Callable[[Place], Awaitable[bool]]) -> None:
+        """Starts who can be started. start: False where the cluster has no room; its equals are not tried then."""
         refused: set[str] = set()
         for place in list(self._waiting):
             if self._full():
@@ -47,11 +47,11 @@ class Queue:
             kind = self._kind(place)
             if kind in refused or place not in self._waiting:
                 continue
-            self._waiting.remove(place)
-            await start(place)
-            if place in self._waiting:
+            # It keeps its place until it has another, so that nobody who comes now goes before.
+            if await start(place):
+                self.remove(place)
+            else:
                 refused.add(kind)
-        self._tell()
 
     def _full(self) -> bool:
         if not self._most:

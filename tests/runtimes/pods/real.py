@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import secrets
 import warnings
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
 
-from runtimes.pods import namespace
+from runtimes.pods import conditions, labels, namespace
 from runtimes.pods.cluster import Cluster, Refused
 from runtimes.pods.config import ClusterConfig
 from runtimes.pods.namespace import Quota
 from runtimes.pods.provider import PodsProvider
+from runtimes.provider import MIB, Limits
 
 MASTER = b"a master key of tests alone ...."
 GIB = 1 << 30
@@ -36,6 +38,8 @@ _PATHS = {
     "Pod": "/api/v1/namespaces/{0}/pods",
 }
 
+SMALL = Limits(memory_bytes=300 * MIB)
+WAIT_SECONDS, LOOK_SECONDS = 60.0, 0.05
 _NO_CLUSTER = "NO CLUSTER: set KUBECONFIG to test what is promised of Kubernetes"
 needs_cluster = pytest.mark.skipif(not os.environ.get("KUBECONFIG"), reason=_NO_CLUSTER)
 
@@ -56,6 +60,12 @@ class Admin(Cluster):
 
     async def __aexit__(self, *_error: object) -> None:
         await self.close()
+
+    @property
+    def configuration(self) -> Any:
+        """Where the cluster is, and whom it may be trusted by."""
+        assert self._client is not None
+        return self._client.configuration
 
     async def call(self, method: str, kind: str, name: str = "", **more: Any) -> dict[str, Any]:
         path = _PATHS[kind].format(self.namespace)
@@ -113,3 +123,25 @@ async def running(config: ClusterConfig, most: int = 0) -> AsyncIterator[PodsPro
         yield provider
     finally:
         await provider.close()
+
+
+async def until(what: Callable[[], Any]) -> Any:
+    """What `what` returns, once it is true; awaited where it is a coroutine."""
+    async with asyncio.timeout(WAIT_SECONDS):
+        while True:
+            found = what()
+            found = await found if asyncio.iscoroutine(found) else found
+            if found:
+                return found
+            await asyncio.sleep(LOOK_SECONDS)
+
+
+async def warm(admin: Admin) -> list[dict[str, Any]]:
+    """Warm pods that could be claimed now."""
+    pods, _version = await admin.pods(f"{labels.STATE}={labels.WARM}")
+    return [pod for pod in pods if conditions.is_ready(pod)]
+
+
+async def ready_ones(admin: Admin, count: int) -> list[dict[str, Any]] | None:
+    found = await warm(admin)
+    return found if len(found) == count else None

@@ -1,0 +1,189 @@
+"""What the site may do on a real cluster, what the cluster refuses it, and what is said where it is not fit."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runtimes.machine import Gpu, Machine
+from runtimes.pods import labels, manifests
+from runtimes.pods.cluster import Cluster, Refused
+from runtimes.pods.config import ClusterConfig
+from runtimes.pods.provider import PodsProvider
+from runtimes.provider import GIB, Limits, Phase, ProviderUnavailable, Request
+from tests.runtimes.pods.real import (
+    MASTER,
+    ROOM,
+    SMALL,
+    Admin,
+    needs_cluster,
+    own_namespace,
+    ready_ones,
+    running,
+    until,
+)
+from tests.runtimes.sandbox.notebook import settled, start_notebook
+
+pytestmark = [needs_cluster, pytest.mark.asyncio, pytest.mark.timeout(180)]
+
+
+async def log_in(admin: Admin, config: ClusterConfig, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From here on KUBECONFIG is the site's service account, whose rights are its Role's."""
+    account = {"kind": "ServiceAccount", "metadata": {"name": config.service_account, "namespace": config.namespace}}
+    await admin.apply({"apiVersion": "v1", **account})
+    body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 600}}
+    asked = await admin.call("POST", "ServiceAccount", f"{config.service_account}/token", body=body)
+    here = admin.configuration
+    cluster = {"server": here.host, "certificate-authority": here.ssl_ca_cert}
+    kubeconfig = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "site",
+        "clusters": [{"name": "c", "cluster": cluster}],
+        "users": [{"name": "u", "user": {"token": asked["status"]["token"]}}],
+        "contexts": [{"name": "site", "context": {"cluster": "c", "user": "u"}}],
+    }
+    path = folder / "kubeconfig"
+    path.write_text(json.dumps(kubeconfig))
+    monkeypatch.setattr("kubernetes.aio.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(path))
+
+
+@asynccontextmanager
+async def as_the_site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Admin, ClusterConfig]]:
+    async with own_namespace() as (admin, config):
+        await log_in(admin, config, tmp_path, monkeypatch)
+        yield admin, config
+
+
+async def test_the_role_is_all_that_the_provider_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with as_the_site(tmp_path, monkeypatch) as (admin, config), running(config) as provider:
+        notebook = await start_notebook(provider, "usual", limits=SMALL)
+        assert await notebook.run("print(6 * 7)") == "42\n"
+        await notebook.close()
+        await provider.release("usual")
+        template = Request("any", limits=SMALL)
+        await provider.keep_warm([(template, 1)])
+        [pod] = await until(lambda: ready_ones(admin, 1))
+        await provider.acquire(replace(template, name="claimant"))
+        assert (await settled(provider, "claimant")).phase is Phase.READY
+        assert (await provider.endpoint("claimant")).identity == pod["metadata"]["name"]
+        await provider.keep_warm([])
+        await provider.release("claimant")
+        # It may not see nodes: then nothing is said of them.
+        assert await provider.refusal(replace(template, limits=replace(SMALL, memory_bytes=90 * GIB))) == ""
+
+
+FORBIDDEN = {
+    "listing secrets": ("GET", "/api/v1/namespaces/{0}/secrets"),
+    "reading a secret": ("GET", "/api/v1/namespaces/{0}/secrets/x"),
+    "deleting secrets": ("DELETE", "/api/v1/namespaces/{0}/secrets/x"),
+    "executing": ("POST", "/api/v1/namespaces/{0}/pods/x/exec?command=id"),
+    "attaching": ("POST", "/api/v1/namespaces/{0}/pods/x/attach"),
+    "reading logs": ("GET", "/api/v1/namespaces/{0}/pods/x/log"),
+    "adding a container": ("PATCH", "/api/v1/namespaces/{0}/pods/x/ephemeralcontainers"),
+    "opening policies": ("DELETE", "/apis/networking.k8s.io/v1/namespaces/{0}/networkpolicies"),
+    "raising the quota": ("DELETE", "/api/v1/namespaces/{0}/resourcequotas"),
+    "taking more rights": ("POST", "/apis/rbac.authorization.k8s.io/v1/namespaces/{0}/rolebindings"),
+    "a token": ("POST", "/api/v1/namespaces/{0}/serviceaccounts/default/token"),
+    "pods elsewhere": ("GET", "/api/v1/namespaces/kube-system/pods"),
+    "pods everywhere": ("GET", "/api/v1/pods"),
+    "nodes": ("GET", "/api/v1/nodes"),
+    "namespaces": ("GET", "/api/v1/namespaces"),
+}
+
+
+async def test_the_site_may_do_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with as_the_site(tmp_path, monkeypatch) as (_admin, config):
+        site = Cluster(config.namespace)
+        await site.open()
+        for what, (method, path) in FORBIDDEN.items():
+            body = {"kind": "RoleBinding"} if method in ("POST", "PATCH") else None
+            with pytest.raises(Refused) as refused:
+                await site._call(method, path.format(config.namespace), body=body)
+            assert refused.value.code == 403, (what, refused.value)
+        await site.close()
+
+
+def loosened(change: str) -> Any:
+    """A pod of ours with one wall taken down."""
+
+    def loosen(pod: dict[str, Any]) -> None:
+        spec, container = pod["spec"], pod["spec"]["containers"][0]
+        changes: dict[str, Any] = {
+            "privileged": lambda: container["securityContext"].update(privileged=True, allowPrivilegeEscalation=True),
+            "root": lambda: spec["securityContext"].update(runAsNonRoot=False, runAsUser=0),
+            "host network": lambda: spec.update(hostNetwork=True),
+            "host path": lambda: spec["volumes"].append({"name": "host", "hostPath": {"path": "/"}}),
+            "capabilities": lambda: container["securityContext"].update(capabilities={"add": ["SYS_ADMIN"]}),
+            "no seccomp": lambda: spec["securityContext"].pop("seccompProfile"),
+        }
+        changes[change]()
+
+    return loosen
+
+
+async def test_pod_security_takes_our_pods_and_none_with_a_wall_less() -> None:
+    async with own_namespace() as (admin, config):
+        for purpose in ("interactive", "grading"):
+            ours = manifests.pod(Request("ours", purpose=purpose), config, name=labels.new_name())  # type: ignore[arg-type]
+            await admin.create(ours, dry_run=True)
+        for change in ("privileged", "root", "host network", "host path", "capabilities", "no seccomp"):
+            pod = manifests.pod(Request("theirs"), config, name=labels.new_name())
+            loosened(change)(pod)
+            with pytest.raises(Refused, match="violates PodSecurity"):
+                await admin.create(pod, dry_run=True)
+
+
+NEVER = {
+    "a runtime class that is not there": (
+        Request("x", machine=Machine(runtime_class="gvisor")),
+        'RuntimeClass "gvisor"',
+    ),
+    "a GPU where there is none": (Request("x", gpu=1, machine=Machine(accelerator=Gpu())), "nvidia.com/gpu"),
+    "a GPU of GKE's": (Request("x", gpu=1, machine=Machine(accelerator=Gpu("nvidia-l4"))), "gke-accelerator=nvidia-l4"),
+    "nodes that are not there": (Request("x", machine=Machine(node_selector={"room": "b12"})), "room=b12"),
+    "memory beyond any node": (Request("x", limits=Limits(memory_bytes=90 * GIB)), "Insufficient memory"),
+    "memory beyond the quota": (Request("x", limits=Limits(memory_bytes=200 * GIB)), "exceeded quota"),
+    "an image without a digest": (Request("x", machine=Machine(image="kernel:latest")), "digest"),
+}
+
+
+async def test_a_profile_that_the_cluster_cannot_run_is_refused_with_its_own_reason() -> None:
+    async with own_namespace() as (_admin, config):
+        provider = PodsProvider(config, {1: MASTER})
+        assert await provider.refusal(Request("x", limits=SMALL)) == ""
+        for what, (request, words) in NEVER.items():
+            assert words in await provider.refusal(request), what
+        # Where an autoscaler adds nodes, those of now say nothing.
+        grows = PodsProvider(replace(config, adds_nodes=True), {1: MASTER})
+        assert await grows.refusal(NEVER["a GPU where there is none"][0]) == ""
+
+
+async def test_a_quota_that_is_full_now_refuses_no_profile() -> None:
+    async with own_namespace(replace(ROOM, pods=1)) as (_admin, config), running(config) as provider:
+        await provider.acquire(Request("first", limits=SMALL))
+        await settled(provider, "first")
+        assert await provider.refusal(Request("x", limits=SMALL)) == ""
+        await provider.release("first")
+
+
+async def test_a_cluster_that_is_not_fit_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with own_namespace() as (admin, config):
+        with pytest.raises(ProviderUnavailable, match="there is no namespace nowhere-at-all"):
+            await PodsProvider(replace(config, namespace="nowhere-at-all"), {1: MASTER}).start()
+        await log_in(admin, config, tmp_path, monkeypatch)
+        await admin.call("DELETE", "RoleBinding", "pupitre-runtimes")
+        with pytest.raises(
+            ProviderUnavailable, match=r"may not create pods, .*watch pods.*create secrets; grant its Role"
+        ):
+            await PodsProvider(config, {1: MASTER}).start()
+        lost = "kubernetes.aio.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION"
+        monkeypatch.setattr(lost, str(tmp_path / "none"))
+        with pytest.raises(ProviderUnavailable, match="set KUBECONFIG"):
+            await PodsProvider(config, {1: MASTER}).start()

@@ -1,0 +1,98 @@
+"""Warm pods on a real cluster: claimed once each, replaced, and given a whole lifetime."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from runtimes.pods import claims
+from runtimes.pods.cluster import Refused
+from runtimes.pods.config import ClusterConfig
+from runtimes.pods.provider import PodsProvider
+from runtimes.provider import MIB, Phase, Request
+from tests.runtimes.pods.real import SMALL, Admin, needs_cluster, own_namespace, ready_ones, running, until
+from tests.runtimes.sandbox.notebook import WAIT, settled
+
+pytestmark = [needs_cluster, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def place() -> AsyncIterator[tuple[Admin, ClusterConfig]]:
+    """One namespace for the tests that leave nothing in it."""
+    async with own_namespace() as made:
+        yield made
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def provider(place: tuple[Admin, ClusterConfig]) -> AsyncIterator[PodsProvider]:
+    async with running(place[1]) as made:
+        yield made
+
+
+async def gone(admin: Admin) -> bool:
+    return not await admin.names("Pod")
+
+
+async def test_of_twenty_who_want_three_warm_pods_three_get_one_each_and_the_others_are_told() -> None:
+    request = Request("any", kernels=1, limits=SMALL)
+    async with own_namespace() as (admin, config), running(config) as provider:
+        await provider.keep_warm([(request, 3)])
+        pods = await until(lambda: ready_ones(admin, 3))
+        # Nobody tends them while twenty processes want them at once.
+        await provider.close()
+
+        async def claim(number: int) -> str:
+            for pod in pods:
+                patch = claims.patch(pod, replace(request, name=f"seat-{number}"), datetime.now(UTC))
+                try:
+                    return str((await admin.patch_pod(pod["metadata"]["name"], patch))["metadata"]["name"])
+                except Refused as refusal:
+                    refusals.add(refusal.code)
+            return ""
+
+        refusals: set[int] = set()
+        won = [name for name in await asyncio.gather(*(claim(number) for number in range(20))) if name]
+        assert sorted(won) == sorted(pod["metadata"]["name"] for pod in pods)
+        assert refusals == {422}
+
+
+async def test_a_claimed_pod_is_replaced_and_a_profile_edit_replaces_all(provider: PodsProvider, place: Any) -> None:
+    admin, _config = place
+    request = Request("any", kernels=1, limits=SMALL)
+    await provider.keep_warm([(request, 2)])
+    first = {pod["metadata"]["name"] for pod in await until(lambda: ready_ones(admin, 2))}
+    await provider.acquire(replace(request, name="claimant"))
+    assert (await settled(provider, "claimant")).phase is Phase.READY
+    claimed = (await provider.endpoint("claimant")).identity
+    assert claimed in first
+    await until(lambda: ready_ones(admin, 2))
+    edited = replace(request, limits=replace(SMALL, memory_bytes=310 * MIB))
+    await provider.keep_warm([(edited, 1)])
+    [other] = await until(lambda: ready_ones(admin, 1))
+    assert other["metadata"]["name"] not in first
+    # Whoever has one keeps it.
+    assert (await provider.status("claimant")).phase is Phase.READY
+    await provider.keep_warm([])
+    await provider.release("claimant")
+    await until(lambda: gone(admin))
+
+
+async def test_a_claim_gives_a_whole_lifetime_from_then_on(provider: PodsProvider, place: Any) -> None:
+    admin, _config = place
+    request = Request("any", kernels=1, limits=replace(SMALL, lifetime=timedelta(hours=3)))
+    await provider.keep_warm([(request, 1)])
+    [pod] = await until(lambda: ready_ones(admin, 1))
+    assert pod["spec"]["activeDeadlineSeconds"] > timedelta(hours=3).total_seconds()
+    before = datetime.now(UTC)
+    await provider.acquire(replace(request, name="long"))
+    status = await settled(provider, "long")
+    assert status.deadline is not None
+    assert timedelta(0) <= status.deadline - before - timedelta(hours=3) < timedelta(seconds=WAIT)
+    await provider.keep_warm([])
+    await provider.release("long")
