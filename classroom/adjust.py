@@ -29,6 +29,7 @@ _OF_THE_LINE_ITEM = {
     "keep": "keep",
     "grading_profile": "profile",
     "show_hidden_tests": "show_hidden_tests",
+    "show_all_outputs": "show_all_outputs",
     "strict_nbgrader": "strict_nbgrader",
     "heal": "heal",
     "warnings_cost": "warnings_cost",

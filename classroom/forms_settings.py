@@ -40,7 +40,7 @@ class SettingsForm(forms.Form):
         (_("Machine"), ("profile", "grading_profile", "cell_seconds", "wall_minutes")),
         (_("Grading"), ("strict_nbgrader", "heal", "warnings_cost")),
         (_("Check before submitting"), ("check_limit", "check_cooldown_seconds")),
-        (_("What students see"), ("hide_scores", "show_hidden_tests")),
+        (_("What students see"), ("hide_scores", "show_all_outputs", "show_hidden_tests")),
     )
 
     title = forms.CharField(label=_("Title"), max_length=200)
@@ -135,7 +135,14 @@ class SettingsForm(forms.Form):
         label=_("Seconds between two checks"), min_value=0, max_value=60 * 60 * 24
     )
     hide_scores = forms.BooleanField(label=_("Hide scores until feedback is released"), required=False)
-    show_hidden_tests = forms.BooleanField(label=_("Show hidden tests in the feedback"), required=False)
+    show_all_outputs = forms.BooleanField(
+        label=_("Show all outputs in the feedback"),
+        required=False,
+        help_text=_("Also of cells that ran after a hidden test: a student's code may have put its text there."),
+    )
+    show_hidden_tests = forms.BooleanField(
+        label=_("Show hidden tests and mark schemes in the feedback"), required=False
+    )
 
     def __init__(self, *args: Any, assignment: Assignment, **kwargs: Any) -> None:
         kwargs["initial"] = _settings_of(assignment)
@@ -174,8 +181,8 @@ class SettingsForm(forms.Form):
 _GRADED_ONLY = (
     "due_at", "late_policy", "late_percent_per_day", "late_cap_percent", "late_floor_percent", "late_steps",
     "grace_minutes", "attempt_limit", "keep", "group_size", "groups_by_students", "grading_profile",
-    "cell_seconds", "wall_minutes", "hide_scores", "show_hidden_tests", "strict_nbgrader", "heal", "warnings_cost",
-    "check_limit", "check_cooldown_seconds",
+    "cell_seconds", "wall_minutes", "hide_scores", "show_all_outputs", "show_hidden_tests", "strict_nbgrader",
+    "heal", "warnings_cost", "check_limit", "check_cooldown_seconds",
 )  # fmt: skip
 
 
@@ -201,6 +208,7 @@ def _settings_of(assignment: Assignment) -> dict[str, Any]:
         "cell_seconds": int(item.cell_timeout.total_seconds()),
         "wall_minutes": max(1, item.wall_timeout // timedelta(minutes=1)),
         "hide_scores": assignment.hide_scores,
+        "show_all_outputs": item.show_all_outputs,
         "show_hidden_tests": item.show_hidden_tests,
         "strict_nbgrader": item.strict_nbgrader,
         "heal": item.heal,

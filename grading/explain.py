@@ -184,6 +184,11 @@ NOTES: Mapping[str, Promise] = {
         "The test “%(grade_id)s” ended with no number of points (“%(shown)s”), for which nbgrader gives all. Look at "
         "why."
     ),
+    "output_changed_later": _(
+        "The output of cell %(cell)s was changed by code that ran after a hidden test. Students see it as it was "
+        "before."
+    ),
+    "hidden_test_quoted": _("The output of cell %(cell)s quotes a hidden test. Students do not see it."),
     "skip_tag_removed": _("Cell %(cell)s carried a tag that would have kept it from running. It was run."),
 }
 
@@ -197,7 +202,16 @@ KINDS: Mapping[str, Promise] = {
 
 #: Notes for which a person should look, whatever the scores say.
 SUSPICIONS = frozenset(
-    {"kernel_changed", "kernel_unanswered", "equal_to_anything", "negative_credit", "no_number", "answers_elsewhere"}
+    {
+        "kernel_changed",
+        "kernel_unanswered",
+        "equal_to_anything",
+        "negative_credit",
+        "no_number",
+        "answers_elsewhere",
+        "output_changed_later",
+        "hidden_test_quoted",
+    }
 )
 
 UNKNOWN = _("Something went wrong that has no name yet. Tell your administrator: %(code)s")

@@ -69,6 +69,8 @@ class LineItem(models.Model):
     check_limit = models.PositiveIntegerField(null=True, blank=True, default=50)
     check_cooldown = models.DurationField(default=timedelta(seconds=20))
     show_hidden_tests = models.BooleanField(default=False)
+    #: Also of cells that ran after a hidden test: see `engine/shown.py` for what that may show.
+    show_all_outputs = models.BooleanField(default=False)
     # While this is set, nothing that waits is taken; what runs goes on to its end.
     grading_stopped_at = models.DateTimeField(null=True, blank=True)
 

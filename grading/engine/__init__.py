@@ -24,6 +24,7 @@ from grading.engine.copies import Copy, answers, compared
 from grading.engine.examine import readable
 from grading.engine.generate import generate, is_notebook
 from grading.engine.grade import grade
+from grading.engine.hidden import has_hidden_tests
 from grading.engine.instantiate import instantiate
 from grading.engine.layout import layout_of, likeness
 from grading.engine.load import ENGINE_VERSION
@@ -31,6 +32,7 @@ from grading.engine.read import Unreadable, read
 from grading.engine.reconcile import Finding, Reconciled, reconcile
 from grading.engine.redact import messages, reasons, redact
 from grading.engine.renamed import doubles, likest, renamed, strangers
+from grading.engine.shown import Shown, shown
 from grading.engine.visible import lacking, visible
 from grading.engine.watch import by_number
 
@@ -56,6 +58,7 @@ __all__ = [
     "Sandbox",
     "SandboxLost",
     "Settings",
+    "Shown",
     "Spec",
     "Unreadable",
     "answers",
@@ -64,6 +67,7 @@ __all__ = [
     "doubles",
     "generate",
     "grade",
+    "has_hidden_tests",
     "instantiate",
     "is_notebook",
     "lacking",
@@ -77,6 +81,7 @@ __all__ = [
     "reconcile",
     "redact",
     "renamed",
+    "shown",
     "strangers",
     "visible",
 ]

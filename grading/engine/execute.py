@@ -9,6 +9,7 @@ from typing import Any
 from grading.engine.contract import EngineError, Json, Limits, Sandbox, SandboxLost
 from grading.engine.load import CellTimeoutError, Config, DeadKernelError, Execute, NotebookNode, nbformat, validator
 from grading.engine.parts import is_executed
+from grading.engine.seal import Seal
 from grading.engine.watch import Watch, question
 
 # One message of each kind carries headers that nobody counts as output.
@@ -39,11 +40,11 @@ class _Manager:
 class SandboxExecute(Execute):
     """Runs one notebook. Outputs that arrived before a limit was hit stay in it."""
 
-    def __init__(self, sandbox: Sandbox, limits: Limits, config: Config, log: Any) -> None:
+    def __init__(self, sandbox: Sandbox, limits: Limits, config: Config, log: Any, seal: Seal) -> None:
         super().__init__(config=config, log=log)
         self._sandbox, self._limits = sandbox, limits
         self._received, self._overflowed, self._timed_out, self._over = 0, False, False, False
-        self.watch = Watch()
+        self.watch, self._seal = Watch(), seal
         #: How many cells were executed to their end, or to their own time limit.
         self.ran = 0
 
@@ -63,6 +64,7 @@ class SandboxExecute(Execute):
             raise await self._cause(error, late=timer.expired()) from error
         finally:
             self._over = True
+            self.watch.notes.extend(self._seal.after(self.nb.cells, self.watch.record))
         self._validate()
         return self.nb
 
@@ -84,7 +86,8 @@ class SandboxExecute(Execute):
             self._timed_out = False
             await self._look(index + 1, wanted=is_ipython and self.watch.wants(cell))
             if is_executed(cell):
-                self.watch.sends(index + 1, cell)
+                self._seal.before(cell, self.nb.cells)
+                self.watch.sends(index + 1, cell, sealed=self._seal.broken)
             await self.async_execute_cell(cell, index, store_history=True)
             if is_executed(cell):
                 self.watch.ran(cell)

@@ -25,11 +25,13 @@ from grading.engine.copies import copies
 from grading.engine.execute import SandboxExecute, Stopped
 from grading.engine.generate import is_data, is_notebook
 from grading.engine.gradebook import Gradebook
+from grading.engine.hidden import Hidden
 from grading.engine.load import CheckCellMetadata, IgnorePattern, LimitOutput, NotebookNode
 from grading.engine.parts import KeepGrades
 from grading.engine.read import write
 from grading.engine.renamed import renamed
-from grading.engine.restore import Refused, Restored, failed_tests, has_code, restore, without_hidden_tests
+from grading.engine.restore import Refused, Restored, failed_tests, has_code, restore
+from grading.engine.seal import Seal
 
 # What tools keep in a home folder; nbgrader's run folder is not one.
 _TOOL_FOLDERS = frozenset({".ipython", ".cache", ".config", ".jupyter", ".local"})
@@ -86,6 +88,8 @@ class _Run:
         self.notebooks: list[NotebookResult] = []
         self.failures: list[Failure] = []
         self.log = RunLog()
+        #: Whether the run folder may hold a hidden test, written there by code that had read it.
+        self.told = False
 
     def refuse_all(self) -> None:
         """nbgrader fails a submission in which it finds none of the notebooks, and scores nothing."""
@@ -151,9 +155,7 @@ class _Run:
         self.cells.extend(gradebook.results(spec.name, failed_tests(executed, warnings_cost=cost) if executed else {}))
 
     async def _execute(self, spec: NotebookSpec, restored: Restored) -> None:
-        own = without_hidden_tests(restored.notebook, self.spec.settings)
-        if own is not None:
-            self.folder[spec.path] = own
+        self.folder[spec.path] = Hidden(self.spec.settings).without(restored.notebook)
         if not has_code(restored.notebook):
             return
         original = restored.notebook  # a run works on a copy of its own
@@ -169,19 +171,20 @@ class _Run:
     async def _execute_once(self, spec: NotebookSpec, restored: Restored) -> None:
         settings = self.spec.settings
         async with self.sandbox(files=self.folder, kernel=spec.kernel) as sandbox:
-            execute = SandboxExecute(sandbox, settings.limits, config(settings), self.log.logger)
+            seal = Seal(settings, broken=self.told)
+            execute = SandboxExecute(sandbox, settings.limits, config(settings), self.log.logger, seal)
             try:
                 restored.notebook = await execute.run(restored.notebook)
             except Stopped:
                 restored.notebook, restored.ran = execute.nb, execute.ran
-                await self._keep_files(spec, sandbox)
+                await self._keep_files(spec, sandbox, seal)
                 raise
             finally:
                 restored.record += execute.watch.record
                 restored.notes.extend(execute.watch.notes)
-            await self._keep_files(spec, sandbox)
+            await self._keep_files(spec, sandbox, seal)
 
-    async def _keep_files(self, spec: NotebookSpec, sandbox: Sandbox) -> None:
+    async def _keep_files(self, spec: NotebookSpec, sandbox: Sandbox, seal: Seal) -> None:
         """Takes the run folder over for the next notebook, if there is one and the sandbox still answers."""
         names = sorted(f"{name}.ipynb" for name in self.spec.notebooks)
         if names.index(f"{spec.name}.ipynb") == len(names) - 1 or not await sandbox.alive():
@@ -191,10 +194,10 @@ class _Run:
         except FilesRefused as error:
             self.log.logger.warning("Files of %s are not kept for the next notebook: %s", spec.path, error)
             return
-        own = self.folder.get(spec.path)
-        self.folder = {p: d for p, d in pulled.items() if p.split("/", 1)[0] not in _TOOL_FOLDERS and _is_safe(p)}
-        if own is not None:
-            self.folder[spec.path] = own
+        kept = {p: d for p, d in pulled.items() if p.split("/", 1)[0] not in _TOOL_FOLDERS and _is_safe(p)}
+        kept[spec.path] = self.folder[spec.path]
+        if kept != self.folder:
+            self.folder, self.told = kept, self.told or seal.broken
 
     def _score_what_ran(self, spec: NotebookSpec, restored: Restored, gradebook: Gradebook) -> None:
         """Scores of the cells before the one in which the run was stopped, and of written answers. nbgrader has none;

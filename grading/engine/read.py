@@ -34,7 +34,7 @@ def read(data: bytes) -> NotebookNode:
             raise Unreadable("not_a_notebook")
         for cell in notebook.cells:
             _ = cell.cell_type, cell.source, cell.metadata
-    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError, nbformat.ValidationError) as error:
         raise Unreadable("not_a_notebook") from error
     return notebook
 

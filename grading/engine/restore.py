@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass, field
 
 from grading.engine.configure import RunLog, config, converted
-from grading.engine.contract import Json, NotebookSpec, Settings, Spec
+from grading.engine.contract import Json, NotebookSpec, Spec
 from grading.engine.gradebook import Gradebook
 from grading.engine.layout import Layout
 from grading.engine.load import (
     CheckCellMetadata,
-    ClearHiddenTests,
     ClearOutput,
     DeduplicateIds,
     MetadataError,
@@ -23,7 +21,7 @@ from grading.engine.load import (
     utils,
 )
 from grading.engine.parts import SKIP_TAG, RestoreCells, RestoreKernelspec, fingerprint, is_warning
-from grading.engine.read import Unreadable, read, write
+from grading.engine.read import Unreadable, read
 from grading.engine.reconcile import reconcile
 
 # nbformat's own cell metadata. Whatever else a notebook carries is no part of handed-in work and could steer a tool.
@@ -128,16 +126,6 @@ def _harden(restored: Restored, spec: NotebookSpec) -> None:
         cell.metadata.pop("tags", None)
         if kept:
             cell.metadata["tags"] = kept
-
-
-def without_hidden_tests(notebook: NotebookNode, settings: Settings) -> bytes | None:
-    """The notebook as a file for the sandbox, where code of the student can read it. None if it cannot be made."""
-    clear = ClearHiddenTests(config=config(settings), log=RunLog().logger)
-    clear.enforce_metadata = False
-    try:
-        return write(clear.preprocess(copy.deepcopy(notebook), {})[0])
-    except RuntimeError:
-        return None
 
 
 def has_code(notebook: NotebookNode) -> bool:

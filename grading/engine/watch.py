@@ -41,14 +41,15 @@ class Watch:
         """Whether to look before this cell is run: tests, after code that is the student's."""
         return self._stale and is_tests(cell)
 
-    def sends(self, number: int, cell: NotebookNode) -> None:
-        """Notes that the cell with this number (from 1) is sent as it is now; it may end the run."""
+    def sends(self, number: int, cell: NotebookNode, *, sealed: bool) -> None:
+        """Notes that the cell with this number (from 1) is sent as it is now; it may end the run. `sealed`: `seal.py`."""
         self._stale = self._stale or not is_tests(cell)
         if utils.is_locked(cell):
             self._given |= _named(cell.source)
         digest = hashlib.sha256(cell.source.encode()).hexdigest()
         grade_id = cell.metadata.get("nbgrader", {}).get("grade_id", "")
-        self.record.append({"cell": number, "grade_id": grade_id, "sha256": digest, "count": None})
+        row = {"cell": number, "grade_id": grade_id, "sha256": digest, "count": None, "sealed": sealed}
+        self.record.append(row)
 
     def ran(self, cell: NotebookNode) -> None:
         """The cell that was sent last came to its end, as the kernel counts."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from decimal import Decimal
 
@@ -14,7 +15,8 @@ from classroom.outbox import NothingToDo
 from classroom.queries.feedback import penalty_words
 from grading import feedback, review
 from grading.models import Feedback, LineItem, Submission
-from tests.classroom.work import cell_of, graded, handed_in, work_of
+from runtimes import storage
+from tests.classroom.work import PS1, cell_of, graded, handed_in, work_of
 
 
 @pytest.fixture
@@ -31,9 +33,37 @@ def returned(ps1, ada, tim):
 
 def test_score_and_comment_stand_beside_the_cells(returned, ada, as_user):
     page = as_user(ada).get(f"/feedback/{returned.code}/").content.decode()
-    for part in ("2 <small>/ 5</small>", "<em>Good</em>", "AssertionError: [0, 1] != [0, 1, 4]", "Tim"):
+    for part in ("2 <small>/ 5</small>", "<em>Good</em>", "AssertionError: assert squares(3) == [0, 1, 4]", "Tim"):
         assert part in page
     assert "<script>alert" not in page
+
+
+def test_a_message_that_is_not_the_teachers_is_shown_where_all_outputs_are(returned, ada, as_user):
+    """The test has a hidden part, and whoever reads that may write such a message."""
+    said, why = "[0, 1] != [0, 1, 4]", "From here on, hidden tests had run."
+    page = as_user(ada).get(f"/feedback/{returned.code}/").content.decode()
+    file = as_user(ada).get(f"/feedback/{returned.code}/file/").content.decode()
+    for text in (page, file):
+        assert said not in text
+        assert why in text
+    LineItem.objects.update(show_all_outputs=True)
+    page = as_user(ada).get(f"/feedback/{returned.code}/").content.decode()
+    assert said in page
+    assert why not in page
+    assert "HIDDEN TESTS" not in page
+
+
+def test_outputs_that_were_handed_in_say_so(returned, ada, tim, as_user):
+    files = storage.read_snapshot(returned.snapshot)
+    content = json.loads(files[PS1])
+    answer = next(cell for cell in content["cells"] if cell["id"] == "squares")
+    answer["outputs"] = [{"output_type": "stream", "name": "stdout", "text": "as it was at home"}]
+    snapshot = storage.snapshot_of({**files, PS1: json.dumps(content).encode()})
+    Submission.objects.filter(pk=returned.pk).update(snapshot=snapshot)
+    for path in ("", "file/"):
+        page = as_user(ada).get(f"/feedback/{returned.code}/{path}").content.decode()
+        assert page.index("Output as handed in:") < page.index("as it was at home")
+    assert "Output as handed in:" not in as_user(tim).get(f"/review/{returned.code}/").content.decode()
 
 
 def test_the_receipt_and_the_bar_say_that_it_is_back(returned, ada, as_user):

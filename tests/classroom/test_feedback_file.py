@@ -9,6 +9,7 @@ import pytest
 from django.utils import timezone
 
 from grading import feedback, review
+from grading.autograde import record_path
 from grading.models import Autograding, Submission
 from runtimes import storage
 from tests.classroom.work import PS1, cell_of, graded, handed_in, published
@@ -54,6 +55,9 @@ def hostile(ps1, ada, grace, tim) -> Submission:
         code = {"cell_type": "code", "source": text, "outputs": [html, svg, said], "metadata": {}, "execution_count": 1}
         content["cells"] += [code, {"cell_type": "markdown", "source": text, "metadata": {}}]
     files[PS1] = json.dumps(content).encode()
+    # All of it was shown before a hidden test ran.
+    rows = [{"cell": number, "sealed": False} for number, _cell in enumerate(content["cells"], 1)]
+    files[record_path(PS1.removesuffix(".ipynb"))] = json.dumps(rows).encode()
     Autograding.objects.filter(pk=run.pk).update(result=storage.snapshot_of(files))
     review.comment(submission, cell_of(submission, "essay"), tim, "".join(HOSTILE))
     Submission.objects.filter(pk=submission.pk).update(state="reviewed", finished_at=timezone.now())

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_notebook
 
 from grading import feedback
@@ -15,7 +16,7 @@ from grading.models import CellScore, Submission
 from runtimes import storage
 from runtimes.models import MIB
 from tests.grading.corpus import answered, cell, dump, edited_path, parse
-from tests.grading.course_of_one import CELLS, PYTHON
+from tests.grading.course_of_one import CELLS, PYTHON, TESTS
 from tests.grading.live_steps import hand_in, line_item, published, rows_and_files, sandboxes, until_graded
 from tests.live import LiveSite
 
@@ -44,6 +45,20 @@ for path in paths:
         pass
 """
 SEARCH = HIDDEN.replace("b'hidden ' + b'reason'", f"{DIARY[:9].encode()!r} + {DIARY[9:].encode()!r}")
+SEARCH_GIVEN = HIDDEN.replace("b'hidden ' + b'reason'", "b'what is ' + b'given'")
+COPY = """
+import os, signal
+hidden = next(text for text in reversed(In) if 'hidden ' 'reason' in text)
+code = hidden[35:70].encode().hex()
+"""
+SNITCH = """
+class Snitch:
+    def __eq__(self, other):
+        print(In[-1][35:70].encode().hex())
+        return False
+answer = Snitch()
+"""
+COPIED = TESTS[35:70].encode().hex()
 PLANT = f"""
 import os
 for top in ('..', '/'):
@@ -93,6 +108,13 @@ ATTACKS = {
     "slow": RIGHT,
     "skip_tag": "answer = 0",
     "prints_tests": RIGHT.replace("42", "41"),
+    # Each copies the hidden test, in a code of its own, to where its author might read it.
+    "walks_to_what_is_there": RIGHT + WALK + SEARCH_GIVEN + FOUND,
+    "encodes_tests": RIGHT,
+    "updates_display": RIGHT + "display('x', display_id='q')",
+    "prints_who_asks": SNITCH,
+    "tells_by_file": RIGHT,
+    "tells_the_next_kernel": RIGHT + "import os\nprint(os.listdir('.'))",
     "hijack": RIGHT,
     "link": RIGHT + "import os\nos.symlink('/etc/passwd', 'stolen.txt')\nos.symlink('/', 'stolen')",
     "fills_disk": RIGHT + "with open('big', 'wb') as f:\n    for _ in range(200): f.write(bytes(10_000_000))",
@@ -109,11 +131,21 @@ def _sleep_often(notebook) -> None:
     notebook.cells[1:1] = [new_code_cell("import time\ntime.sleep(2)") for _ in range(30)]
 
 
-def _print_tests(notebook) -> None:
-    notebook.cells.append(new_code_cell("print(In)"))
+def _at_the_end(source: str) -> Callable[[NotebookNode], None]:
+    return lambda notebook: notebook.cells.append(new_code_cell(source))
 
 
-EDITS = {"skip_tag": _skip, "slow": _sleep_often, "prints_tests": _print_tests}
+EDITS = {
+    "skip_tag": _skip,
+    "slow": _sleep_often,
+    "prints_tests": _at_the_end("print(In)"),
+    "encodes_tests": _at_the_end(COPY + "print(code)"),
+    "updates_display": _at_the_end(
+        COPY + "from IPython.display import update_display\nupdate_display(code, display_id='q')"
+    ),
+    "tells_by_file": _at_the_end(COPY + "open(code, 'w').close()"),
+    "tells_the_next_kernel": _at_the_end(COPY + "open(code, 'w').close()\nos.kill(os.getpid(), signal.SIGKILL)"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +158,7 @@ def site(live: LiveSite) -> Iterator[LiveSite]:
 def attacks(site: LiveSite) -> dict[str, Submission]:
     """Everything handed in at once and graded, two at a time."""
     second = [new_code_cell("import os\nfound = sorted(os.listdir('.'))\n" + FOUND)]
-    files = {"p.ipynb": dump(new_notebook(cells=CELLS, metadata=PYTHON)), "given.txt": b"given",
+    files = {"p.ipynb": dump(new_notebook(cells=CELLS, metadata=PYTHON)), "given.txt": b"what is given",
              "q.ipynb": dump(new_notebook(cells=second, metadata=PYTHON))}  # fmt: skip
     small = {"memory_bytes": 500 * MIB, "home_bytes": 64 * MIB, "processes": 64}
     item = line_item(
@@ -268,8 +300,36 @@ def test_a_link_is_neither_kept_nor_carried_to_the_next_notebook(attacks) -> Non
     assert "given.txt" in found(attacks["link"], "q.ipynb")
 
 
-def test_a_student_who_prints_the_hidden_test_does_not_read_it_in_the_feedback(attacks) -> None:
-    shown = feedback.cells(attacks["prints_tests"])
-    everything = "".join(c.rendered.source + "".join(o.document for o in c.rendered.outputs) for c in shown)
-    assert "hidden reason" not in everything
-    assert "hidden reason" in _text(attacks["prints_tests"])
+def test_the_walk_finds_what_is_there(attacks) -> None:
+    """Without it, that the walk finds no hidden test would say nothing."""
+    assert "given.txt" in found(attacks["walks_to_what_is_there"])
+
+
+def _seen(submission: Submission, **options: bool) -> str:
+    """Everything that a page shows of the run."""
+    shown = feedback.cells(submission, **options)
+    return "".join(f"{c.rendered.execution_count}{[o.document for o in c.rendered.outputs]}{c.marked}" for c in shown)
+
+
+@pytest.mark.parametrize(
+    "student", ["prints_tests", "encodes_tests", "updates_display", "prints_who_asks", "tells_by_file"]
+)
+def test_a_student_who_copies_the_hidden_test_does_not_read_it_in_the_feedback(student: str, attacks) -> None:
+    for_teachers, for_students = _seen(attacks[student], for_grader=True), _seen(attacks[student])
+    assert COPIED in for_teachers or "hidden reason" in for_teachers, "the attack itself failed"
+    assert COPIED not in for_students
+    assert "hidden reason" not in for_students
+
+
+def test_files_of_a_kernel_that_was_killed_are_not_there_for_the_next_one(attacks) -> None:
+    submission = attacks["tells_the_next_kernel"]
+    assert {"kernel_replaced"} <= {note["code"] for note in submission.autogradings.get(current=True).notes}
+    assert "given.txt" in _seen(submission, for_grader=True)
+    assert COPIED not in _seen(submission, for_grader=True)
+
+
+def test_a_result_keeps_nothing_but_notebooks_and_records(attacks) -> None:
+    """What code wrote while it was graded can be downloaded by nobody."""
+    for submission in attacks.values():
+        kept = storage.read_snapshot(submission.autogradings.get(current=True).result)
+        assert kept.keys() <= {"p.ipynb", "q.ipynb", ".record/p.json", ".record/q.json"}

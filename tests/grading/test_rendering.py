@@ -118,25 +118,28 @@ def graded(*after, line: int, evalue: str = "why") -> bytes:
     return dump(new_notebook(cells=[cell, *after]))
 
 
+# What students see unless the teacher says otherwise is in `test_sealed.py`. With *Show all outputs*:
+
+
 def shown(content: bytes) -> dict:
     redacted = engine.redact(content, Settings())
     assert b"the secret answer" not in redacted
     return json.loads(redacted)
 
 
-def test_feedback_shows_a_failed_hidden_test_without_its_code_or_message() -> None:
+def test_all_outputs_show_a_failed_hidden_test_without_its_code_or_message() -> None:
     (cell,) = shown(graded(line=3, evalue="expected 'the secret answer'"))["cells"]
     assert "".join(cell["source"]) == "assert answer"
     (output,) = cell["outputs"]
     assert (output["ename"], output["evalue"], output["traceback"]) == ("AssertionError", "", ["AssertionError"])
 
 
-def test_feedback_shows_the_message_of_a_visible_test_in_the_same_cell() -> None:
+def test_all_outputs_show_the_message_of_a_visible_test_in_the_same_cell() -> None:
     (cell,) = shown(graded(line=1, evalue="give an answer"))["cells"]
     assert cell["outputs"][0]["traceback"] == ["AssertionError: give an answer"]
 
 
-def test_a_later_cell_that_prints_the_hidden_test_shows_nothing() -> None:
+def test_a_cell_whose_output_quotes_the_hidden_test_word_for_word_shows_nothing_of_it() -> None:
     later = new_code_cell("print(In)")
     later.outputs = [
         new_output("stream", text=repr([SOURCE])),
@@ -145,6 +148,10 @@ def test_a_later_cell_that_prints_the_hidden_test_shows_nothing() -> None:
     ]
     cells = shown(graded(later, line=3))["cells"]
     assert ["".join(output["text"]) for output in cells[1]["outputs"]] == ["[…]", "[…]", "harmless"]
+    earlier = json.loads(graded(line=3))
+    earlier["cells"].insert(0, json.loads(dump(new_notebook(cells=[later])))["cells"][0])
+    cells = shown(json.dumps(earlier).encode())["cells"]
+    assert ["".join(output["text"]) for output in cells[0]["outputs"]] == ["[…]", "[…]", "harmless"]
 
 
 def test_markers_that_do_not_pair_show_no_source_at_all() -> None:
