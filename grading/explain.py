@@ -130,7 +130,10 @@ NOTES: Mapping[str, Promise] = {
     "copied_cell": _(
         "Cell %(cell)s is a copy of “%(grade_id)s” and was treated as a plain cell. nbgrader would have refused it."
     ),
-    "foreign_cell": _("Cell %(cell)s (“%(grade_id)s”) is from another assignment and was treated as a plain cell."),
+    "foreign_cell": _(
+        "Cell %(cell)s (“%(grade_id)s”) is from another assignment and was treated as a plain cell. nbgrader would "
+        "have refused the notebook."
+    ),
     "moved_cell": _(
         "%(what)s “%(grade_id)s” stood as cell %(cell)s and was put back in its place. nbgrader would have run it "
         "there."
@@ -140,7 +143,10 @@ NOTES: Mapping[str, Promise] = {
         "%(what)s “%(grade_id)s” (cell %(cell)s) had lost its name and was recognised. nbgrader would not have known "
         "it."
     ),
-    "settings_changed": _("The hidden settings of “%(grade_id)s” (cell %(cell)s) were changed, and were put back."),
+    "settings_changed": _(
+        "The hidden settings of “%(grade_id)s” (cell %(cell)s) were changed, and were put back. nbgrader puts back "
+        "points only, and refuses the notebook for some of the others."
+    ),
     "rewritten_cell": _(
         "The locked cell “%(grade_id)s” (cell %(cell)s) was changed. It was put back; what stood there is kept below "
         "it."

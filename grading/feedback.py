@@ -156,7 +156,7 @@ class _Run:
         )
 
     def _own(self, notebook: ReleaseNotebook) -> bytes:
-        renamed = (note for note in self.notes if note["code"] == "renamed_notebook")
+        renamed = (note for note in self.notes if note["code"] in ("renamed_notebook", "moved_notebook"))
         paths = {note.get("notebook"): note["path"] for note in renamed}
         return self.handed_in.get(paths.get(notebook.name, notebook.path), b"")
 

@@ -42,7 +42,7 @@ class Watch:
         return self._stale and is_tests(cell)
 
     def sends(self, number: int, cell: NotebookNode, *, sealed: bool) -> None:
-        """Notes that the cell with this number (from 1) is sent as it is now; it may end the run. `sealed`: `seal.py`."""
+        """Notes that the cell with this number (from 1) is sent as it is now; it may end the run. `sealed`: `Seal`."""
         self._stale = self._stale or not is_tests(cell)
         if utils.is_locked(cell):
             self._given |= _named(cell.source)

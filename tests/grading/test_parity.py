@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from bench._nbgrader_course import Course, Rows
 from grading import engine
 from grading.engine import Graded
+from grading.explain import NOTES, explain
 from tests.grading import corpus
 from tests.grading.conftest import Verdicts, settings_of, spec_of
 from tests.grading.plain_sandbox import PlainSandboxes
@@ -91,3 +93,45 @@ async def test_healing_grades_what_nbgrader_refuses(verdicts: Verdicts, course: 
     # The copy comes last, so it is the one that nbgrader's own rule keeps; the tests are the same.
     scores = {cell.grade_id: cell.auto_score for cell in copied.cells if cell.graded}
     assert (scores["correct_squares"], scores["squares_invalid_input"]) == (1, 1)
+
+
+TESTS_OF_PS1 = {"correct_squares", "squares_invalid_input", "correct_sum_of_squares", "sum_of_squares_uses_squares"}
+ESSAYS_OF_PS1 = {"part-a", "part-b"}
+ALL_OF_PS1 = TESTS_OF_PS1 | ESSAYS_OF_PS1 | {"sum_of_squares_equation", "sum_of_squares_application"}
+#: In the default mode: student → (the cells with another score or flag than nbgrader's, the note that says why). Of the
+#: cells that nbgrader scores, none loses anything; everybody who is not named here has nbgrader's scores.
+KINDER = {
+    "s09_stderr": (TESTS_OF_PS1 - {"sum_of_squares_uses_squares"}, "warning_forgiven"),
+    "s10_deleted_test": ({"correct_squares"}, "missing_cell"),
+    # nbgrader refuses these, and leaves every cell without a score.
+    "s11_duplicate": (ALL_OF_PS1, "copied_cell"),
+    "s12_only_renamed": (TESTS_OF_PS1 | ESSAYS_OF_PS1, "renamed_notebook"),
+    "s19_flag_removed": (ALL_OF_PS1, "settings_changed"),
+    "s20_unknown_id": (ALL_OF_PS1, "foreign_cell"),
+    "s24_old_schema": (ALL_OF_PS1, "settings_changed"),
+    # What ran before the kernel ended has its scores, and the other notebook; here those are answers left as they were.
+    "s21_dead_kernel": (ESSAYS_OF_PS1 | {"sum_of_squares_equation"}, "scored_in_part"),
+}
+
+
+@pytest.mark.parametrize("student", corpus.STUDENTS["ps1"].split())
+async def test_the_default_mode_differs_from_nbgrader_where_the_report_says_so_and_nowhere_else(
+    student: str, verdicts: Verdicts, specs, plain: PlainSandboxes
+) -> None:
+    default = replace(specs["ps1"].settings, heal=True, salvage=True, warnings_cost=False)
+    spec = replace(specs["ps1"], settings=default)
+    graded = await engine.grade(spec, verdicts.submitted["ps1", student], plain)
+    ours = rows_of(graded)
+    theirs = {key: row for key, row in verdicts.rows["ps1", student].items() if key[2] == "grade"}
+    expected, why = KINDER.get(student, (set(), ""))
+    different = {key for key in ours.keys() | theirs.keys() if ours.get(key) != theirs.get(key)}
+    assert {grade_id for _notebook, grade_id, _kind in different} == expected
+    for key in different:
+        # A score where nbgrader has none, or more points; never fewer, and nobody has to look who had not to before.
+        assert (ours[key][0] or 0) >= (theirs[key][0] or 0)
+        assert not ours[key][1]
+    said = [explain(NOTES, note) for book in graded.notebooks for note in book.notes if note["code"] == why]
+    assert all("nbgrader" in sentence for sentence in said)
+    assert bool(said) == bool(expected)
+    if why == "warning_forgiven":
+        assert {grade_id for grade_id in expected if any(f"“{grade_id}”" in sentence for sentence in said)} == expected
