@@ -76,8 +76,9 @@ def check_places(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Iter
 @register()
 def check_secrets(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Iterable[CheckMessage]:
     """Short secrets can be guessed; half of Google's pair signs nobody in."""
-    for name in ("SECRET_KEY", "MASTER_KEY"):
-        if len(getattr(settings, name)) < FEWEST_SECRET_CHARACTERS:
+    masters = [("MASTER_KEY", key) for key in (settings.MASTER_KEY, *settings.MASTER_KEYS_BEFORE.values())]
+    for name, key in [("SECRET_KEY", settings.SECRET_KEY), *masters]:
+        if len(key) < FEWEST_SECRET_CHARACTERS:
             yield Error(
                 f"{name} is shorter than {FEWEST_SECRET_CHARACTERS} characters.",
                 hint="Make one with: python -c 'import secrets; print(secrets.token_hex(32))'",

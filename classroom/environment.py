@@ -71,6 +71,28 @@ def secret_file(folder: Path, name: str) -> str:
     return path.read_text().strip()
 
 
+def versioned_keys(name: str, folder: Path, file: str) -> dict[int, str]:
+    """Keys by version, the highest of which is the current one.
+
+    Out of the variable: one key, which is version 1, or several as `2:new 1:old`. Without it, out of `folder`: `file`
+    is version 1, made on first use, and `file.2` and so on follow. Raises ImproperlyConfigured."""
+    if given := os.environ.get(name, "").split():
+        found: dict[int, str] = {}
+        for word in given:
+            version, colon, key = word.partition(":")
+            if not colon and len(given) == 1:
+                version, key = "1", word
+            if not version.isdecimal() or not key or int(version) in found:
+                raise ImproperlyConfigured(f"{name} must be one key, or several with their versions: 2:new 1:old.")
+            found[int(version)] = key
+        return found
+    later = {int(path.name.rpartition(".")[2]): path for path in folder.glob(f"{file}.[0-9]*")}
+    keys = {version: path.read_text().strip() for version, path in later.items()}
+    if not keys or (folder / file).exists():
+        keys[1] = secret_file(folder, file)
+    return keys
+
+
 def database(url: str, sqlite_path: Path) -> dict[str, Any]:
     """Django's DATABASES entry for `url` (postgresql://user:password@host:port/name, or empty for SQLite)."""
     if not url:

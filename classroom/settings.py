@@ -21,8 +21,9 @@ RUN_DIR = env.own_folder("RUN_DIR", Path(env.text("RUN_DIR", str(DATA_DIR / "run
 
 DEBUG = env.flag("PUPITRE_DEBUG")
 SECRET_KEY = env.text("SECRET_KEY") or env.secret_file(DATA_DIR / "secrets", "django")
-MASTER_KEY = env.text("MASTER_KEY") or env.secret_file(DATA_DIR / "secrets", "master")
-MASTER_KEY_VERSION = 1
+MASTER_KEYS_BEFORE = env.versioned_keys("MASTER_KEY", DATA_DIR / "secrets", "master")
+MASTER_KEY_VERSION = max(MASTER_KEYS_BEFORE)
+MASTER_KEY = MASTER_KEYS_BEFORE.pop(MASTER_KEY_VERSION)
 
 # --- origins: pages on one, each notebook on a host of its own below NOTEBOOK_DOMAIN
 PORT = env.text("PORT", "8000")

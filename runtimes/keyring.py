@@ -13,11 +13,11 @@ from runtimes.keys import Keys, connection_keys
 
 
 def masters() -> dict[int, bytes]:
-    """Every master key by version: the current one and, after a change of keys, those in `MASTER_KEYS_BEFORE`.
+    """Every master key by version: the current one and, after a change of keys, those before it.
 
     Each is stretched to 32 bytes with a label, as the site may use the same secret for other things."""
     configured: dict[int, str] = {
-        **getattr(settings, "MASTER_KEYS_BEFORE", {}),
+        **settings.MASTER_KEYS_BEFORE,
         settings.MASTER_KEY_VERSION: settings.MASTER_KEY,
     }
     return {
@@ -36,5 +36,5 @@ def keys_of(endpoint: Endpoint) -> Keys:
     try:
         master = masters()[endpoint.key_version]
     except KeyError as error:
-        raise ImproperlyConfigured(f"MASTER_KEYS_BEFORE lacks version {endpoint.key_version}") from error
+        raise ImproperlyConfigured(f"MASTER_KEY lacks version {endpoint.key_version}: put it back.") from error
     return connection_keys(master, endpoint.key_version, endpoint.identity)

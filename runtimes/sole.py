@@ -9,18 +9,16 @@ import asyncio
 import fcntl
 import logging
 import os
-import secrets
-import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 
 from django.conf import settings
-from django.db import DatabaseError, IntegrityError, connection
-from django.db.models import Q
+from django.db import DatabaseError, connection
 from django.utils import timezone
 
+from runtimes import leases
 from runtimes.errors import RuntimesError
 from runtimes.models import Lease
 from runtimes.rows import in_thread
@@ -46,7 +44,7 @@ async def sole(lost: Callable[[], None]) -> AsyncIterator[None]:
         with _lock_file():
             yield
         return
-    holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+    holder = leases.holder_name()
     await _take(holder)
     renewal = asyncio.create_task(_renew(holder, lost))
     try:
@@ -99,23 +97,12 @@ async def _take(holder: str) -> None:
 
 @in_thread
 def _claim(holder: str) -> bool:
-    """Takes or renews the lease. False where someone else's has not run out."""
-    now = timezone.now()
-    free = Lease.objects.filter(Q(until__lt=now) | Q(holder=holder), name=NAME)
-    if free.update(holder=holder, until=now + TERM):
-        return True
-    if Lease.objects.filter(name=NAME).exists():
-        return False
-    try:
-        Lease.objects.create(name=NAME, holder=holder, until=now + TERM)
-    except IntegrityError:
-        return False
-    return True
+    return leases.claim(NAME, holder, TERM)
 
 
 @in_thread
 def _give_back(holder: str) -> None:
-    Lease.objects.filter(name=NAME, holder=holder).delete()
+    leases.give_back(NAME, holder)
 
 
 async def _renew(holder: str, lost: Callable[[], None]) -> None:

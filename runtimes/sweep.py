@@ -6,6 +6,7 @@ that no app above needs to be known here.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
 
@@ -13,16 +14,19 @@ from django.db import IntegrityError, models
 from django.db.models import Exists, OuterRef, QuerySet
 from django.utils import timezone
 
-from runtimes import blobs
+from runtimes import blobs, leases
 from runtimes.models import Blob, Snapshot
 
 KEEP = timedelta(days=1)
 
 
 def sweep(older_than: timedelta = KEEP) -> tuple[int, int]:
-    """How many snapshots and blobs went. Nothing younger than `older_than` is touched."""
+    """How many snapshots and blobs went. Nothing younger than `older_than` is touched.
+
+    Raises leases.Held while a backup copies what is stored, or another sweep runs."""
     before = timezone.now() - older_than
-    return _sweep_snapshots(before), _sweep_blobs(before)
+    with leases.hold(leases.STORED_FILES) as renew:
+        return _sweep_snapshots(before, renew), _sweep_blobs(before, renew)
 
 
 def _unreferred[M: models.Model](rows: QuerySet[M], *, besides: tuple[type[models.Model], ...] = ()) -> QuerySet[M]:
@@ -34,15 +38,20 @@ def _unreferred[M: models.Model](rows: QuerySet[M], *, besides: tuple[type[model
     return rows
 
 
-def _sweep_snapshots(before: datetime) -> int:
+def _sweep_snapshots(before: datetime, renew: Callable[[], None]) -> int:
     files = Snapshot._meta.get_field("files").related_model
     old = _unreferred(Snapshot.objects.filter(created_at__lt=before), besides=(files,))
-    return sum(_deleted(snapshot) for snapshot in old.iterator())
+    gone = 0
+    for snapshot in old.iterator():
+        renew()
+        gone += _deleted(snapshot)
+    return gone
 
 
-def _sweep_blobs(before: datetime) -> int:
+def _sweep_blobs(before: datetime, renew: Callable[[], None]) -> int:
     gone = 0
     for blob in _unreferred(Blob.objects.filter(created_at__lt=before)).iterator():
+        renew()
         # The same condition again, in the statement that deletes: it may have been used since.
         still = _unreferred(Blob.objects.filter(pk=blob.pk, created_at__lt=before)).first()
         if still is not None and _deleted(still):

@@ -143,11 +143,11 @@ class LiveSite:
 
     # --- database
 
-    def manage(self, *arguments: str) -> str:
-        """What a management command prints, run on this site's data."""
+    def manage(self, *arguments: str, stderr: int | None = None) -> str:
+        """What a management command prints, run on this site's data. Raises CalledProcessError where it fails."""
         return subprocess.run(
             [sys.executable, "manage.py", *arguments], cwd=CHECKOUT, env=self.environment, check=True, text=True,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr,
         ).stdout  # fmt: skip
 
     @contextmanager

@@ -34,6 +34,7 @@ def test_the_defaults_are_in_order():
         ("pupitre.E010", {"RUN_DIR": Path("/tmp") / ("long" * 20)}),
         ("pupitre.E020", {"SECRET_KEY": "short"}),
         ("pupitre.E020", {"MASTER_KEY": "short"}),
+        ("pupitre.E020", {"MASTER_KEYS_BEFORE": {1: "short"}}),
         ("pupitre.E021", {"GOOGLE_CLIENT_ID": "half of it", "GOOGLE_CLIENT_SECRET": ""}),
         ("pupitre.E030", {"RUNTIME_PROVIDER": "runtimes.nowhere.Provider"}),
         ("pupitre.E030", {"DRIVE_BACKEND": "classroom.nowhere.Drive"}),

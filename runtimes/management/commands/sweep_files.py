@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from runtimes.leases import Held
 from runtimes.sweep import KEEP, sweep
 
 
@@ -19,5 +20,8 @@ class Command(BaseCommand):
         parser.add_argument("--older-than-hours", type=float, default=KEEP.total_seconds() / 3600)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        snapshots, contents = sweep(timedelta(hours=options["older_than_hours"]))
+        try:
+            snapshots, contents = sweep(timedelta(hours=options["older_than_hours"]))
+        except Held as error:
+            raise CommandError("A backup or another sweep is at work. Run this again when it has ended.") from error
         self.stdout.write(f"{snapshots} snapshots and {contents} file contents deleted")

@@ -1,0 +1,103 @@
+"""The whole database as one file, as of one moment, and back: by the database's own means.
+
+SQLite: its online backup (sqlite.org/backup.html). PostgreSQL: pg_dump on an exported snapshot, so that what is read
+beside it is of the same moment (PostgreSQL's documentation, "Snapshot Synchronization Functions").
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import subprocess
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from django.db import connection, transaction
+
+from classroom.errors import ClassroomError
+from runtimes.models import Blob
+
+FILE_NAMES = {"sqlite": "database.sqlite3", "postgresql": "database.dump"}
+
+
+class DumpError(ClassroomError):
+    """The database's own programs could not write or read a dump; the text says what they said."""
+
+
+@contextmanager
+def dumped(folder: Path) -> Iterator[tuple[Path, Iterator[tuple[str, int]]]]:
+    """A dump in `folder`, and (SHA-256, size in bytes) of every stored file that it names, to be read in the body."""
+    target = folder / FILE_NAMES[connection.vendor]
+    if connection.vendor == "sqlite":
+        _copy_sqlite(_sqlite_path(), target)
+        with closing(sqlite3.connect(target)) as copy:
+            yield target, iter(copy.execute("SELECT sha256, size FROM runtimes_blob ORDER BY sha256"))
+        return
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        cursor.execute("SELECT pg_export_snapshot()")
+        (snapshot,) = cursor.fetchone()
+        _postgres("pg_dump", "--format=custom", "--no-owner", "--no-acl", f"--snapshot={snapshot}", f"--file={target}")
+        yield target, Blob.objects.order_by("sha256").values_list("sha256", "size").iterator(chunk_size=2000)
+
+
+def bring_back(dump: Path) -> None:
+    """Puts the dump in the place of the whole database, in one step: it is as it was, or all of the dump.
+
+    The connection is closed. Raises DumpError."""
+    connection.close()
+    if connection.vendor == "sqlite":
+        path = _sqlite_path()
+        aside = path.with_name(f".{path.name}.coming")
+        _copy_sqlite(dump, aside)
+        if path.exists():
+            _alone(path)
+        aside.replace(path)
+        return
+    _postgres("pg_restore", "--clean", "--if-exists", "--no-owner", "--no-acl", "--single-transaction", str(dump))
+
+
+def _sqlite_path() -> Path:
+    return Path(connection.settings_dict["NAME"])
+
+
+def _alone(path: Path) -> None:
+    """Brings a database's log home, which SQLite does only for the one connection there is."""
+    with closing(sqlite3.connect(path, timeout=1)) as old:
+        try:
+            (mode,) = old.execute("PRAGMA journal_mode=DELETE").fetchone()
+        except sqlite3.OperationalError as error:
+            raise DumpError(f"{path} is open elsewhere ({error}): stop every process of the site first.") from error
+    if mode != "delete":
+        raise DumpError(f"{path} is open elsewhere: stop every process of the site first.")
+
+
+def _copy_sqlite(source: Path, target: Path) -> None:
+    target.unlink(missing_ok=True)
+    with closing(sqlite3.connect(source)) as origin, closing(sqlite3.connect(target)) as copy:
+        origin.backup(copy)
+        copy.execute("PRAGMA journal_mode=DELETE")  # one file, and no log beside it
+    descriptor = os.open(target, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _postgres(program: str, *arguments: str) -> None:
+    """Runs pg_dump or pg_restore on the site's database. The password goes by the environment, as for psql."""
+    if shutil.which(program) is None:
+        raise DumpError(f"{program} is not installed: install PostgreSQL's client programs (postgresql-client).")
+    # psql's own words: how to sign in, and last the database's name.
+    (_psql, *sign_in, name), environment = connection.client.settings_to_cmd_args_env(connection.settings_dict, [])
+    done = subprocess.run(
+        [program, *sign_in, f"--dbname={name}", *arguments],
+        env={**os.environ, **(environment or {})},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise DumpError(f"{program} failed: {done.stderr.strip()[-2000:]}")

@@ -1,0 +1,89 @@
+"""The master key is changed while kernels run, and no kernel notices."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management import call_command
+
+from classroom import environment
+from runtimes import launch
+from runtimes.models import Profile, Runtime, Workspace
+from tests.live import LiveSite
+
+
+class TestWhereKeysComeFrom:
+    @pytest.mark.parametrize(
+        ("text", "keys"),
+        [("one", {1: "one"}), ("2:new 1:old", {2: "new", 1: "old"}), (" 3:third\n2:new ", {3: "third", 2: "new"})],
+    )
+    def test_the_variable_has_one_or_several(self, monkeypatch, tmp_path, text, keys):
+        monkeypatch.setenv("MASTER_KEY", text)
+        assert environment.versioned_keys("MASTER_KEY", tmp_path, "master") == keys
+        assert not list(tmp_path.iterdir())
+
+    @pytest.mark.parametrize("text", ["new old", "2:new old", "2:new 2:old", "x:new", "2:"])
+    def test_anything_else_is_refused(self, monkeypatch, tmp_path, text):
+        monkeypatch.setenv("MASTER_KEY", text)
+        with pytest.raises(ImproperlyConfigured, match="2:new 1:old"):
+            environment.versioned_keys("MASTER_KEY", tmp_path, "master")
+
+    def test_else_files_have_them_and_the_first_is_made(self, monkeypatch, tmp_path):
+        monkeypatch.delenv("MASTER_KEY", raising=False)
+        (made,) = environment.versioned_keys("MASTER_KEY", tmp_path, "master").values()
+        environment.secret_file(tmp_path, "master.2")
+        assert environment.versioned_keys("MASTER_KEY", tmp_path, "master")[1] == made
+        (tmp_path / "master").unlink()
+        assert set(environment.versioned_keys("MASTER_KEY", tmp_path, "master")) == {2}
+
+
+@pytest.mark.django_db
+class TestKeysInTheVariable:
+    def test_what_to_set_is_said_and_no_key_that_is_used_is_shown(self, monkeypatch, settings, capsys):
+        monkeypatch.setenv("MASTER_KEY", "the one that is used now")
+        settings.MASTER_KEY, settings.MASTER_KEY_VERSION = "the one that is used now", 1
+        call_command("rotate_master_key")
+        said = capsys.readouterr().out
+        assert "\n2:" in said
+        assert "1:…" in said
+        assert "is used now" not in said
+
+
+ASK = """
+import asyncio
+from runtimes.agent_client import AgentClient
+from runtimes.models import Runtime
+print("STATUS", asyncio.run(AgentClient.of(Runtime.objects.get(name={name!r})).status()))
+"""
+
+
+def ready(site: LiveSite, workspace: Workspace) -> Runtime:
+    """Its runtime, once that is ready."""
+    runtime = launch.launch(workspace)
+    site.until(lambda: Runtime.objects.get(pk=runtime.pk).state == Runtime.State.READY, "the runtime is ready")
+    return Runtime.objects.get(pk=runtime.pk)
+
+
+@pytest.mark.live
+@pytest.mark.timeout(300)
+def test_who_runs_is_reached_after_the_change_and_who_comes_has_the_new_key(django_db_setup, django_db_blocker):
+    with LiveSite(django_db_blocker) as site, site.orm():
+        profile = Profile.objects.create(slug="small", name="Small")
+        first, second = (Workspace.objects.create(profile=profile, account="a", title=name) for name in "ab")
+        old = ready(site, first)
+        site.manage("rotate_master_key")
+        # A process that starts now knows both keys.
+        assert "STATUS" in site.manage("shell", "-c", ASK.format(name=old.name))
+        with pytest.raises(subprocess.CalledProcessError) as refused:
+            site.manage("rotate_master_key", "--forget", stderr=subprocess.PIPE)
+        assert "1 runtimes have older keys" in refused.value.stderr
+        site.kill("runtimes")
+        new = ready(site, second)
+        assert (old.key_version, new.key_version) == (1, 2)
+        assert "STATUS" in site.manage("shell", "-c", ASK.format(name=new.name))
+        site.until(lambda: Runtime.objects.get(pk=old.pk).state not in Runtime.LIVE, "the first one is over")
+        site.manage("rotate_master_key", "--forget")
+        assert not (site.folder / "secrets" / "master").exists()
+        assert "STATUS" in site.manage("shell", "-c", ASK.format(name=new.name))
