@@ -61,6 +61,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "test": check.everything,
     "test-sqlite": check.on_sqlite,
     "test-postgres": check.on_postgres,
+    "test-cluster": check.on_cluster,
     "lint": check.lint,
     "bench": bench,
     "messages": messages,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from classroom.places import CHECKOUT
 from deploy.local import environment, host, packages
+from deploy.local.errors import SetupError
 from deploy.local.services import services
 
 #: Tests that touch neither a database nor a broker: what they found on SQLite they would find again.
@@ -40,7 +41,11 @@ def everything(arguments: list[str]) -> int:
     # What nbgrader's command line says of the same submissions does not depend on our database.
     with tempfile.TemporaryDirectory(prefix="nbgrader-") as verdicts:
         os.environ.setdefault("NBGRADER_VERDICTS", verdicts)
-        return max(on_sqlite(arguments), on_postgres(arguments))
+        status = max(on_sqlite(arguments), on_postgres(arguments))
+    if os.environ.get("KUBECONFIG") and not arguments:
+        return max(status, on_cluster([]))
+    print("NOT ON KUBERNETES: no KUBECONFIG is set, so nothing was tested that needs a cluster.", flush=True)
+    return status
 
 
 def on_sqlite(arguments: list[str]) -> int:
@@ -56,6 +61,18 @@ def on_postgres(arguments: list[str]) -> int:
     with services() as variables:
         print("Tests on PostgreSQL and Redis", flush=True)
         return _pytest(python, arguments, variables, left_out=ENGINE_FREE)
+
+
+def on_cluster(arguments: list[str]) -> int:
+    """What is promised of Kubernetes, one test after the other, on the cluster that KUBECONFIG names."""
+    if not os.environ.get("KUBECONFIG"):
+        raise SetupError("KUBECONFIG is not set: name a cluster on which the tests may make namespaces.")
+    python = _prepared()
+    print("Tests on Kubernetes", flush=True)
+    found = sorted(str(path.relative_to(CHECKOUT)) for path in CHECKOUT.glob("tests/**/test_*on_a_cluster.py"))
+    chosen = ["tests/runtimes/test_provider_contract.py", *found, "-k", "pods or on_a_cluster"]
+    variables = {"DATABASE_URL": "", "REDIS_URL": "", "KUBECONFIG": os.environ["KUBECONFIG"]}
+    return _pytest(python, arguments or ["--numprocesses=0", *chosen], variables)
 
 
 def lint(arguments: list[str]) -> int:
@@ -110,7 +127,8 @@ def _pytest(python: Path, arguments: list[str], variables: dict[str, str], left_
     together = () if arguments else TOGETHER
     ignored = [f"--ignore={path}" for path in left_out]
     with _scratch() as scratch:
-        return run([python, "-m", "pytest", *together, *again, *ignored, *arguments], scratch | kernels | variables)
+        variables = {"KUBECONFIG": "", **scratch, **kernels, **variables}
+        return run([python, "-m", "pytest", *together, *again, *ignored, *arguments], variables)
 
 
 class _scratch(tempfile.TemporaryDirectory[str]):  # noqa: N801 - used as a context manager
