@@ -14,11 +14,12 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from django.db import connection, transaction
+from django.db import connection
+from django.db.backends.utils import CursorWrapper
 
 from classroom.errors import ClassroomError
-from runtimes.models import Blob
 
+NAMED = "SELECT sha256, size FROM runtimes_blob ORDER BY sha256"
 FILE_NAMES = {"sqlite": "database.sqlite3", "postgresql": "database.dump"}
 
 
@@ -33,14 +34,25 @@ def dumped(folder: Path) -> Iterator[tuple[Path, Iterator[tuple[str, int]]]]:
     if connection.vendor == "sqlite":
         _copy_sqlite(_sqlite_path(), target)
         with closing(sqlite3.connect(target)) as copy:
-            yield target, iter(copy.execute("SELECT sha256, size FROM runtimes_blob ORDER BY sha256"))
+            yield target, iter(copy.execute(NAMED))
         return
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+    # On a connection of its own: what the site does meanwhile, and this process too, is not of that moment.
+    with closing(connection.copy()) as apart, apart.cursor() as cursor:
+        cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         cursor.execute("SELECT pg_export_snapshot()")
         (snapshot,) = cursor.fetchone()
         _postgres("pg_dump", "--format=custom", "--no-owner", "--no-acl", f"--snapshot={snapshot}", f"--file={target}")
-        yield target, Blob.objects.order_by("sha256").values_list("sha256", "size").iterator(chunk_size=2000)
+        cursor.execute(f"DECLARE named NO SCROLL CURSOR FOR {NAMED}")
+        yield target, _rows(cursor)
+
+
+def _rows(cursor: CursorWrapper) -> Iterator[tuple[str, int]]:
+    while True:
+        cursor.execute("FETCH 2000 FROM named")
+        found = cursor.fetchall()
+        yield from found
+        if not found:
+            return
 
 
 def bring_back(dump: Path) -> None:
