@@ -23,6 +23,10 @@ class ForkedCourse(Course):
 
     _server: subprocess.Popen[str]
 
+    def __init__(self, folder: Path, kernel_python: str) -> None:
+        super().__init__(folder, kernel_python)
+        self._kernel_python = kernel_python
+
     @contextmanager
     def commands(self) -> Iterator[None]:
         """`run` works inside this only."""
@@ -39,6 +43,12 @@ class ForkedCourse(Course):
             finally:
                 assert self._server.stdin is not None
                 self._server.stdin.close()
+
+    def beside(self, name: str) -> ForkedCourse:
+        """Another course in the folder next to it, whose commands run as long as this one's do."""
+        made = ForkedCourse(self.folder.with_name(name), self._kernel_python)
+        made._server = self._server
+        return made
 
     def run(self, *arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
         """`nbgrader …` in the course's folder; what it says is in `stderr`."""
