@@ -1,6 +1,7 @@
 """From the click on *Open* to the first output of a cell, against a stock jupyter_server, in the same run.
 
     python -m bench.launch [--rounds 10] [--together 6] [--pause 2]
+    python -m bench.launch --pods [--together 20]       (kernels as pods, on the cluster of KUBECONFIG)
 
 The whole site runs as on a laptop. Students are signed in; the clock runs from their POST of *Open* for the first time
 (a workspace is made and filled, a sandbox starts) to the output in the shared document, over the protocol that their
@@ -22,6 +23,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 from bench import _launch_kernel as kernel
+from bench import _launch_pods as pods
 from bench._launch_click import Opened, StockServer, click
 from bench._report import last_line, table
 from bench._storm_site import fresh_place, running
@@ -150,7 +152,15 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--together", type=int, default=6)
     parser.add_argument("--pause", type=float, default=2.0, help="seconds before each start")
+    parser.add_argument("--pods", action="store_true", help="pods, cold and claimed, and no site")
     chosen = parser.parse_args()
+    if chosen.pods:
+        with fresh_place(postgres=False):
+            import django
+
+            django.setup()
+            pods.report(asyncio.run(pods.measure(chosen.rounds, chosen.together, chosen.pause)))
+        return
     with fresh_place(postgres=False) as folder, running(folder / "data"):
         # Models can only be imported once Django is set up, which reads the environment.
         import django

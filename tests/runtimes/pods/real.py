@@ -143,3 +143,14 @@ async def warm(admin: Admin) -> list[dict[str, Any]]:
 async def ready_ones(admin: Admin, count: int) -> list[dict[str, Any]] | None:
     found = await warm(admin)
     return found if len(found) == count else None
+
+
+def site_settings(config: ClusterConfig) -> dict[str, str]:
+    """Django's settings of a site whose runtimes are pods in this namespace."""
+    return {
+        "RUNTIME_PROVIDER": "runtimes.pods.provider.PodsProvider",
+        "PODS_SITE": config.site,
+        "PODS_NAMESPACE": config.namespace,
+        "PODS_SITE_NAMESPACE": config.site_namespace,
+        "PODS_IMAGE": config.image,
+    }
