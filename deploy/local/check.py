@@ -24,6 +24,7 @@ ENGINE_FREE = (
     "tests/runtimes/sandbox",
     "tests/setup/test_benches.py",
     "tests/setup/test_broker.py",
+    "tests/setup/test_environments.py",
     "tests/setup/test_host.py",
     "tests/setup/test_logs.py",
     "tests/setup/test_supervise.py",

@@ -269,10 +269,19 @@ def test_memory_is_limited_from_outside(attacks) -> None:
     assert failures(attacks["memory"]).get("p") == "kernel_out_of_memory" or "MemoryError" in _text(attacks["memory"])
 
 
-def test_forks_and_a_full_disk_harm_nobody_else(attacks) -> None:
-    for student in ("forks", "fills_disk"):
-        assert attacks[student].state in {Submission.State.FAILED, Submission.State.TO_REVIEW, Submission.State.GRADED}
-    assert "q" not in failures(attacks["forks"])
+def test_forks_end_at_the_limit_and_cost_nobody_anything(attacks) -> None:
+    """The cell goes on without more of them: its points are kept, and the other notebook is graded."""
+    assert (failures(attacks["forks"]), score(attacks["forks"])) == ({}, 3)
+    assert attacks["forks"].state != Submission.State.FAILED
+    assert "given.txt" in found(attacks["forks"], "q.ipynb")
+
+
+def test_a_full_disk_is_that_students_alone_and_is_said(attacks) -> None:
+    assert "No space left on device" in _text(attacks["fills_disk"])
+    assert score(attacks["fills_disk"]) == 3
+    # What filled it is more than may be carried to the other notebook, which is left to a person.
+    assert failures(attacks["fills_disk"]) == {"q": "files_refused"}
+    assert attacks["fills_disk"].state == Submission.State.FAILED
 
 
 def _text(submission: Submission) -> str:

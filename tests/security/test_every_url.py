@@ -6,14 +6,19 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from allauth.account.models import EmailAddress
+from allauth.socialaccount.models import SocialAccount, SocialApp, SocialToken
+from django.contrib.admin import site as admin_site
+from django.contrib.auth.models import Group
 from django.db import transaction
 from django.http import HttpResponseBase
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
-from classroom.models import Course, Enrollment, Extension
+from classroom.models import Course, Enrollment, Extension, Outbox
 from classroom.people.models import User
 from grading.models import GradeCell
+from runtimes.models import Profile, Runtime
 from tests import world as worlds
 
 # Ada is the student whose work, receipt and feedback are asked for. Ben sits beside her; Eve was dropped from the
@@ -276,10 +281,80 @@ def test_nothing_is_changed_from_another_site(world: worlds.World):
     assert not careless
 
 
-def test_administration_is_for_administrators(world: worlds.World):
-    crowd = Crowd()
+# --- Django's own administration
+
+#: How a page ends for staff without a permission, and for an administrator, where it is not OF_A_MODEL.
+OF_A_MODEL = "403 yes"
+NOT_EVEN_ADMINISTRATORS = "403 403"
+ADMINISTRATION = {
+    "GET index": "yes yes", "POST index": "yes yes",
+    "GET password_change": "yes yes", "POST password_change": "yes yes",  # their own
+    "GET password_change_done": "yes yes", "POST password_change_done": "405 405",
+    "GET jsi18n": "yes yes", "POST jsi18n": "405 405",
+    "GET autocomplete": "403 403", "POST autocomplete": "405 405",  # of nothing
+    "GET view_on_site": "404 404", "POST view_on_site": "404 404",
+    "GET app_list": "404 yes", "POST app_list": "404 yes",
+    "POST runtimes_runtime_change": NOT_EVEN_ADMINISTRATORS,  # which are read
+} | {
+    f"{method} {name}": NOT_EVEN_ADMINISTRATORS
+    for method in ("GET", "POST")
+    for name in ("people_user_delete", "classroom_course_delete", "runtimes_runtime_add", "runtimes_runtime_delete",
+                 "classroom_outbox_add")
+}  # fmt: skip
+
+
+def admin_patterns(resolver: URLResolver | None = None) -> Iterator[URLPattern]:
+    """Every page of Django's administration, also those of each model; not the page for what is none."""
     admin = next(found for found in get_resolver().url_patterns if getattr(found, "app_name", "") == "admin")
-    for pattern in admin.url_patterns:
-        if isinstance(pattern, URLPattern) and not pattern.pattern.regex.groupindex and pattern.name:
-            url = reverse(f"admin:{pattern.name}")
-            assert set(crowd.row("GET", url).split()) <= {"login", "404"} or pattern.name in {"login", "logout"}, url
+    for pattern in (resolver or admin).url_patterns:
+        if isinstance(pattern, URLResolver):
+            yield from admin_patterns(pattern)
+        elif pattern.name:
+            yield pattern
+
+
+def one_of_each() -> None:
+    """A row of every model that is administered and of which a course in its middle has none."""
+    ada = User.objects.get(username="ada")
+    profile = Profile.objects.get_or_create(slug="small", defaults={"name": "Small"})[0]
+    Runtime.objects.create(profile=profile, account="nobody")
+    Outbox.objects.get_or_create(kind="nothing", key="1")
+    Group.objects.create(name="Helpers")
+    EmailAddress.objects.create(user=ada, email=ada.email)
+    account = SocialAccount.objects.create(user=ada, provider="google", uid="1")
+    app = SocialApp.objects.create(provider="google", name="Google")
+    SocialToken.objects.create(account=account, app=app)
+
+
+def admin_addresses() -> dict[str, str]:
+    """Each page's name and its address, that of a row that exists."""
+    fixed = {"app_label": "classroom", "content_type_id": 1, "url": "nothing"}
+    rows = {
+        f"{model._meta.app_label}_{model._meta.model_name}": model._default_manager.values_list("pk", flat=True)[0]
+        for model in admin_site._registry
+    }
+    # Django's page for somebody's password is named after its own model of people.
+    rows["auth_user_password"] = rows["people_user"]
+    found = {}
+    for pattern in admin_patterns():
+        parts = pattern.pattern.regex.groupindex
+        row = rows.get(str(pattern.name).rpartition("_")[0])
+        found[str(pattern.name)] = reverse(
+            f"admin:{pattern.name}", kwargs={part: fixed.get(part, row or 1) for part in parts}
+        )
+    return found
+
+
+def test_administration_is_for_administrators(world: worlds.World, root: User, monkeypatch: pytest.MonkeyPatch):
+    one_of_each()
+    User.objects.create_user("stan", "stan@example.org", is_staff=True)
+    monkeypatch.setitem(ROLES, "staff without a permission", "stan")
+    monkeypatch.setitem(ROLES, "administrator", "root")
+    crowd, addresses, wrong = Crowd(), admin_addresses(), {}
+    assert len(addresses) > 50
+    for name in sorted(addresses.keys() - {"login", "logout"}):
+        for method in ("GET", "POST"):
+            expected = " ".join(["login"] * 8) + " " + ADMINISTRATION.get(f"{method} {name}", OF_A_MODEL)
+            if (found := crowd.row(method, addresses[name])) != expected:
+                wrong[f"{method} {name}"] = f"{found} (expected {expected})"
+    assert not wrong, "\n" + "\n".join(f"{line}: {found}" for line, found in wrong.items())

@@ -34,6 +34,7 @@ needs_cgroups = pytest.mark.skipif(
     not HAS_CGROUPS, reason="NO CONTROL GROUPS HERE: limits of a whole sandbox not tested"
 )
 ABSTRACT = "pupitre-attack"
+NAMESPACES = {"user", "pid", "mnt", "net", "ipc", "uts"}
 SMALL = Limits(memory_bytes=300 * MIB, processes=64, tmp_bytes=32 * MIB, home_bytes=64 * MIB)
 
 
@@ -86,6 +87,20 @@ async def test_attack(attack: Attack, attacker: Notebook, victim: Notebook, host
     code = code.replace("VICTIM", Path(victim.endpoint.host).name).replace("ABSTRACT", ABSTRACT)
     found = await attacker.value(code)
     assert attack.fails(found), found
+
+
+def namespaces_of_this_process() -> dict[str, str]:
+    return {path.name: str(path.readlink()) for path in Path("/proc/self/ns").iterdir()}
+
+
+async def test_every_namespace_is_another_than_the_hosts_and_my_neighbours(
+    attacker: Notebook, victim: Notebook
+) -> None:
+    code = "import os\nR = {name: os.readlink(f'/proc/self/ns/{name}') for name in os.listdir('/proc/self/ns')}"
+    mine, theirs = await attacker.value(code), await victim.value(code)
+    hosts = namespaces_of_this_process()
+    assert mine.keys() >= NAMESPACES
+    assert [name for name in sorted(NAMESPACES) if mine[name] in (hosts[name], theirs[name])] == []
 
 
 async def test_a_client_with_my_keys_gets_nothing_from_another_sandbox(attacker: Notebook, victim: Notebook) -> None:
