@@ -96,7 +96,7 @@ def find(*, uid: int, chosen: str = EVERY, root: Path = Path("/")) -> HostGpus:
         lack = f"GPUS names {', '.join(sorted(unknown))}, and this machine has {_listed(every) or 'none'}"
     else:
         lack = next(chain(_node_lacks(every, common, driver), _library_lacks(driver)), "")
-        lack = lack or _forbidden(found, common, uid, root)
+        lack = lack or _part_lack(found, root) or _forbidden(found, common, uid, root)
     return HostGpus(() if lack else tuple(found), lack, common, driver, root)
 
 
@@ -121,9 +121,8 @@ def _parts(root: Path, whole: HostGpu) -> Iterator[HostGpu]:
         for compute in _numbered(root, f"{top}/gi{instance}", "ci"):
             minors = [_minor(root, f"{top}/gi{instance}{below}/access") for below in ("", f"/ci{compute}")]
             nodes = tuple(f"/dev/nvidia-caps/nvidia-cap{minor}" for minor in minors)
-            if all(_is_node(root, node) for node in nodes):
-                name = f"{whole.name}:{instance}/{compute}"
-                yield HostGpu(name, (*whole.nodes, *nodes), whole.model, whole.uuid, part=True)
+            name = f"{whole.name}:{instance}/{compute}"
+            yield HostGpu(name, (*whole.nodes, *nodes), whole.model, whole.uuid, part=True)
 
 
 def _facts(root: Path) -> Iterator[dict[str, str]]:
@@ -145,6 +144,19 @@ def _node_lacks(every: Sequence[HostGpu], common: Sequence[str], driver: Driver)
         yield f"{_CONTROL} is missing: run “nvidia-modprobe” {at_start}"
     if _MEMORY not in common:
         yield f"{_MEMORY} is missing, without which CUDA does not start: run “nvidia-modprobe -u” {at_start}"
+
+
+def _part_lack(found: Sequence[HostGpu], root: Path) -> str:
+    """The driver makes these nodes only for programs that ask for them as root."""
+    for gpu in found:
+        for node in gpu.nodes:
+            if not _is_node(root, node):
+                return (
+                    f"{node} is missing, which opens a part of GPU {gpu.number}: run “nvidia-modprobe -f FILE” as root "
+                    "at every start of the machine, for each file “access” below "
+                    f"/proc/driver/nvidia/capabilities/gpu{gpu.number}/mig"
+                )
+    return ""
 
 
 def _library_lacks(driver: Driver) -> Iterator[str]:

@@ -93,6 +93,8 @@ def test_parts_of_a_divided_gpu_stand_for_it_and_are_had_one_at_a_time(tmp_path:
         ("0:2/0", ("/dev/nvidia-caps/nvidia-cap20", "/dev/nvidia-caps/nvidia-cap21")),
     ]
     assert box.most("") == 1
+    tmp_path.joinpath("dev", "nvidia-caps", "nvidia-cap21").unlink()
+    assert "/dev/nvidia-caps/nvidia-cap21 is missing, which opens a part of GPU 0" in found(tmp_path).lack
 
 
 @pytest.mark.parametrize(
