@@ -33,6 +33,7 @@ FLAGGED = ENGINE + "test_what_was_replaced_is_flagged_with_the_evidence"
 ALONE = LIVE + "test_a_notebook_that_breaks_out_of_its_limits_fails_alone_with_a_reason"
 NOTHING = LIVE + "test_nothing_of_others_and_no_hidden_test_is_found"
 PAGES, FILE = "tests/grading/test_rendering.py::", "tests/classroom/test_feedback_file.py::"
+SEALED = "tests/grading/test_sealed.py::"
 UPLOADS, HEALING = "tests/classroom/test_uploads.py::", "tests/grading/test_healing.py::"
 
 #: A line of the survey → its tests, each as pytest names it (of a parametrized one, the first parameter in brackets).
@@ -53,7 +54,17 @@ SURVEY: Mapping[str, tuple[str, ...]] = {
     ),
     "an object that shows itself as -1": (HERE + "test_points_below_zero_wait_for_a_person",),
     "an object that shows itself as 99": (HERE + "test_more_points_than_there_are_stop_one_notebook_and_give_none",),
-    "reading the notebook in the run folder": (NOTHING + "[reads_files]",),
+    "reading the notebook in the run folder": (
+        NOTHING + "[reads_files]",
+        LIVE + "test_the_walk_finds_what_is_there",
+    ),
+    # Not in the survey: nbgrader's feedback shows hidden tests to everybody.
+    "copying a hidden test while it is in the kernel": (
+        LIVE + "test_a_student_who_copies_the_hidden_test_does_not_read_it_in_the_feedback[prints_tests]",
+        LIVE + "test_files_of_a_kernel_that_was_killed_are_not_there_for_the_next_one",
+        LIVE + "test_a_result_keeps_nothing_but_notebooks_and_records",
+        SEALED + "test_a_hidden_test_that_was_copied_is_for_those_who_mark_only[a later cell prints its base64]",
+    ),
     "the source folder": (NOTHING + "[reads_files]", HERE + "test_only_what_students_were_given_is_where_code_runs"),
     "reading another student's submission": (NOTHING + "[reads_others]",),
     "writing into the source or to other students, also later ones": (
