@@ -190,6 +190,10 @@ NOTES: Mapping[str, Promise] = {
         "The test “%(grade_id)s” ended with no number of points (“%(shown)s”), for which nbgrader gives all. Look at "
         "why."
     ),
+    "number_from_elsewhere": _(
+        "The test “%(grade_id)s” has its points from a number (“%(shown)s”) that is not what it should end with. Look "
+        "at where it comes from."
+    ),
     "output_changed_later": _(
         "The output of cell %(cell)s was changed by code that ran after a hidden test. Students see it as it was "
         "before."
@@ -214,6 +218,7 @@ SUSPICIONS = frozenset(
         "equal_to_anything",
         "negative_credit",
         "no_number",
+        "number_from_elsewhere",
         "answers_elsewhere",
         "output_changed_later",
         "hidden_test_quoted",

@@ -8,6 +8,7 @@ Scores say something, too: a submission can choose which tests it fails.
 from __future__ import annotations
 
 import builtins
+import math
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -66,6 +67,9 @@ class _View:
 
     def __post_init__(self) -> None:
         self._hidden = Hidden(self.settings)
+        sealed = [number for number, row in self.rows.items() if row.get("sealed", self.always)]
+        # Cells that were not run are behind it, too: where a run ends is for its code to choose.
+        self._first = min(sealed, default=math.inf) if self.rows or not self.always else 0
 
     def cell(self, number: int, cell: NotebookNode) -> None:
         """Makes the cell fit to be shown."""
@@ -76,11 +80,9 @@ class _View:
         self._hidden.clear(cell)
 
     def _outputs(self, number: int, cell: NotebookNode, own: list[Json]) -> None:
-        row = self.rows.get(number, {})
-        if not row and self.rows:
-            cell.outputs = []  # it was not run
-        elif not row.get("sealed", self.always):
-            cell.outputs = [nbformat.from_dict(output) for output in row.get("outputs", cell.outputs)]
+        if number < self._first:
+            outputs = self.rows.get(number, {}).get("outputs", cell.outputs)
+            cell.outputs = [nbformat.from_dict(output) for output in outputs]
         else:
             self.sealed.add(number)
             # A count is any number that code in the kernel likes, a time of its messages any text.

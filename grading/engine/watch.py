@@ -101,7 +101,8 @@ def is_tests(cell: NotebookNode) -> bool:
 
 
 def odd_credit(cell: NotebookNode, *, by_number: bool | None) -> Json | None:
-    """A note on a test for whose end nbgrader gives all points, though it is no number of points; else None.
+    """A note on a test for whose end nbgrader gives all points, though it is no number of points, or one for whose
+    points nbgrader takes a number that is not the end of it; else None.
 
     by_number: whether the test ended with a number when the release's own solution was run; None where that is unknown.
     """
@@ -113,6 +114,10 @@ def odd_credit(cell: NotebookNode, *, by_number: bool | None) -> Json | None:
         was_wanted = by_number if points is None else by_number is not False
         failed = any(output.output_type == "error" for output in cell.outputs)
         return {"code": "no_number", **about, "shown": shown[:_NAME_CHARACTERS]} if was_wanted and not failed else None
+    results = sum(output.output_type == "execute_result" for output in cell.outputs)
+    if by_number is False or results > 1:
+        # Code that a test calls can show a result, too, and nbgrader takes the first.
+        return {"code": "number_from_elsewhere", **about, "shown": shown[:_NAME_CHARACTERS]}
     return None
 
 

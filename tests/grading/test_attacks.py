@@ -185,6 +185,8 @@ ENDS: list[tuple[str, bool | None, str]] = [
     ("-1", None, "negative_credit"),
     ("-0.5", False, "negative_credit"),
     ("0.5", True, ""),
+    ("0.5", None, ""),
+    ("0.5", False, "number_from_elsewhere"),
     ("nan", True, "no_number"),
     ("nan", None, "no_number"),
     ("nan", False, ""),
@@ -201,13 +203,29 @@ def test_a_test_that_ends_with_no_number_of_points_is_flagged(shown: str, by_num
     note = odd_credit(ending_with(shown), by_number=by_number)
     assert (note["code"] if note else "") == code
     assert not code or code in explain.SUSPICIONS
-    if note and code == "no_number":
+    if note and code in ("no_number", "number_from_elsewhere"):
         assert f"“{shown}”" in explain.explain(explain.NOTES, note)
 
 
 def test_a_test_that_failed_gives_nothing_and_is_not_flagged() -> None:
     failed = new_output("error", ename="AssertionError", evalue="", traceback=[])
     assert odd_credit(ending_with("", failed), by_number=True) is None
+
+
+async def test_a_number_that_code_shows_while_it_is_tested_is_flagged(plain: PlainSandboxes) -> None:
+    """nbgrader takes it for the points: a way to choose them, and to say something with each score."""
+    shows = (
+        "import sys\nclass Shows(int):\n    def __eq__(self, other):\n        sys.displayhook(0.1234)\n"
+        "        return True\n    __hash__ = None\none = Shows(1)"
+    )
+    graded = await engine.grade(replace(spec(DEFAULT), numbers={"p": ()}), work(one=shows), plain)
+    assert scores(graded)["a"] == 0.1234
+    assert ("number_from_elsewhere", "a") in notes(graded)
+    assert ("number_from_elsewhere", "") not in notes(await engine.grade(spec(DEFAULT), work(), plain))
+    twice = ending_with("0.5", new_output("execute_result", data={"text/plain": "1"}, execution_count=1))
+    note = odd_credit(twice, by_number=True)
+    assert note
+    assert note["code"] == "number_from_elsewhere"
 
 
 HONEST = {

@@ -210,6 +210,19 @@ async def test_those_who_mark_are_told_of_what_can_be_seen(attack: str, code: st
     assert str(found[0]["cell"]) in explain.explain(explain.NOTES, found[0])
 
 
+async def test_where_a_run_ended_after_a_hidden_test_says_nothing(plain: PlainSandboxes) -> None:
+    """With a thousand cells that would be ten bits for each attempt."""
+    seen = []
+    for last in ("1", "import os\nos._exit(1)"):
+        files = work(*["'a'", last, "'b'"])
+        run = await graded(files, plain)
+        assert bool(run.failures) == ("exit" in last)
+        shown = for_students(run, files)
+        cells = [(one.get("outputs"), one.get("execution_count")) for one in parse(shown.content).cells]
+        seen.append((cells, shown.sealed))
+    assert seen[0] == seen[1]
+
+
 async def test_what_was_shown_before_the_first_hidden_test_is_shown_as_it_was(plain: PlainSandboxes) -> None:
     files = work(UPDATE.format("'later'"), one="one = 1\nprint('mine')\ndisplay('x', display_id='q')")
     run = await graded(files, plain)
