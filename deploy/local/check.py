@@ -24,6 +24,7 @@ ENGINE_FREE = (
     "tests/runtimes/sandbox",
     "tests/setup/test_benches.py",
     "tests/setup/test_broker.py",
+    "tests/setup/test_chart.py",
     "tests/setup/test_environments.py",
     "tests/setup/test_host.py",
     "tests/setup/test_logs.py",
@@ -71,7 +72,13 @@ def on_cluster(arguments: list[str]) -> int:
     python = _prepared()
     print("Tests on Kubernetes", flush=True)
     found = sorted(str(path.relative_to(CHECKOUT)) for path in CHECKOUT.glob("tests/**/test_*on_a_cluster.py"))
-    chosen = ["tests/runtimes/test_provider_contract.py", *found, "-k", "pods or on_a_cluster"]
+    chosen = [
+        "tests/runtimes/test_provider_contract.py",
+        "tests/setup/test_chart.py",
+        *found,
+        "-k",
+        "pods or on_a_cluster or chart",
+    ]
     variables = {"DATABASE_URL": "", "REDIS_URL": "", "KUBECONFIG": os.environ["KUBECONFIG"]}
     return _pytest(python, arguments or ["--numprocesses=0", *chosen], variables)
 

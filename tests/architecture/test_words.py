@@ -40,7 +40,9 @@ def product_files() -> Iterator[Path]:
 def template_files() -> list[Path]:
     """Pages, and the texts of mails and receipts."""
     found = [*CHECKOUT.rglob("templates/**/*.html"), *CHECKOUT.rglob("templates/**/*.txt")]
-    return [path for path in sorted(found) if path.name != "patterns.html"]
+    # The chart's are for administrators, in English like its values.
+    chart = CHECKOUT / "deploy"
+    return [path for path in sorted(found) if path.name != "patterns.html" and not path.is_relative_to(chart)]
 
 
 class Text(HTMLParser):

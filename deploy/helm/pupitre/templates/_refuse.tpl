@@ -1,0 +1,32 @@
+{{/* What the schema cannot see: values that do not go together, refused with what to do. */}}
+{{- define "pupitre.refuse" -}}
+{{- $v := .Values }}
+{{- if not $v.host }}{{ fail "host is empty: set it to the host of the pages, such as learn.example." }}{{ end }}
+{{- if not $v.notebookDomain }}{{ fail "notebookDomain is empty: set it to a domain of its own for notebooks, such as notebooks.example." }}{{ end }}
+{{- if or (eq $v.host $v.notebookDomain) (hasSuffix (printf ".%s" $v.notebookDomain) $v.host) }}
+{{- fail (printf "host %s lies below notebookDomain %s: a notebook could read the pages' cookies. Take another registrable domain for notebooks." $v.host $v.notebookDomain) }}
+{{- end }}
+{{- if and (not $v.tls) (not (has $v.host (list "127.0.0.1" "localhost"))) }}
+{{- fail (printf "tls is false and host is %s: people would sign in without encryption. Set tls to true, or host to 127.0.0.1." $v.host) }}
+{{- end }}
+{{- if not $v.image.repository }}{{ fail "image.repository is empty: build deploy/images/site and name it." }}{{ end }}
+{{- if not (or $v.image.tag $v.image.digest) }}{{ fail "image.tag and image.digest are empty: say which image, best by its digest." }}{{ end }}
+{{- if not $v.existingSecret }}{{ fail "existingSecret is empty: make a Secret with DATABASE_URL, REDIS_URL, SECRET_KEY and MASTER_KEY and name it." }}{{ end }}
+{{- range $name, $value := $v.settings }}
+{{- if has $name (list "DATABASE_URL" "REDIS_URL" "SECRET_KEY" "MASTER_KEY" "METRICS_TOKEN" "EMAIL_HOST_PASSWORD" "GOOGLE_CLIENT_SECRET") }}
+{{- fail (printf "settings.%s is a secret: put it into the Secret %s." $name $v.existingSecret) }}
+{{- end }}
+{{- if hasKey (include "pupitre.own-settings" $ | fromYaml) $name }}
+{{- fail (printf "settings.%s is set by the chart: see the value for it in values.yaml." $name) }}
+{{- end }}
+{{- end }}
+{{- if and $v.kernels.index.url (not (and $v.kernels.index.namespace $v.kernels.index.labels)) }}
+{{- fail "kernels.index.url is set, so kernels.index.namespace and kernels.index.labels must name the mirror's pods: nothing else may be reached." }}
+{{- end }}
+{{- if eq (include "pupitre.namespace" .) .Release.Namespace }}
+{{- fail (printf "kernels.namespace is %s, where the site itself is: runtimes need a namespace that has nothing else." .Release.Namespace) }}
+{{- end }}
+{{- if and (eq $v.storage.accessMode "ReadWriteOnce") (not $v.storage.existingClaim) (gt (int $v.site.replicas) 1) }}
+{{- fail "storage.accessMode is ReadWriteOnce with several site pods: take ReadWriteMany, or site.replicas 1 and one node." }}
+{{- end }}
+{{- end }}

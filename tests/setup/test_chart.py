@@ -1,0 +1,298 @@
+"""The chart: what `helm template` makes is what the code says, meets Pod Security, and wrong values are refused."""
+
+from __future__ import annotations
+
+import copy
+import ipaddress
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from django.core.management import get_commands
+
+from classroom.places import CHECKOUT
+from runtimes.pods import namespace
+from runtimes.pods.config import ClusterConfig
+from runtimes.pods.namespace import Quota
+from runtimes.pods.network import CLIENTS
+from tests.architecture.test_docs import documented
+from tests.runtimes.pods.policies import Cluster, Outside, Pod, selects
+from tests.runtimes.pods.restricted import violations
+from tests.runtimes.pods.samples import CLUSTER
+
+CHART = CHECKOUT / "deploy" / "helm" / "pupitre"
+HELM = shutil.which("helm")
+KUBERNETES = "1.35.4"
+GIB = 1 << 30
+SCHOOL = {
+    "host": "learn.school.example",
+    "notebookDomain": "notebooks.school-work.example",
+    "image": {"repository": "registry.example/site", "digest": "sha256:" + "cd" * 32},
+    "existingSecret": "pupitre",
+}
+BARE = ClusterConfig(site="pupitre", namespace="pupitre-runtimes", site_namespace="teaching", service_account="pupitre")
+
+pytestmark = pytest.mark.skipif(HELM is None, reason="NO HELM on PATH: the chart is not tested")
+
+
+def helm(
+    tmp_path: Path, values: dict[str, Any], *, release: str = "pupitre", into: str = "teaching", **files: str
+) -> Any:
+    """Everything that an installation would make, hooks included, or Helm's refusal as text."""
+    chosen = tmp_path / "values.yaml"
+    chosen.write_text(yaml.safe_dump(values))
+    named = [word for name in files.values() for word in ("--values", str(CHART / name))]
+    command = [HELM or "", "template", release, str(CHART), "--namespace", into, "--kube-version", KUBERNETES]
+    done = subprocess.run([*command, *named, "--values", str(chosen)], capture_output=True, text=True, timeout=60)
+    if done.returncode:
+        return done.stderr
+    return [each for each in yaml.safe_load_all(done.stdout) if each]
+
+
+def merged(base: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
+    """`base` with `more` over it, level by level, as Helm merges values."""
+    found = copy.deepcopy(base)
+    for key, value in more.items():
+        found[key] = merged(found.get(key, {}), value) if isinstance(value, dict) else value
+    return found
+
+
+@pytest.fixture(scope="module")
+def school(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """All of it: a way in, backups, a mirror of package indexes."""
+    more = {
+        "kernels": {"index": {"url": "http://devpi:3141/", "namespace": "mirrors", "labels": {"app": "devpi"}}},
+        "commands": {"backup": {"existingClaim": "backups"}},
+        "networkPolicies": {
+            "from": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "way-in"}}}]
+        },
+        "settings": {"TIME_ZONE": "Europe/Paris", "RUNTIMES_MOST": 80},
+    }
+    made = helm(tmp_path_factory.mktemp("chart"), merged(SCHOOL, more))
+    assert isinstance(made, list), made
+    return made
+
+
+def of_kind(made: list[dict[str, Any]], *kinds: str) -> list[dict[str, Any]]:
+    return [each for each in made if each["kind"] in kinds]
+
+
+def pods(made: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Every pod's template, by its component."""
+    found = [each["spec"]["template"] for each in of_kind(made, "Deployment", "Job")]
+    found += [each["spec"]["jobTemplate"]["spec"]["template"] for each in of_kind(made, "CronJob")]
+    return {each["metadata"]["labels"]["app.kubernetes.io/component"]: each for each in found}
+
+
+# --- the runtimes' namespace
+
+
+def in_order(manifest: dict[str, Any]) -> dict[str, Any]:
+    """With exceptions of a block of addresses as the fewest networks: what it closes, however it is written."""
+
+    def tidy(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: closed(each) if key == "except" else tidy(each) for key, each in value.items()}
+        return [tidy(each) for each in value] if isinstance(value, list) else value
+
+    def closed(texts: list[str]) -> list[str]:
+        networks: list[Any] = [ipaddress.ip_network(text) for text in texts]
+        return [str(each) for each in ipaddress.collapse_addresses(networks)]
+
+    return dict(tidy(manifest))
+
+
+def key(manifest: dict[str, Any]) -> tuple[str, str]:
+    return manifest["kind"], manifest["metadata"]["name"]
+
+
+def of_runtimes(made: list[dict[str, Any]]) -> dict[tuple[str, str], dict[str, Any]]:
+    theirs = [
+        each for each in made if each["metadata"].get("labels", {}).get("app.kubernetes.io/name") == "pupitre-runtime"
+    ]
+    return {key(each): in_order(each) for each in theirs}
+
+
+def said(config: ClusterConfig, quota: Quota) -> dict[tuple[str, str], dict[str, Any]]:
+    return {key(each): in_order(each) for each in namespace.objects(config, quota)}
+
+
+def test_the_namespace_of_runtimes_is_what_the_code_says(tmp_path: Path) -> None:
+    quota = {"pods": 300, "cpu": 200, "memory": str(800 * GIB), "scratch": str(2048 * GIB)}
+    made = helm(tmp_path, merged(SCHOOL, {"kernels": {"quota": quota}}))
+    assert of_runtimes(made) == said(BARE, Quota(300, 200, 800 * GIB, 2048 * GIB))
+
+
+def test_so_it_is_with_a_mirror_accelerators_and_networks_of_a_cluster(tmp_path: Path) -> None:
+    index = {"url": CLUSTER.index_url, "namespace": "mirrors", "labels": {"app": "devpi"}, "port": 3141}
+    kernels = {
+        "namespace": CLUSTER.namespace,
+        "clusterNetworks": list(CLUSTER.cluster_networks),
+        "dnsNetworks": list(CLUSTER.dns_networks),
+        "index": index,
+        "quota": {
+            "pods": 40,
+            "cpu": "64",
+            "memory": str(64 * GIB),
+            "scratch": str(GIB),
+            "accelerators": {"nvidia.com/gpu": 16, "google.com/tpu": 8},
+        },
+    }
+    made = helm(tmp_path, merged(SCHOOL, {"kernels": kernels}), release=CLUSTER.site, into=CLUSTER.site_namespace)
+    quota = Quota(40, 64, 64 * GIB, GIB, {"nvidia.com/gpu": 16, "google.com/tpu": 8})
+    ours = ClusterConfig(
+        **{name: getattr(CLUSTER, name) for name in CLUSTER.__slots__} | {"service_account": CLUSTER.site}
+    )
+    assert of_runtimes(made) == said(ours, quota)
+
+
+def test_only_runtimes_has_a_token_and_it_is_that_of_the_role(school: list[dict[str, Any]]) -> None:
+    tokens = {name for name, pod in pods(school).items() if pod["spec"]["automountServiceAccountToken"]}
+    assert tokens == {"runtimes"}
+    [binding] = of_kind(school, "RoleBinding")
+    [account] = binding["subjects"]
+    assert pods(school)["runtimes"]["spec"]["serviceAccountName"] == account["name"]
+    assert ("ServiceAccount", account["name"]) in {key(each) for each in school}
+    assert not of_kind(school, "ClusterRole", "ClusterRoleBinding", "Secret")
+
+
+def test_the_sites_pods_reach_runtimes_by_their_labels(school: list[dict[str, Any]]) -> None:
+    [policy] = [each for each in of_kind(school, "NetworkPolicy") if each["metadata"]["name"] == "pupitre-site"]
+    [peer] = policy["spec"]["ingress"][0]["from"]
+    reach = {name for name, pod in pods(school).items() if selects(peer["podSelector"], pod["metadata"]["labels"])}
+    assert reach == set(CLIENTS)
+
+
+# --- the site's own pods
+
+
+def test_every_pod_of_the_site_is_restricted_with_a_read_only_root_and_limits(school: list[dict[str, Any]]) -> None:
+    assert pods(school).keys() == {"site", "runtimes", "worker", "beat", "migrate", "sweep-files", "backup"}
+    for name, pod in pods(school).items():
+        assert violations(pod) == [], name
+        [container] = pod["spec"]["containers"]
+        assert container["securityContext"]["readOnlyRootFilesystem"], name
+        assert container["resources"]["limits"].keys() >= {"memory", "ephemeral-storage"}, name
+        assert container["resources"]["requests"].keys() >= {"cpu", "memory"}, name
+        assert not pod["spec"]["enableServiceLinks"], name
+
+
+def test_every_command_of_manage_that_a_pod_runs_exists(school: list[dict[str, Any]]) -> None:
+    arguments = [pod["spec"]["containers"][0]["args"] for pod in pods(school).values()]
+    named = {words[2] for words in arguments if words[:2] == ["python", "manage.py"]}
+    assert named == {"serve", "runtimes", "migrate", "sweep_files", "backup"}
+    assert named <= get_commands().keys()
+
+
+def test_what_people_make_is_on_the_volume_for_whoever_reads_or_writes_it(school: list[dict[str, Any]]) -> None:
+    for name in ("site", "runtimes", "worker", "sweep-files", "backup"):
+        spec = pods(school)[name]["spec"]
+        claims = {each["name"]: each.get("persistentVolumeClaim", {}).get("claimName") for each in spec["volumes"]}
+        mounts = {each["mountPath"]: each["name"] for each in spec["containers"][0]["volumeMounts"]}
+        assert claims[mounts["/srv/pupitre/work"]] == "pupitre-files", name
+    [claim] = of_kind(school, "PersistentVolumeClaim")
+    assert claim["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
+
+
+def test_the_database_is_migrated_before_anything_new_runs(school: list[dict[str, Any]]) -> None:
+    [job] = of_kind(school, "Job")
+    assert job["metadata"]["annotations"]["helm.sh/hook"] == "pre-install,pre-upgrade"
+    # What the chart itself makes is not there yet.
+    assert [each for each in pods(school)["migrate"]["spec"]["volumes"] if "emptyDir" not in each] == []
+
+
+def test_pods_have_settings_that_exist_and_no_secret_but_by_reference(school: list[dict[str, Any]]) -> None:
+    for pod in pods(school).values():
+        [container] = pod["spec"]["containers"]
+        variables = {each["name"]: each["value"] for each in container["env"]}
+        assert variables.keys() <= documented()
+        assert not {"SECRET_KEY", "MASTER_KEY", "DATABASE_URL", "REDIS_URL"} & variables.keys()
+        assert container["envFrom"] == [{"secretRef": {"name": "pupitre"}}]
+        assert variables["SITE_ORIGIN"] == "https://learn.school.example"
+        assert variables["NOTEBOOK_ORIGIN"] == "https://*.notebooks.school-work.example"
+        assert (variables["BEHIND_PROXY"], variables["RUNTIMES_MOST"]) == ("1", "80")
+        assert (variables["PODS_SITE_NAMESPACE"], variables["PODS_NAMESPACE"]) == ("teaching", "pupitre-runtimes")
+
+
+def test_the_way_in_leads_pages_and_every_notebook_to_the_site(school: list[dict[str, Any]]) -> None:
+    [ingress], [service] = of_kind(school, "Ingress"), of_kind(school, "Service")
+    assert {rule["host"] for rule in ingress["spec"]["rules"]} == {
+        "learn.school.example",
+        "*.notebooks.school-work.example",
+    }
+    served = [
+        name
+        for name, pod in pods(school).items()
+        if selects({"matchLabels": service["spec"]["selector"]}, pod["metadata"]["labels"])
+    ]
+    assert served == ["site"]
+    probe = pods(school)["site"]["spec"]["containers"][0]["readinessProbe"]["httpGet"]
+    assert {"name": "Host", "value": "learn.school.example"} in probe["httpHeaders"]
+
+
+def test_pages_are_reached_from_the_way_in_and_nothing_else_of_the_site_by_anybody(
+    school: list[dict[str, Any]],
+) -> None:
+    cluster = Cluster(of_kind(school, "NetworkPolicy"))
+    ends = {name: Pod("teaching", pod["metadata"]["labels"]) for name, pod in pods(school).items()}
+    way_in, runtime = Pod("way-in"), Pod("pupitre-runtimes", {"app.kubernetes.io/name": "pupitre-runtime"})
+    assert cluster.may_connect(way_in, ends["site"], 8000)
+    for source in (way_in, runtime, Pod("elsewhere"), Outside("192.0.2.7")):
+        reached = {name for name, end in ends.items() if cluster.may_connect(source, end, 8000)}
+        assert reached == ({"site"} if source is way_in else set())
+
+
+# --- values
+
+
+@pytest.mark.parametrize("file", ["values-laptop.yaml", "values-gke-gpu.yaml"])
+def test_the_values_for_a_laptop_and_for_gke_are_whole(tmp_path: Path, file: str) -> None:
+    yours = {"image": {"repository": "registry.example/site", "digest": "sha256:" + "cd" * 32}} if "gke" in file else {}
+    yours |= {"host": "learn.school.example", "notebookDomain": "notebooks.example"} if "gke" in file else {}
+    made = helm(tmp_path, yours, file=file)
+    assert isinstance(made, list), made
+    assert {"site", "runtimes", "worker", "beat"} <= pods(made).keys()
+
+
+def test_every_value_is_commented_and_has_a_place_in_the_schema() -> None:
+    schema = yaml.safe_load((CHART / "values.schema.json").read_text())
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+    assert set(values) <= schema["properties"].keys()
+    assert set(schema["properties"]["settings"]["propertyNames"]["enum"]) == documented(), (
+        "the names of docs/settings.md are listed once more in values.schema.json"
+    )
+    lines = (CHART / "values.yaml").read_text().splitlines()
+    bare = [
+        line
+        for before, line in zip(["", *lines], lines, strict=False)
+        if re.match(r"\w+:", line) and "#" not in line and not before.startswith("#")
+    ]
+    assert bare == []
+
+
+REFUSED = {
+    "no host": ({"host": ""}, "host is empty: set it to the host of the pages"),
+    "no secret": ({"existingSecret": ""}, "make a Secret with DATABASE_URL"),
+    "notebooks over the pages": ({"notebookDomain": "school.example"}, "a notebook could read the pages' cookies"),
+    "no encryption": ({"tls": False}, "people would sign in without encryption"),
+    "a secret among settings": ({"settings": {"SECRET_KEY": "x"}}, "settings.SECRET_KEY is a secret"),
+    "a setting that the chart makes": ({"settings": {"PODS_IMAGE": "x"}}, "settings.PODS_IMAGE is set by the chart"),
+    "a setting that is none": ({"settings": {"COLOUR": "blue"}}, "invalid propertyName 'COLOUR'"),
+    "a value that is none": ({"sites": 3}, "additional properties 'sites' not allowed"),
+    "no site at all": ({"site": {"replicas": 0}}, "'/site/replicas': minimum: got 0, want 1"),
+    "an image of kernels by tag": ({"kernels": {"image": "kernel:latest"}}, "'/kernels/image'"),
+    "names resolved by metadata": ({"kernels": {"dnsNetworks": ["169.254.169.254/32"]}}, "'/kernels/dnsNetworks/0'"),
+    "a mirror without pods": ({"kernels": {"index": {"url": "http://x/"}}}, "must name the mirror's pods"),
+    "runtimes beside the site": ({"kernels": {"namespace": "teaching"}}, "a namespace that has nothing else"),
+    "two sites on a volume of one": ({"storage": {"accessMode": "ReadWriteOnce"}}, "take ReadWriteMany"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_a_wrong_value_is_refused_with_a_sentence(tmp_path: Path, what: str) -> None:
+    wrong, words = REFUSED[what]
+    assert words in helm(tmp_path, merged(SCHOOL, wrong))
