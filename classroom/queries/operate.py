@@ -13,7 +13,7 @@ from classroom.models import Course, WorkMember
 from classroom.queries import strictly
 from classroom.workspaces import ACCOUNTS
 from runtimes import queue
-from runtimes.describe import because
+from runtimes.describe import because, sentence
 from runtimes.long_runs import long_runs
 from runtimes.models import ProviderReport, Runtime
 
@@ -90,7 +90,7 @@ class Trouble:
     @property
     def why(self) -> str:
         """What the person concerned reads; the provider's own words are on the row."""
-        return because(self.runtime.reason, self.runtime.message)
+        return sentence(self.runtime)
 
 
 @dataclass(frozen=True)

@@ -22,9 +22,17 @@
 
   async function restart() {
     const context = panel.sessionContext;
+    const kernel = context.session?.kernel;
     lastReason = "";
-    if (context.session?.kernel) await context.restartKernel();
-    else await context.startKernel();
+    if (kernel && await isThere(kernel)) return context.restartKernel();
+    // Its machine is gone: the front end takes ten seconds to notice, and until then has a session that is none.
+    if (context.session) await context.shutdown();
+    return context.startKernel();
+  }
+
+  async function isThere(kernel) {
+    const answer = await fetch(`/api/kernels/${kernel.id}`);
+    return answer.status !== 404;
   }
 
   function flush() {
