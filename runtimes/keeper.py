@@ -48,6 +48,7 @@ class Keeper:
         # Kernels may have been asked for while it started.
         self._kernels_ask = True
         self._status: Status | None = None
+        self._memory_told = ""
         self._wake = asyncio.Event()
         self._leaving = False
         self._ask_idle_at = timezone.now()
@@ -157,6 +158,7 @@ class Keeper:
             watching = group.create_task(self._watch(agent))
             try:
                 while self.row.state == State.READY and not self._leaving and not self._over():
+                    await self._note_memory()
                     await self._obey_kernels(agent)
                     await self._check_limits(agent)
                     await self._news(LOOK_SECONDS)
@@ -165,6 +167,13 @@ class Keeper:
 
     def _over(self) -> bool:
         return self._status is not None and self._status.phase.final
+
+    async def _note_memory(self) -> None:
+        """A pod that ran out of memory may take all its kernels along and start again: only its provider knows why."""
+        status = self._status
+        if status is not None and status.reason is Reason.OUT_OF_MEMORY and status.message != self._memory_told:
+            self._memory_told = status.message
+            await rows.died_of_memory(self.row)
 
     async def _obey_kernels(self, agent: AgentClient) -> None:
         asked, self._kernels_ask = self._kernels_ask, False
@@ -196,8 +205,15 @@ class Keeper:
             await self._stop(Reason.OWNER_GONE)
         elif row.deadline is not None and row.deadline <= now:
             await self._stop(Reason.YIELDED if row.yields else Reason.LIFETIME)
-        elif row.purpose == Runtime.Purpose.INTERACTIVE and now >= self._ask_idle_at:
+        elif now < self._ask_idle_at:
+            return
+        elif row.purpose == Runtime.Purpose.INTERACTIVE:
             await self._check_use(agent)
+        else:
+            # A job's runtime that could outlive us must hear of us: see `agent/switch.py`.
+            self._ask_idle_at = now + PULL_EVERY
+            with suppress(AgentError):
+                await agent.status()
 
     async def _check_use(self, agent: AgentClient) -> None:
         """A kernel that is busy is in use, however long nobody looks at it; an open page alone is not."""

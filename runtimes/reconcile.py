@@ -178,9 +178,8 @@ class Reconciler:
         this process, a successor takes the rows over as they are."""
         for keeper in list(self._keepers.values()):
             keeper.leave()
-        if self._provider.outlives:
-            for task in self._tasks.values():
-                task.cancel()
+            if self._provider.outlives:
+                self._tasks[keeper.row.name].cancel()
         tasks = list(self._tasks.values())
         if tasks:
             _done, late = await asyncio.wait(tasks, timeout=LEAVE_SECONDS)

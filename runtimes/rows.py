@@ -226,6 +226,17 @@ def _mark_dead(runtime: Runtime, seen: KernelState) -> bool:
 
 
 @in_thread
+def died_of_memory(runtime: Runtime) -> None:
+    """The kernels of a runtime that was killed for memory as a whole: those that ran, and those whose agent, started
+    again, could only tell that they were killed."""
+    killed = Q(state=Kernel.State.RUNNING) | Q(state=Kernel.State.DEAD, message__startswith=str(ExitReason.KILLED))
+    died = {"died_of": Reason.OUT_OF_MEMORY, "died_at": timezone.now()}
+    state = {"state": Kernel.State.DEAD, "execution_state": "dead", "reason": Reason.OUT_OF_MEMORY}
+    if Kernel.objects.filter(killed, runtime=runtime).update(**state, **died):
+        bus.publish_sync(f"runtime:{runtime.name}")
+
+
+@in_thread
 def report(provider: str, warm: int, accelerators: int | None) -> None:
     """What was seen of the provider, for the operators' page and the metrics."""
     seen = {"warm": warm, "accelerators": accelerators, "seen_at": timezone.now()}

@@ -84,6 +84,26 @@ def role_binding(config: ClusterConfig) -> Manifest:
     }
 
 
+def node_reader(config: ClusterConfig) -> list[Manifest]:
+    """The right to see nodes, which is the cluster's and so apart from the others: with it a profile that no node could
+    run is refused when it is saved, and operators see how many accelerators there are. Nothing else needs it."""
+    name = f"{config.namespace}-nodes"
+    group = "rbac.authorization.k8s.io"
+    subject = {"kind": "ServiceAccount", "name": config.service_account, "namespace": config.site_namespace}
+    metadata = {"name": name, "labels": labels.of_site(config)}
+    rule = {"apiGroups": [""], "resources": ["nodes"], "verbs": ["list"]}
+    return [
+        {"apiVersion": f"{group}/v1", "kind": "ClusterRole", "metadata": metadata, "rules": [rule]},
+        {
+            "apiVersion": f"{group}/v1",
+            "kind": "ClusterRoleBinding",
+            "metadata": metadata,
+            "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": name},
+            "subjects": [subject],
+        },
+    ]
+
+
 def resource_quota(config: ClusterConfig, quota: Quota) -> Manifest:
     """A pod beyond it is refused (403), and its runtime waits. No LimitRange: its maximum would become the default, and
     each pod would ask for a GPU."""

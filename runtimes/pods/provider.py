@@ -13,13 +13,13 @@ from typing import Any, ClassVar, Self, override
 from django.conf import settings
 
 from runtimes import keyring
-from runtimes.machine import image_digest
 from runtimes.news import News
-from runtimes.pods import conditions, labels, manifests, readiness, refusals, site
+from runtimes.pods import conditions, labels, manifests, readiness, site
 from runtimes.pods.cluster import Cluster, Json, Refused, pause
 from runtimes.pods.config import ClusterConfig
 from runtimes.pods.existing import ExistingPods
 from runtimes.pods.maker import Maker
+from runtimes.pods.offers import Offers
 from runtimes.pods.place import Place
 from runtimes.pods.queue import Queue
 from runtimes.pods.warm import WarmPods
@@ -28,7 +28,6 @@ from runtimes.provider import (
     NotReady,
     Owned,
     Phase,
-    Provider,
     ProviderUnavailable,
     Reason,
     Request,
@@ -45,7 +44,7 @@ ROOM_SECONDS = 10.0
 _RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
 
 
-class PodsProvider(Provider):
+class PodsProvider(Offers):
     """Pods of one site in one namespace. masters: master keys by version. most: how many at once; 0 leaves that to
     the namespace's quota."""
 
@@ -151,24 +150,6 @@ class PodsProvider(Provider):
         self._running()
         self._warm.wish(templates)
         self._awake.set()
-
-    @override
-    async def environments(self) -> list[str]:
-        return [digest] if (digest := image_digest(self._config.image)) else []
-
-    @override
-    async def environment_of(self, request: Request) -> str:
-        manifests.check(request, self._config)
-        return image_digest(manifests.image(request, self._config))
-
-    @override
-    async def refusal(self, request: Request) -> str:
-        cluster = Cluster(self._config.namespace)
-        await cluster.open()
-        try:
-            return await refusals.refusal(cluster, self._config, request)
-        finally:
-            await cluster.close()
 
     @override
     async def close(self) -> None:

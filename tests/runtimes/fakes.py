@@ -270,7 +270,7 @@ class FakeProvider(Provider):
         return request.environment or "digest-1"
 
     async def close(self) -> None:
-        for name in list(self.statuses):
+        for name in [] if self.outlives else list(self.statuses):
             await self.release(name)
         self.closed = True
 

@@ -23,6 +23,7 @@ GIB = 1 << 30
 #: Enough for every test, on a small node.
 ROOM = Quota(pods=60, cpu_cores=60, memory_bytes=100 * GIB, scratch_bytes=100 * GIB)
 KERNEL_IMAGE = "pupitre-kernel@sha256:"
+IMAGE_LOOKS = 60
 _PATHS = {
     "Namespace": "/api/v1/namespaces",
     "Node": "/api/v1/nodes",
@@ -31,6 +32,8 @@ _PATHS = {
     "NetworkPolicy": "/apis/networking.k8s.io/v1/namespaces/{0}/networkpolicies",
     "ResourceQuota": "/api/v1/namespaces/{0}/resourcequotas",
     "PodDisruptionBudget": "/apis/policy/v1/namespaces/{0}/poddisruptionbudgets",
+    "ClusterRole": "/apis/rbac.authorization.k8s.io/v1/clusterroles",
+    "ClusterRoleBinding": "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
     "PriorityClass": "/apis/scheduling.k8s.io/v1/priorityclasses",
     "ServiceAccount": "/api/v1/namespaces/{0}/serviceaccounts",
     "Secret": "/api/v1/namespaces/{0}/secrets",
@@ -83,14 +86,17 @@ class Admin(Cluster):
 
 
 async def kernel_image(admin: Admin) -> str:
-    """The kernels' image by digest: PODS_IMAGE, or one that a node has."""
+    """The kernels' image by digest: PODS_IMAGE, or one that a node has; a node tells of a new one within a minute."""
     if chosen := os.environ.get("PODS_IMAGE"):
         return chosen
-    for node in await admin.nodes() or ():
-        for image in node["status"].get("images", ()):
-            for name in image.get("names") or ():
+    for _look in range(IMAGE_LOOKS):
+        names = [image.get("names") or [] for node in await admin.nodes() or () for image in node["status"]["images"]]
+        # One that still has a tag is the last that was built.
+        for found in sorted(names, key=lambda each: all("@" in name for name in each)):
+            for name in found:
                 if KERNEL_IMAGE in name:
                     return str(name)
+        await asyncio.sleep(1)
     pytest.skip("NO IMAGE of kernels on the cluster's nodes: build deploy/images/kernel, or set PODS_IMAGE")
 
 

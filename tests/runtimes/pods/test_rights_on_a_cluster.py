@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from runtimes.machine import Gpu, Machine
-from runtimes.pods import labels, manifests
+from runtimes.pods import labels, manifests, namespace
 from runtimes.pods.cluster import Cluster, Refused
 from runtimes.pods.config import ClusterConfig
 from runtimes.pods.provider import PodsProvider
@@ -96,6 +96,28 @@ FORBIDDEN = {
     "nodes": ("GET", "/api/v1/nodes"),
     "namespaces": ("GET", "/api/v1/namespaces"),
 }
+
+
+async def test_who_may_see_nodes_counts_accelerators_and_sees_what_no_node_could_hold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with as_the_site(tmp_path, monkeypatch) as (admin, config), running(config) as provider:
+        huge = Request("x", limits=replace(SMALL, memory_bytes=90 * GIB))
+        assert await provider.accelerators() is None
+        assert await provider.refusal(huge) == ""
+        role, binding = namespace.node_reader(config)
+        try:
+            for manifest in (role, binding):
+                await admin.apply(manifest)
+
+            async def seen() -> bool:
+                return await provider.accelerators() is not None
+
+            await until(seen)
+            assert "Insufficient memory" in await provider.refusal(huge)
+        finally:
+            for manifest in (binding, role):
+                await admin.call("DELETE", manifest["kind"], manifest["metadata"]["name"])
 
 
 async def test_the_site_may_do_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

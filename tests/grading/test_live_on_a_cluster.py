@@ -1,0 +1,70 @@
+"""Autograding in pods: ps1 gets there, through everything, the scores that nbgrader gives it and sandboxes give it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from bench._nbgrader_course import CELL_SECONDS, Course, Rows
+from grading.models import ReleaseCheck
+from runtimes.models import Runtime
+from tests.grading import corpus
+from tests.grading.live_steps import hand_in, line_item, published, rows_and_files, until_graded
+from tests.grading.test_live_grading import nbgraders, stored
+from tests.live import LiveSite
+from tests.runtimes.pods.real import needs_cluster, own_namespace, site_settings
+
+pytestmark = [needs_cluster, pytest.mark.live, pytest.mark.timeout(1800)]
+#: What test_live_grading holds for all of them in sandboxes, some of each kind here.
+STUDENTS = (
+    "s01_right", "s03_wrong", "s04_partly_wrong", "s05_blank", "s08_infinite_loop", "s09_stderr", "s14_bitdiddle",
+    "s22_own_files",
+)  # fmt: skip
+
+
+@pytest.fixture
+def site(django_db_blocker) -> Iterator[LiveSite]:
+    """A site of this test's own whose kernels are pods."""
+    with asyncio.Runner() as runner:
+        place = own_namespace()
+        _admin, config = runner.run(place.__aenter__())
+        try:
+            with LiveSite(django_db_blocker, **site_settings(config)) as live, rows_and_files(live):
+                yield live
+        finally:
+            runner.run(place.__aexit__(None, None, None))
+
+
+@pytest.fixture
+def course(tmp_path: Path, kernel_python: str) -> Course:
+    """nbgrader's quickstart, handed in by some and graded by its command line."""
+    made = Course(tmp_path / "course", kernel_python)
+    made.create()
+    made.release()
+    works = corpus.ps1(made.files("release"))
+    for student in STUDENTS:
+        made.submit(student, dict(works[student]))
+    made.autograde()
+    return made
+
+
+def scores(rows: Rows) -> Rows:
+    """Without comments, which quote the traceback of whichever Python ran."""
+    return {key: row for key, row in rows.items() if key[2] == "grade"}
+
+
+def test_ps1_is_scored_in_pods_as_nbgrader_scores_it(site: LiveSite, course: Course) -> None:
+    item = line_item("ps1", cell_timeout=timedelta(seconds=CELL_SECONDS), strict_nbgrader=True)
+    header = {"header.ipynb": course.folder.joinpath("source", "header.ipynb").read_bytes()}
+    made = published(site, item, course.files("source"), header)
+    assert ReleaseCheck.objects.get(release=made).state == ReleaseCheck.State.PASSED
+    submissions = {student: hand_in(made, student, course.files(f"submitted/{student}")) for student in STUDENTS}
+    until_graded(site, list(submissions.values()))
+    ours = {student: scores(stored(submission)) for student, submission in submissions.items()}
+    theirs = course.rows()
+    assert ours == {student: scores(nbgraders(theirs[student])) for student in STUDENTS}
+    assert set(Runtime.objects.values_list("provider", flat=True)) == {"pods"}

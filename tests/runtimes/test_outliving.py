@@ -1,0 +1,68 @@
+"""Runtimes that outlive the process which asked for them, on a provider without sandboxes."""
+
+from __future__ import annotations
+
+import pytest
+
+from runtimes import launch
+from runtimes.models import Kernel, Profile, Runtime, Workspace
+from runtimes.provider import Phase, Reason, Status
+from tests.runtimes.fakes import FakeProvider, running
+from tests.runtimes.waiting import state_is, until
+
+pytestmark = pytest.mark.django_db(transaction=True)
+State = Runtime.State
+
+
+@pytest.fixture
+def provider():
+    fake = FakeProvider()
+    fake.outlives = True  # type: ignore[misc]
+    yield fake
+    fake.clean_up()
+
+
+async def test_they_go_on_when_the_process_ends_and_its_successor_keeps_them(
+    provider: FakeProvider, workspace: Workspace
+) -> None:
+    async with running(provider):
+        runtime = await launch.ready(await launch.alaunch(workspace), timeout=20)
+    assert provider.released == []
+    assert (await Runtime.objects.aget()).state == State.READY
+    async with running(provider):
+        await launch.astop(runtime)
+        await until(state_is(runtime, State.STOPPED))
+    assert provider.released == [(runtime.name, Reason.REQUESTED)]
+    assert len(provider.order) == 1
+
+
+async def test_one_that_was_killed_for_memory_as_a_whole_tells_its_kernels_why_they_died(
+    provider: FakeProvider, workspace: Workspace
+) -> None:
+    async with running(provider):
+        runtime = await launch.ready(await launch.alaunch(workspace), timeout=20)
+        kernels = [await launch.astart_kernel(runtime) for _ in range(2)]
+        rows = Kernel.objects.filter(pk__in=[kernel.pk for kernel in kernels])
+        await until(lambda: rows.filter(state=Kernel.State.RUNNING).count() == 2)
+        # The agent, started again, only knows that they were killed; it may be heard before the provider or after.
+        await provider.agents[runtime.name].die(0, "killed", -9)
+        await until(lambda: rows.filter(state=Kernel.State.DEAD).exists())
+        words = "started again 1 times: its memory limit is 268435456"
+        provider.say(runtime.name, Status(Phase.READY, Reason.OUT_OF_MEMORY, words))
+        await until(lambda: rows.filter(state=Kernel.State.DEAD, reason=Reason.OUT_OF_MEMORY).count() == 2)
+        assert (await Runtime.objects.aget()).state == State.READY
+        # Said once: a kernel that is started afterwards is none of those.
+        again = await launch.arestart(kernels[0])
+        await until(lambda: rows.filter(pk=again.pk, state=Kernel.State.RUNNING).exists())
+        provider.say(runtime.name, Status(Phase.READY, Reason.OUT_OF_MEMORY, words))
+        await launch.astop(runtime)
+        await until(state_is(runtime, State.STOPPED))
+
+
+async def test_a_job_hears_of_the_process_that_keeps_it(provider: FakeProvider, profile: Profile) -> None:
+    async with running(provider):
+        row = await Runtime.objects.acreate(profile=profile, account="x", purpose=Runtime.Purpose.GRADING)
+        runtime = await launch.ready(row, timeout=20)
+        await until(lambda: "status" in provider.agents[runtime.name].asked)
+        await launch.astop(runtime)
+        await until(state_is(runtime, State.STOPPED))
