@@ -55,21 +55,21 @@ async def click(student: Student, address: str) -> Opened:
         await host.client.aclose()
 
 
-async def enter(page: str, site: httpx.URL) -> NotebookHost:
-    """The notebook's host, as the frame of the student's page comes in: by the ticket."""
+async def enter(page: str, site: httpx.URL, path: str = NOTEBOOK) -> NotebookHost:
+    """The notebook's host, as the frame of the student's page comes in: by the ticket, to the notebook at `path`."""
     ticket, origin = _TICKET.search(page), _ORIGIN.search(page)
     if ticket is None or origin is None:
         raise RuntimeError("the page has no ticket: it is not a notebook's")
     # The name of a workspace's host leads to the same port; nothing is asked of a name server.
     headers = {"host": httpx.URL(origin[1]).netloc.decode(), "origin": origin[1]}
     client = httpx.AsyncClient(base_url=site, headers=headers, timeout=PATIENCE_SECONDS)
-    swapped = await client.post("/enter", data={"ticket": ticket[1], "next": NOTEBOOK}, headers={"origin": "null"})
+    swapped = await client.post("/enter", data={"ticket": ticket[1], "next": path}, headers={"origin": "null"})
     if swapped.status_code != 303:
         raise RuntimeError(f"the ticket was refused: {swapped.status_code}")
     # The cookie is for https only, or for what a browser takes for as safe: this host.
     client.headers["cookie"] = swapped.headers["set-cookie"].split(";")[0]
     (await client.get(swapped.headers["location"])).raise_for_status()
-    return NotebookHost(client, origin[1])
+    return NotebookHost(client, origin[1], path)
 
 
 @dataclass
@@ -78,6 +78,7 @@ class NotebookHost:
 
     client: httpx.AsyncClient
     origin: str
+    path: str
 
     @property
     def slug(self) -> str:
@@ -85,7 +86,7 @@ class NotebookHost:
 
     async def run_first_cell(self) -> str:
         """Document and session are asked for at once, as the front end does; returns the cell's first output."""
-        (room, socket), kernel = await asyncio.gather(self._document(), self._kernel())
+        (room, socket), kernel = await asyncio.gather(self.document(), self._kernel())
         async with socket:
             page = Page(socket)
             cell = await page.first_cell()
@@ -95,9 +96,12 @@ class NotebookHost:
             ran.raise_for_status()
             return await page.first_output()
 
-    async def _document(self) -> tuple[str, ClientConnection]:
+    async def document(self) -> tuple[str, ClientConnection]:
+        """The shared document's room, and a socket in it."""
         asked = {"format": "json", "type": "notebook"}
-        answer = (await self.client.put(f"/api/collaboration/session/{NOTEBOOK}", json=asked)).raise_for_status().json()
+        answer = (
+            (await self.client.put(f"/api/collaboration/session/{self.path}", json=asked)).raise_for_status().json()
+        )
         room = f"json:notebook:{answer['fileId']}"
         url = f"{self.origin.replace('http', 'ws', 1)}/api/collaboration/room/{room}?sessionId={answer['sessionId']}"
         where: dict[str, Any] = {"host": "127.0.0.1", "port": self.client.base_url.port, "origin": self.origin}
@@ -105,7 +109,7 @@ class NotebookHost:
         return room, await websockets.connect(url, additional_headers=cookie, max_size=None, **where)
 
     async def _kernel(self) -> str:
-        asked = {"path": NOTEBOOK, "name": NOTEBOOK, "type": "notebook", "kernel": {"name": "python3"}}
+        asked = {"path": self.path, "name": self.path, "type": "notebook", "kernel": {"name": "python3"}}
         return str((await self.client.post("/api/sessions", json=asked)).raise_for_status().json()["kernel"]["id"])
 
 
@@ -116,16 +120,17 @@ class Page:
     socket: ClientConnection
     doc: Doc[Any] = field(default_factory=Doc)
     cell: Any = None
+    cells: Any = ()
 
     async def first_cell(self) -> Any:
         """The first cell, once the document is here."""
         from runtimes.jupyter import notebook_form
 
-        view = notebook_form.shared("notebook", self.doc)
+        self.cells = notebook_form.shared("notebook", self.doc).ycells
         await self.socket.send(create_sync_message(self.doc))
-        while not len(view.ycells):
+        while not len(self.cells):
             await self._take()
-        self.cell = view.ycells[0]
+        self.cell = self.cells[0]
         return self.cell
 
     async def first_output(self) -> str:

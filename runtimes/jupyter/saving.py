@@ -55,6 +55,9 @@ class Saver:
         #: All up to this number is in the file.
         self._saved = 0
         replica.listen(self._changed)
+        if replica.seq > replica.document.saved_seq:
+            # Whoever was to save that is gone, perhaps killed: else it would wait for somebody to type again.
+            self._changed(b"", foreign=True, source=None)
         self._task = asyncio.create_task(self._run())
 
     def _changed(self, _update: bytes, foreign: bool, source: object) -> None:

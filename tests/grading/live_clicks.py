@@ -29,6 +29,7 @@ class Student:
 
     def __init__(self, site: LiveSite, assignment: Assignment, user: User) -> None:
         self.work: Work = launch.open_work(assignment, user)
+        self.url = site.url
         self._browser = httpx.Client(base_url=site.url, timeout=60)
         self._browser.get("/accounts/login/")
         signed_in = self._browser.post("/accounts/login/", data=self._form(login=user.username, password=PASSWORD))
@@ -49,6 +50,10 @@ class Student:
         answer = self._browser.post(address, data=self._form(request_key=key))
         assert answer.status_code != 302 or _RECEIPT.search(answer.headers["location"])
         return answer.status_code
+
+    def page(self) -> str:
+        """The page of their work, with a ticket into the notebook."""
+        return self._browser.get(f"/w/{self.work.workspace.slug}/").raise_for_status().text
 
     def submissions(self) -> list[Submission]:
         """Everything that this person handed in, first to last."""

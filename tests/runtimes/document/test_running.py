@@ -235,6 +235,7 @@ async def test_a_kernel_that_is_killed_says_so_in_the_cell(bench):
     error = bench.outputs("c0")[-1]
     assert error["output_type"] == "error"
     assert "memory" in error["evalue"]
+    assert bench.text("c0") == "on\n", "what was printed before stays"
     [row] = await bench.run("c1")
     assert await bench.over(row) == ["failed"]
     assert bench.outputs("c1")[0]["output_type"] == "error"

@@ -92,6 +92,19 @@ async def test_who_saves_is_killed_and_another_process_saves(notebook, workspace
     await open_documents().close()
 
 
+async def test_what_a_killed_process_did_not_save_is_saved_when_the_notebook_is_opened_again(
+    notebook, workspace, start_process
+):
+    other = await start_process(notebook)
+    await other.ask("edit_and_settle", cell="c0", text=" # theirs")
+    await other.kill()
+    assert not await _is_saved(workspace, "x = 1 # theirs")
+    async with open_documents().hold(notebook.pk):
+        await until(lambda: _is_saved(workspace, "x = 1 # theirs"))
+        assert await until(lambda: _clean(workspace))
+    await open_documents().close()
+
+
 async def test_savers_of_many_processes_end_with_one_content(notebook, workspace, start_process):
     others = [await start_process(notebook) for _ in range(2)]
     async with open_documents().hold(notebook.pk) as opened:
