@@ -8,6 +8,7 @@ from pathlib import Path
 from classroom.places import CHECKOUT
 from deploy.local import check, environment, host, lock, packages
 from deploy.local.errors import SetupError
+from deploy.local.pictures import pictures
 
 
 def demo(arguments: list[str]) -> int:
@@ -65,6 +66,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "lint": check.lint,
     "bench": bench,
     "messages": messages,
+    "pictures": pictures,
     "lock": lock.compile_all,
 }
 

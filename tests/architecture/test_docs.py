@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import re
 
-from classroom.places import CHECKOUT
+import pytest
 
+from classroom.places import CHECKOUT
+from deploy.local.pictures import IMAGES, PICTURES
+
+DOCS = CHECKOUT / "docs"
 DOCUMENTED = re.compile(r"`([A-Z][A-Z0-9_]+)`")
 READ = re.compile(r"""(?:env\.\w+|environ\.get|environ)[(\[]\s*["']([A-Z][A-Z0-9_]+)["']""")
 # Set by others, not for us: who starts a service, or where a user keeps data.
@@ -71,3 +75,14 @@ def test_every_command_that_is_written_down_exists():
     makefile = (CHECKOUT / "Makefile").read_text()
     offered = {name for line in re.findall(r"^([a-z -]+):(?!=)", makefile, re.MULTILINE) for name in line.split()}
     assert {"demo", "test"} <= written <= offered
+
+
+def test_every_picture_is_one_that_the_browser_tests_take():
+    assert {path.stem for path in IMAGES.glob("*.png")} == set(PICTURES)
+
+
+@pytest.mark.parametrize("guide", ["teacher", "student", "assistant", "administrator"])
+def test_every_guide_shows_what_it_speaks_of(guide: str):
+    shown = set(re.findall(r"\]\(images/([\w-]+)\.png\)", (DOCS / f"{guide}.md").read_text()))
+    assert shown
+    assert shown <= set(PICTURES)
