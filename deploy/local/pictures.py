@@ -18,7 +18,6 @@ PICTURES = {
     "assignment-checked": "assignment-checked-wide-light-en",
     "feedback": "feedback-wide-light-en",
     "gradebook": "gradebook-wide-light-en",
-    "machine": "machine-wide-light-en",
     "notebook": "notebook-wide-light-en",
     "operate": "operate-wide-light-en",
     "people-preview": "people-preview",
