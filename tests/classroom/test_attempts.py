@@ -105,7 +105,7 @@ class TestTheBestCounts:
 
     def test_on_the_teachers_course_page(self, better_first, grace: User, tim: User, as_user) -> None:
         feedback.release([better_first[0]], tim)
-        row = as_user(grace).get("/c/data/teach/").context["rows"][0]
+        row = as_user(grace).get("/c/data/teach/").context["units"][0].rows[0]
         assert (row.flow.submitted, row.flow.graded, row.flow.returned, row.flow.to_mark) == (1, 1, 1, 0)
 
 
@@ -120,7 +120,7 @@ def test_an_attempt_that_may_become_the_best_waits_in_the_queue_and_a_hopeless_o
     assert waiting == {hopeful.pk}
     assert hopeless.pk not in waiting
     assert as_user(grace).get("/").context["courses"][0].to_mark == 1
-    assert as_user(grace).get("/c/data/teach/").context["rows"][0].flow.to_mark == 1
+    assert as_user(grace).get("/c/data/teach/").context["units"][0].rows[0].flow.to_mark == 1
 
 
 def test_where_the_last_counts_only_the_last_waits(course: Course, grace: User, ada: User, as_user) -> None:

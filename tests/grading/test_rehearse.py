@@ -8,7 +8,7 @@ import pytest
 from django.utils import timezone
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
-from grading import rehearse, states
+from grading import autograde, feedback, rehearse, states
 from grading.engine import lacking
 from grading.errors import CheckedJustNow, ChecksUsedUp, GraderUnavailable
 from grading.models import Autograding, CellScore, Release, Submission, WorkCheck
@@ -58,6 +58,26 @@ def test_hidden_tests_are_neither_run_nor_anywhere_in_the_sandbox(made, plain) -
     [row] = ran(asked(made, show), plain).results
     assert row["passed"], "the hidden test would have failed"
     assert all(b"hidden reason" not in data for pushed in plain.pushed for data in pushed.values())
+
+
+READS = """
+class Reads:
+    def __bool__(self):
+        raise AssertionError(In[-1])
+answer = Reads()
+"""
+
+
+def test_code_that_reads_the_test_which_calls_it_finds_no_hidden_one(made, plain, ada) -> None:
+    [row] = ran(asked(made, READS), plain).results
+    assert row["message"] == "AssertionError: assert answer"
+    # The same in grading does find it: those who mark see it, and the student does not.
+    submission = handed_in(made, ada, answers={"answer": READS})
+    assert autograde.autograde(submission.autogradings.get().pk, lend=lending(plain))
+    assert "hidden reason" in CellScore.objects.get(cell__grade_id="tests").failed_tests
+    tests = feedback.cells(submission)[1]
+    assert tests.marked.failed_tests == "AssertionError: assert answer"
+    assert "hidden reason" not in "".join(output.document for output in tests.rendered.outputs)
 
 
 def test_a_deleted_test_is_put_back_without_its_hidden_part(made, plain) -> None:
