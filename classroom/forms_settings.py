@@ -110,8 +110,9 @@ class SettingsForm(forms.Form):
         label=_("Strictly as nbgrader"),
         required=False,
         help_text=_(
-            "Scores are exactly those of “nbgrader autograde”, also where its rules are odd. The next two choices then "
-            "change nothing. Without it, the marking page says wherever nbgrader would have scored otherwise."
+            "Scores are exactly those of “nbgrader autograde”, also where its rules are odd; tags that keep a test "
+            "from running are removed all the same, and the limits hold. The next two choices then change nothing. "
+            "Without it, the marking page says wherever nbgrader would have scored otherwise."
         ),
     )
     heal = forms.BooleanField(

@@ -27,6 +27,10 @@ PROBLEMS: Mapping[str, Promise] = {
         "The notebook's kernel “%(kernel)s” is not in the kernels' environment. There are: %(kernels)s. Choose one of "
         "them, or ask your administrator to add it."
     ),
+    "stub_written": _(
+        "nbgrader has no words to put in place of a solution in the language “%(language)s” and would refuse the "
+        "notebook. Students find “%(stub)s” there; another code_stub in the course's settings is used instead."
+    ),
     "other_kernel": _(
         "The notebook runs with the kernel “%(kernel)s”. nbgrader's rules are the same, but whether code of a student "
         "replaced what tests rely on is looked at in Python only."
@@ -128,7 +132,8 @@ NOTES: Mapping[str, Promise] = {
         "person to look at."
     ),
     "copied_cell": _(
-        "Cell %(cell)s is a copy of “%(grade_id)s” and was treated as a plain cell. nbgrader would have refused it."
+        "Cell %(cell)s is a copy of “%(grade_id)s” and was treated as a plain cell. nbgrader would have refused the "
+        "notebook."
     ),
     "foreign_cell": _(
         "Cell %(cell)s (“%(grade_id)s”) is from another assignment and was treated as a plain cell. nbgrader would "
@@ -138,20 +143,30 @@ NOTES: Mapping[str, Promise] = {
         "%(what)s “%(grade_id)s” stood as cell %(cell)s and was put back in its place. nbgrader would have run it "
         "there."
     ),
-    "retyped_cell": _("%(what)s “%(grade_id)s” (cell %(cell)s) had another cell type, and was given its own again."),
+    "retyped_cell": _(
+        "%(what)s “%(grade_id)s” (cell %(cell)s) had another cell type, and was given its own again. nbgrader does "
+        "that too, but refuses the notebook where its format is older than 4.5."
+    ),
     "renamed_cell": _(
-        "%(what)s “%(grade_id)s” (cell %(cell)s) had lost its name and was recognised. nbgrader would not have known "
-        "it."
+        "%(what)s “%(grade_id)s” (cell %(cell)s) had lost its name and was recognised. nbgrader would have refused "
+        "the notebook, or left the cell without a score."
     ),
     "settings_changed": _(
-        "The hidden settings of “%(grade_id)s” (cell %(cell)s) were changed, and were put back. nbgrader puts back "
-        "points only, and refuses the notebook for some of the others."
+        "The hidden settings of “%(grade_id)s” (cell %(cell)s) were changed, and were put back. nbgrader puts points "
+        "and locks back, too, and refuses the notebook where a test's own flags or its version were changed."
     ),
     "rewritten_cell": _(
         "The locked cell “%(grade_id)s” (cell %(cell)s) was changed. It was put back; what stood there is kept below "
-        "it."
+        "it. nbgrader puts it back, too, and keeps nothing."
     ),
     "renamed_notebook": _("The notebook was handed in as “%(path)s”. nbgrader would not have found it."),
+    "graded_after_failure": _(
+        "“%(failed)s” had failed before it. nbgrader would have stopped there and have no scores for this notebook."
+    ),
+    "not_reached": _(
+        "nbgrader stops at the first notebook that fails, here “%(failed)s”, so this one has no scores and waits for a "
+        "person."
+    ),
     "moved_notebook": _(
         "The notebook was handed in as “%(path)s”, in a folder. nbgrader would not have found it there."
     ),
@@ -167,7 +182,10 @@ NOTES: Mapping[str, Promise] = {
         "“%(grade_id)s” has %(score)s points although a warning was printed on stderr. nbgrader would have given 0 "
         "here."
     ),
-    "kernel_replaced": _("The kernel was killed or lost while the notebook ran. It was run once more on a fresh one."),
+    "kernel_replaced": _(
+        "The kernel was killed, crashed or was lost while the notebook ran. It was run once more on a fresh one. "
+        "nbgrader would have no scores for it."
+    ),
     "scored_in_part": _(
         "The run was stopped in cell %(cell)s. What ran before it keeps its scores, and the rest waits for a person; "
         "nbgrader would score nothing."
@@ -199,7 +217,10 @@ NOTES: Mapping[str, Promise] = {
         "before."
     ),
     "hidden_test_quoted": _("The output of cell %(cell)s quotes a hidden test. Students do not see it."),
-    "skip_tag_removed": _("Cell %(cell)s carried a tag that would have kept it from running. It was run."),
+    "skip_tag_removed": _(
+        "Cell %(cell)s carried a tag that would have kept it from running. It was run. nbgrader would have left it "
+        "out, and given all points for a test."
+    ),
 }
 
 #: The kinds of released cells, as a sentence begins.

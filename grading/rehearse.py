@@ -145,6 +145,8 @@ def _results(release: Release, graded: Graded) -> list[dict[str, Any]]:
             "grade_id": one.grade_id,
             "ran": one.auto_score is not None,
             "passed": one.auto_score is not None and one.auto_score >= float(known[key].max_score),
+            "score": one.auto_score,
+            "max_score": float(known[key].max_score),
             "message": one.failed_tests,
             "reasons": said.get(one.notebook, {}).get(one.grade_id, []),
         }

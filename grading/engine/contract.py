@@ -44,9 +44,10 @@ class Settings:
     `traits` holds nbgrader settings by class and name, limited to `ALLOWED_TRAITS`; `header`, `footer` and `autotests`
     are the files that nbgrader looks for in the course folder. With `heal` notebooks are mended against the release
     before they are graded, so that a test cell that was copied or deleted by accident costs nobody anything; without
-    it the same submissions fail as with nbgrader. With `salvage` what ran of a notebook that was stopped is scored, and
-    a kernel that was killed is replaced once; nbgrader does neither. `warnings_cost`: text on stderr takes a test's
-    points, as nbgrader has it. `kernels` are the kernelspecs beside Python's that notebooks may be for.
+    it the same submissions fail as with nbgrader. With `salvage` what ran of a notebook that was stopped is scored, the
+    notebooks after it are graded, and a kernel that ended for no known reason is replaced once; nbgrader does none of
+    this. `warnings_cost`: text on stderr takes a test's points, as nbgrader has it. `kernels` are the kernelspecs
+    beside Python's that notebooks may be for.
     """
 
     traits: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

@@ -98,7 +98,10 @@ def _regions(path: str, notebook: NotebookNode, settings: Settings) -> Iterator[
     """Runs nbgrader's own clearing steps on copies of single cells, to know which cell an error belongs to."""
     options = {"config": config(settings), "log": RunLog().logger}
     language = notebook.metadata.get("kernelspec", {}).get("language", _PYTHON)
-    for part in (clear_solutions(notebook, **options), ClearHiddenTests(**options), ClearMarkScheme(**options)):
+    solutions, added = clear_solutions(notebook, **options)
+    if added:
+        yield Problem("stub_written", path, severity="warning", params=added)
+    for part in (solutions, ClearHiddenTests(**options), ClearMarkScheme(**options)):
         for number, cell in enumerate(notebook.cells, 1):
             try:
                 part.preprocess_cell(copy.deepcopy(cell), {"language": language}, number - 1)

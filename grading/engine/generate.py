@@ -133,7 +133,7 @@ def _student_version(
     options: Json = {"config": config(settings), "log": log.logger}
     parts = [
         LockCells(**options),
-        clear_solutions(notebook, **options),
+        clear_solutions(notebook, **options)[0],
         ClearOutput(**options),
         CheckCellMetadata(**options),
         ComputeChecksums(**options),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from pathlib import PurePosixPath
 
 from grading.engine.configure import RunLog, config, converted
@@ -46,9 +47,9 @@ async def grade(
     """Scores and flags of every cell, equal to those of `nbgrader autograde`.
 
     All notebooks share one run folder and go through it in the order of their names; a fresh sandbox for each gets the
-    files that the one before left. A notebook that fails fails alone, with a reason; with `salvage`, what ran of it
-    is scored, and a kernel that was killed is replaced once. Raises SandboxLost and what `sandbox` raises: then nothing
-    is known and the run may be repeated. `progress` hears of (done, all) notebooks.
+    files that the one before left. A notebook that fails ends the run, as with nbgrader, or with `salvage` fails alone:
+    what ran of it is scored, and a kernel that ended for no known reason is replaced once. Raises SandboxLost and what
+    `sandbox` raises: then nothing is known and the run may be repeated. `progress` hears of (done, all) notebooks.
     """
     run = _Run(spec, submitted, sandbox)
     if not run.paths:
@@ -62,8 +63,9 @@ async def grade(
 
 
 def _may_be_nobodys_fault(error: SandboxLost | Stopped) -> bool:
-    """Whether a fresh kernel may fare better: the sandbox went, or a signal came that no limit of ours had sent."""
-    return isinstance(error, SandboxLost) or error.code == "kernel_killed"
+    """Whether a fresh kernel may fare better: the sandbox went, a signal came that no limit of ours had sent (a crash
+    is one), or nobody knows why it ended. Code that exits, or meets a limit, would do so again."""
+    return isinstance(error, SandboxLost) or error.code in {"kernel_killed", "kernel_died"}
 
 
 def _is_safe(path: str) -> bool:
@@ -108,6 +110,9 @@ class _Run:
             gradebook.give_zero()
             self._add(spec, gradebook, NotebookResult(spec.name, spec.path, "missing", None))
             return
+        if self.failures and not self.spec.settings.salvage:
+            self._leave_out(spec, gradebook, path)
+            return
         started = time.monotonic()
         restored: Restored | None = None
         try:
@@ -139,12 +144,23 @@ class _Run:
             restored.notebook if restored else None,
         )
 
+    def _leave_out(self, spec: NotebookSpec, gradebook: Gradebook, path: str) -> None:
+        """nbgrader does not come to the notebooks after one that fails: no scores, and everything for a person."""
+        content = self.submitted[path]
+        with suppress(Refused):
+            content = write(restore(content, spec, gradebook, self.spec, self.log).notebook)
+        note = {"code": "not_reached", "cell": 0, "failed": self.failures[0].notebook}
+        notes = (note, *self._about_the_file(spec.name, path))
+        self._add(spec, gradebook, NotebookResult(spec.name, spec.path, "failed", content, notes=notes))
+
     def _about_the_file(self, name: str, path: str) -> list[Json]:
-        """Notes: it was handed in elsewhere, or there are copies with other answers."""
+        """Notes: it was handed in elsewhere, there are copies with other answers, one before it had failed."""
         notes: list[Json] = [one.as_json() for one in self.copies.get(name, ())]
         if path != f"{name}.ipynb":
             code = "moved_notebook" if PurePosixPath(path).stem == name else "renamed_notebook"
             notes.insert(0, {"code": code, "cell": 0, "path": path})
+        if self.spec.settings.salvage and (before := [f.notebook for f in self.failures if f.notebook != name]):
+            notes.append({"code": "graded_after_failure", "cell": 0, "failed": before[0]})
         return notes
 
     def _add(

@@ -66,17 +66,22 @@ class RestoreKernelspec(OverwriteKernelspec):
         return nb, resources
 
 
-def clear_solutions(notebook: NotebookNode, **options: Any) -> ClearSolutions:
-    """ClearSolutions. In a language for which neither nbgrader nor the course has a stub, it is the comment that begins
-    the first solution, with other words: `// BEGIN SOLUTION` becomes `// YOUR CODE HERE`."""
+def clear_solutions(notebook: NotebookNode, **options: Any) -> tuple[ClearSolutions, Json]:
+    """ClearSolutions, and the language and the stub that were added to it ({} where none had to be).
+
+    In a language for which neither nbgrader nor the course has a stub, it is the comment that begins the first
+    solution, with other words: `// BEGIN SOLUTION` becomes `// YOUR CODE HERE`.
+    """
     part = ClearSolutions(**options)
     language = notebook.metadata.get("kernelspec", {}).get("language")
-    if language is not None and language not in part.code_stub:
-        code = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
-        begin = part.begin_solution_delimeter
-        comment = next((line.strip() for line in code.split("\n") if begin in line), f"# {begin}")
-        part.code_stub = {**part.code_stub, language: comment.replace(begin, "YOUR CODE HERE")}
-    return part
+    if language is None or language in part.code_stub:
+        return part, {}
+    code = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
+    begin = part.begin_solution_delimeter
+    comment = next((line.strip() for line in code.split("\n") if begin in line), f"# {begin}")
+    stub = comment.replace(begin, "YOUR CODE HERE")
+    part.code_stub = {**part.code_stub, language: stub}
+    return part, {"language": language, "stub": stub}
 
 
 class KeepGrades(_Places, SaveAutoGrades):

@@ -54,6 +54,23 @@ def test_the_result_is_told_cell_by_cell(work, ada, as_user):
     assert "hx-trigger" not in page
 
 
+def test_points_in_part_and_the_tests_own_reason_are_told_together(work, ada, as_user):
+    said = {"passed": False, "score": 0.5, "max_score": 2.0, "message": "", "reasons": ["An empty list has no mean."]}
+    check = finished(work)
+    WorkCheck.objects.filter(pk=check.pk).update(results=[{**check_row(check), **said}])
+    page = words(as_user(ada).get(f"/w/{work.workspace.slug}/check/", HTTP_HX_REQUEST="true"))
+    assert "passed in part" in page
+    assert "0.5 of 2 points" in page
+    assert "<li>An empty list has no mean.</li>" in page
+    assert ">failed<" not in page
+
+
+def check_row(check: WorkCheck) -> dict[str, Any]:
+    check.refresh_from_db()
+    row: dict[str, Any] = check.results[0]
+    return row
+
+
 def test_a_check_too_soon_or_too_many_says_so_and_the_last_result_stays(work, ada, as_user):
     finished(work)
     page = asks(as_user(ada), work)

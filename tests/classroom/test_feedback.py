@@ -66,6 +66,18 @@ def test_outputs_that_were_handed_in_say_so(returned, ada, tim, as_user):
     assert "Output as handed in:" not in as_user(tim).get(f"/review/{returned.code}/").content.decode()
 
 
+@pytest.mark.parametrize("place", ["", "file/"])
+def test_points_in_part_and_the_tests_own_reason_stand_together(place, ps1, ada, tim, as_user):
+    said = "FEEDBACK: An empty list has no mean.\nFEEDBACK: And 2 is not 3.\n"
+    submission = graded(handed_in(ps1, ada), tests=Decimal("0.5"), said=said)
+    review.give(submission, cell_of(submission, "essay"), tim, manual_score=Decimal(2))
+    review.finish(submission, tim)
+    feedback.release([submission], tim)
+    page = " ".join(as_user(ada).get(f"/feedback/{submission.code}/{place}").content.decode().split())
+    assert ("tests: 0.5 / 2" if place else "0.5 <small>/ 2</small>") in page
+    assert "<li>An empty list has no mean.</li><li>And 2 is not 3.</li>" in page
+
+
 def test_the_receipt_and_the_bar_say_that_it_is_back(returned, ada, as_user):
     client = as_user(ada)
     for path in (f"/receipts/{returned.code}/", f"/w/{work_of(Assignment.objects.get(), ada).workspace.slug}/state/"):

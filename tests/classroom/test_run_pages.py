@@ -11,11 +11,13 @@ import pytest
 from django.utils import timezone
 
 from classroom import wake
+from grading import pace
 from grading.models import Autograding, Submission
 from tests.classroom.work import graded, handed_in
 
 RUN = "/c/data/a/ps1/teach/grading/"
 HTMX = {"HX-Request": "true"}
+TWELVE = timedelta(seconds=12)
 
 
 @pytest.fixture(autouse=True)
@@ -60,6 +62,30 @@ def test_progress_failures_by_kind_and_pass_rates_are_on_one_page(ps1, adas, ben
     assert [(kind.code, kind.count) for kind in page.kinds] == [("kernel_out_of_memory", 1)]
     [rate] = page.rates
     assert (rate.grade_id, rate.scored, rate.passed, rate.percent) == ("tests", 3, 2, 67)
+
+
+def test_pace_and_time_left_are_measured_and_unknown_until_enough_have_ended(ps1, ada, ben, grace, as_user):
+    """Each run takes twelve seconds, one after the other: five a minute."""
+    waits = handed_in(ps1, ben)
+    began = timezone.now()
+    for number in range(pace.FEWEST):
+        shown = " ".join(as_user(grace).get(RUN).content.decode().split())
+        assert "Time left: unknown" in shown
+        assert "a minute" not in shown
+        run = graded(handed_in(ps1, ada, key=str(number))).autogradings.get()
+        times = {"started_at": began + number * TWELVE, "finished_at": began + (number + 1) * TWELVE}
+        Autograding.objects.filter(pk=run.pk).update(**times)
+    found = as_user(grace).get(RUN).context["page"].pace
+    assert (found.waiting, found.running, found.per_minute, found.left) == (1, 0, 5, TWELVE)
+    shown = " ".join(as_user(grace).get(RUN).content.decode().split())
+    assert "5 a minute" in shown
+    assert "About 1 minute left." in shown
+    # What runs has its time to take, too; nothing is left once all has ended.
+    waits.autogradings.update(state=Autograding.State.RUNNING)
+    assert as_user(grace).get(RUN).context["page"].pace.left == TWELVE
+    graded(waits)
+    shown = " ".join(as_user(grace).get(RUN).content.decode().split())
+    assert " left" not in shown
 
 
 def test_the_log_of_one_is_two_clicks_away(ps1, cleo, grace, as_user):

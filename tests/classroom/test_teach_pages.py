@@ -335,24 +335,6 @@ class TestPublishing:
         assert Assignment.objects.get(slug="tut").state == State.OPEN
 
 
-def test_settings_are_kept(course: Course, ps1: Assignment, grace: User, as_user):
-    client = as_user(grace)
-    page = client.get("/c/data/a/ps1/teach/settings/")
-    form = page.context["form"]
-    body = {name: form[name].value() for name in form.fields if form[name].value() not in (None, False)}
-    body |= {
-        "due_at": "2099-06-01T12:00", "closes_at": "2099-06-02T12:00", "late_policy": "per_day", "attempt_limit": "3",
-        "keep": "best", "late_percent_per_day": "12.5", "grace_minutes": "15", "cell_seconds": "20",
-        "hide_scores": "on",
-    }  # fmt: skip
-    assert client.post("/c/data/a/ps1/teach/settings/", body).status_code == 302
-    ps1.refresh_from_db()
-    item = LineItem.objects.get(pk=ps1.line_item_id)
-    assert (ps1.hide_scores, ps1.due_at) == (True, datetime(2099, 6, 1, 10, 0, tzinfo=UTC))
-    assert (item.late_policy, item.attempt_limit, item.keep) == ("per_day", 3, "best")
-    assert (item.grace, item.cell_timeout) == (timedelta(minutes=15), timedelta(seconds=20))
-
-
 class TestDiscarding:
     def test_a_draft_goes_with_everything_of_it(self, course: Course, grace: User, as_user):
         client = as_user(grace)

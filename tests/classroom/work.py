@@ -85,12 +85,15 @@ def handed_in(assignment: Assignment, user: User, *, key: str = "click") -> Subm
     return submit.submit(work_of(assignment, user), user, request_key=key).submission
 
 
-def graded(submission: Submission, *, tests: Decimal | None = Decimal(2), failed_tests: str = "") -> Submission:
-    """The submission as the engine leaves it: the tests scored, the essay for a person."""
+def graded(
+    submission: Submission, *, tests: Decimal | None = Decimal(2), failed_tests: str = "", said: str = ""
+) -> Submission:
+    """The submission as the engine leaves it: the tests scored, the essay for a person. The tests print `said`."""
     Autograding.objects.filter(submission=submission).delete()
     run = Autograding.objects.create(
         submission=submission, release=submission.release, state=Autograding.State.FINISHED, current=True,
-        finished_at=timezone.now(), result=_executed(submission, failed_tests), engine_version="nbgrader", log="ran",
+        finished_at=timezone.now(), log="ran",
+        result=_executed(submission, failed_tests, said), engine_version="nbgrader",
     )  # fmt: skip
     flags = []
     for cell in GradeCell.objects.filter(notebook__release=submission.release).exclude(kind=GradeCell.Kind.ANSWER):
@@ -105,7 +108,7 @@ def graded(submission: Submission, *, tests: Decimal | None = Decimal(2), failed
     return submission
 
 
-def _executed(submission: Submission, failed_tests: str) -> Snapshot:
+def _executed(submission: Submission, failed_tests: str, said: str) -> Snapshot:
     """What was handed in as the engine runs it: with the hidden tests, and the error that a failed one leaves."""
     files = storage.read_snapshot(submission.snapshot)
     content = json.loads(files[PS1])
@@ -120,6 +123,8 @@ def _executed(submission: Submission, failed_tests: str) -> Snapshot:
             "traceback": ["Cell In[2], line 1", failed_tests],
         }
         tests["outputs"] = [error]
+    if said:
+        tests["outputs"] = [{"output_type": "stream", "name": "stdout", "text": said}, *tests.get("outputs", [])]
     files[PS1] = json.dumps(content).encode()
     return storage.snapshot_of(files)
 

@@ -77,6 +77,10 @@ def _old_schema(notebook: NotebookNode) -> None:
     cell(notebook, "correct_squares").metadata["nbgrader"]["schema_version"] = 1
 
 
+def _skip_tag(notebook: NotebookNode) -> None:
+    cell(notebook, "correct_squares").metadata["tags"] = ["skip-execution"]
+
+
 def _exit_at_the_end(notebook: NotebookNode) -> None:
     notebook.cells.append(new_code_cell("exit()"))
     notebook.cells[-1].pop("id", None)
@@ -131,6 +135,7 @@ def ps1(release: Files) -> dict[str, Files]:
         "s22_own_files": {**right, "helper.py": b"x = 1\n", "sub/data.csv": b"1,2\n", "jupyter.png": b"mine"},
         "s23_syntax_warning": answered(release, {**RIGHT, "squares": SQUARES + "assert (1 is 1)\n"}),
         "s25_more_notebooks": {**right, "draft.ipynb": right["problem1.ipynb"], "old/problem1.ipynb": b"{ not JSON"},
+        "s26_skip_tag": edited(release, {"squares": wrong}, _skip_tag),
     }
 
 
@@ -292,7 +297,7 @@ PS1_STUDENTS = """
     s01_right s02_right_otherwise s03_wrong s04_partly_wrong s05_blank s06_late s07_tampered s08_infinite_loop
     s09_stderr s10_deleted_test s11_duplicate s12_only_renamed s13_one_missing s14_bitdiddle s15_hacker s16_exit
     s17_extra_cells s18_not_json s19_flag_removed s20_unknown_id s21_dead_kernel s22_own_files s23_syntax_warning
-    s24_old_schema s25_more_notebooks
+    s24_old_schema s25_more_notebooks s26_skip_tag
 """
 PS2_STUDENTS = """
     t01_right t02_partial t03_too_many_points t04_negative t05_hidden_test t06_text t07_blank t08_own_file t09_list
@@ -331,6 +336,9 @@ SUBMITTED: dict[str, Callable[[Files], dict[str, Files]]] = {
     "ps5": ps5,
     "ps6": ps6,
 }
+#: What is not nbgrader's score on purpose, in strict mode as well: (assignment, student) → its row → theirs and ours.
+#: A tag keeps a test from running there, and gives all its points. There is no other exception.
+EXCEPTIONS = {("ps1", "s26_skip_tag"): {("problem1", "correct_squares", "grade"): ((1.0, False), (0.0, False))}}
 #: The course's footer, added to every notebook; its header comes with the quickstart course.
 FOOTER = dump(new_notebook(cells=[_code("footer = True"), new_markdown_cell("The end.")]))
 

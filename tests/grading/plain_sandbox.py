@@ -63,20 +63,32 @@ class PlainSandboxes:
         self.pushed.append(dict(files))
         with tempfile.TemporaryDirectory(prefix="plain-") as top:
             folder, home = _filled(Path(top), files)
-            manager = AsyncKernelManager(connection_file=f"{home}/kernel.json")
-            argv = [self._python, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-            manager._kernel_spec = KernelSpec(argv=argv, language="python", interrupt_mode="signal")
-            environment = {"PATH": "/usr/bin:/bin", "HOME": str(home), "NBGRADER_EXECUTION": "autograde"}
-            client = manager.client()
+            manager, client = await self._started(folder, home)
             try:
-                await manager.start_kernel(cwd=str(folder), env=environment)
-                client.load_connection_info(manager.get_connection_info())
-                client.start_channels()
-                await client.wait_for_ready(timeout=60)
                 yield PlainSandbox(folder, manager, client)
             finally:
                 client.stop_channels()
                 await _end(manager)
+
+    async def _started(self, folder: Path, home: Path, turns: int = 3) -> tuple[AsyncKernelManager, AsyncKernelClient]:
+        """A kernel that answers. Its ports are chosen before it binds them: another test's may be faster."""
+        manager = AsyncKernelManager(connection_file=f"{home}/kernel.json")
+        argv = [self._python, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        manager._kernel_spec = KernelSpec(argv=argv, language="python", interrupt_mode="signal")
+        environment = {"PATH": "/usr/bin:/bin", "HOME": str(home), "NBGRADER_EXECUTION": "autograde"}
+        client = manager.client()
+        try:
+            await manager.start_kernel(cwd=str(folder), env=environment)
+            client.load_connection_info(manager.get_connection_info())
+            client.start_channels()
+            await client.wait_for_ready(timeout=60)
+        except BaseException as error:
+            client.stop_channels()
+            await _end(manager)
+            if turns == 1 or "Kernel died" not in str(error):
+                raise
+            return await self._started(folder, home, turns - 1)
+        return manager, client
 
 
 async def _end(manager: AsyncKernelManager) -> None:

@@ -9,6 +9,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 from grading import engine
 from grading.engine import Generated, Settings
+from grading.engine.load import ClearSolutions
 from grading.explain import PROBLEMS, explain
 from tests.grading.corpus import dump, parse, upstream
 
@@ -125,7 +126,7 @@ def test_a_kernel_that_the_environment_lacks_is_an_error_that_names_those_it_has
 
 def test_a_kernel_of_the_environment_is_kept_with_the_notebook_and_the_teacher_told_what_is_not_looked_at() -> None:
     made = made_of(code("1", **TESTS), metadata=JULIA, kernels=("julia-1.9",))
-    assert only(made)[0] == "other_kernel"
+    assert [problem.code for problem in made.problems] == ["other_kernel", "stub_written"]
     assert made.publishable
     assert made.notebooks[0].kernel == "julia-1.9"
     assert made_of(code("1", **TESTS)).notebooks[0].kernel == ""
@@ -149,12 +150,19 @@ def test_a_python_of_another_name_is_ours() -> None:
 def test_a_language_without_a_stub_of_nbgraders_gets_the_teachers_own_comment(solution: str, given: str) -> None:
     made = made_of(code(solution, **ANSWER), code("1", **TESTS), metadata=JULIA, kernels=("julia-1.9",))
     assert parse(made.student_files["p.ipynb"]).cells[0].source == given
+    # nbgrader refuses the notebook, and the report says so.
+    [told] = [problem for problem in made.problems if problem.code == "stub_written"]
+    assert (told.severity, told.params) == ("warning", {"language": "julia", "stub": given.splitlines()[-1].strip()})
+    assert "would refuse the notebook" in explain(PROBLEMS, told.as_json())
+    with pytest.raises(ValueError, match="has not been specified in ClearSolutions"):
+        ClearSolutions().preprocess(parse(dump(new_notebook(metadata=JULIA))), {})
 
 
 def test_a_stub_of_the_course_comes_first() -> None:
     stubs = {"ClearSolutions": {"code_stub": {"julia": "error()"}}}
     made = made_of(code("y", **ANSWER), code("1", **TESTS), metadata=JULIA, kernels=("julia-1.9",), traits=stubs)
     assert parse(made.student_files["p.ipynb"]).cells[0].source == "error()"
+    assert "stub_written" not in {problem.code for problem in made.problems}
 
 
 def test_students_get_neither_solutions_nor_hidden_tests_nor_mark_schemes_nor_outputs() -> None:

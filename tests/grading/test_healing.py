@@ -128,6 +128,48 @@ async def test_a_right_answer_keeps_its_points_and_the_report_says_what_was_put_
     assert explain(NOTES, graded.notebooks[0].notes[0]).count("%") == 0
 
 
+#: What nbgrader makes of the accidents, and the words for it in the report.
+NBGRADERS = {
+    "deleted": ({"a": None, "b": 2, "why": None}, "would have left it without a score"),
+    "copied": (None, "would have refused the notebook"),
+    "moved": ({"a": 0, "b": 2, "why": None}, "would have run it there"),
+    "retyped": ({"a": 1, "b": 2, "why": None}, "nbgrader does that too, but refuses the notebook where its format is"),
+    "renamed": (None, "would have refused the notebook, or left the cell without a score"),
+    "without its flag": (None, "refuses the notebook where a test's own flags or its version were changed"),
+    "of another schema": (None, "refuses the notebook where a test's own flags or its version were changed"),
+    "rewritten": ({"a": 1, "b": 2, "why": None}, "nbgrader puts it back, too, and keeps nothing"),
+    "from elsewhere": (None, "would have refused the notebook"),
+}
+
+
+@pytest.mark.parametrize("accident", ACCIDENTS)
+async def test_the_report_says_what_nbgrader_would_have_done(accident: str, plain: PlainSandboxes) -> None:
+    nbgraders, words = NBGRADERS[accident]
+    edit, (code, grade_id) = ACCIDENTS[accident]
+    assert words in explain(NOTES, {"code": code, "grade_id": grade_id, "cell": 1, "kind": "tests"})
+    strict = await engine.grade(spec(STRICT), work(edit), plain)
+    assert bool(strict.failures) == (nbgraders is None)
+    assert nbgraders is None or scores(strict) == nbgraders
+
+
+@pytest.mark.parametrize("minor", [4, 5])
+async def test_a_retyped_cell_is_refused_by_nbgrader_in_an_older_format_only(minor: int, plain: PlainSandboxes) -> None:
+    def older(notebook: NotebookNode) -> None:
+        _retype(notebook)
+        notebook.nbformat_minor = minor
+        for one in notebook.cells if minor < 5 else ():
+            one.pop("id", None)
+
+    strict = await engine.grade(spec(STRICT), work(older), plain)
+    assert bool(strict.failures) == (minor < 5)
+    assert scores(await engine.grade(spec(DEFAULT), work(older), plain)) == {"a": 1, "b": 2, "why": None}
+
+
+def test_every_note_about_something_that_was_put_right_names_nbgrader() -> None:
+    elsewhere = SUSPICIONS | {"imported"}
+    assert [code for code, text in NOTES.items() if code not in elsewhere and "nbgrader" not in str(text)] == []
+
+
 @pytest.mark.parametrize("accident", ["copied", "renamed", "without its flag", "of another schema"])
 async def test_strict_mode_refuses_what_nbgrader_refuses(accident: str, plain: PlainSandboxes) -> None:
     graded = await engine.grade(spec(STRICT), work(ACCIDENTS[accident][0]), plain)

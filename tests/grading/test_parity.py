@@ -12,7 +12,7 @@ from grading import engine
 from grading.engine import Graded
 from grading.explain import NOTES, explain
 from tests.grading import corpus
-from tests.grading.conftest import Verdicts, settings_of, spec_of
+from tests.grading.conftest import LIMITS, Verdicts, settings_of, spec_of
 from tests.grading.plain_sandbox import PlainSandboxes
 
 # The first test waits for nbgrader's command line.
@@ -32,14 +32,6 @@ def comments_of(graded: Graded) -> Rows:
     return {(c.notebook, c.grade_id, "comment"): c.auto_comment for c in graded.cells}
 
 
-def comparable(rows: Rows, graded: Graded) -> Rows:
-    """nbgrader stops at the first notebook that fails; ours grades the later ones, which it knows nothing of."""
-    failed = {failure.notebook for failure in graded.failures if failure.notebook}
-    names = [book.name for book in graded.notebooks]
-    last = min((names.index(name) for name in failed), default=len(names))
-    return {key: row for key, row in rows.items() if names.index(key[0]) <= last}
-
-
 def test_the_corpus_is_what_this_file_names(verdicts: Verdicts) -> None:
     assert sorted(verdicts.submitted) == sorted(corpus.EVERYBODY)
     assert len(verdicts.rows) >= 14
@@ -53,10 +45,21 @@ async def test_scores_flags_and_comments_equal_nbgraders(
     theirs = verdicts.rows[assignment, student]
     assert bool(graded.failures) == ((assignment, student) in verdicts.failed), graded.failures
     grades = {key: row for key, row in theirs.items() if key[2] == "grade"}
-    assert comparable(rows_of(graded), graded) == comparable(grades, graded)
+    exceptions = corpus.EXCEPTIONS.get((assignment, student), {})
+    assert rows_of(graded) == grades | {key: ours for key, (_nbgraders, ours) in exceptions.items()}
+    assert {key: grades[key] for key in exceptions} == {key: row for key, (row, _ours) in exceptions.items()}
     comments = {key: row for key, row in theirs.items() if key[2] == "comment"}
     ours = {key: row for key, row in comments_of(graded).items() if key in comments or row is not None}
-    assert comparable(ours, graded) == comparable(comments, graded)
+    assert ours == comments
+
+
+async def test_limits_are_ours_in_strict_mode_too_and_nbgrader_has_none(
+    verdicts: Verdicts, specs, plain: PlainSandboxes
+) -> None:
+    spec = replace(specs["ps1"], settings=replace(specs["ps1"].settings, limits=replace(LIMITS, output_bytes=200)))
+    graded = await engine.grade(spec, verdicts.submitted["ps1", "s17_extra_cells"], plain)
+    assert [(failure.notebook, failure.code) for failure in graded.failures] == [("problem1", "too_much_output")]
+    assert verdicts.rows["ps1", "s17_extra_cells"]["problem1", "correct_squares", "grade"] == (1, False)
 
 
 # The hashed tests of ps4 hold a salt that nbgrader draws anew each time.
@@ -96,6 +99,7 @@ async def test_healing_grades_what_nbgrader_refuses(verdicts: Verdicts, course: 
 
 
 TESTS_OF_PS1 = {"correct_squares", "squares_invalid_input", "correct_sum_of_squares", "sum_of_squares_uses_squares"}
+PS1 = corpus.STUDENTS["ps1"].split()
 ESSAYS_OF_PS1 = {"part-a", "part-b"}
 ALL_OF_PS1 = TESTS_OF_PS1 | ESSAYS_OF_PS1 | {"sum_of_squares_equation", "sum_of_squares_application"}
 #: In the default mode: student → (the cells with another score or flag than nbgrader's, the note that says why). Of the
@@ -114,7 +118,8 @@ KINDER = {
 }
 
 
-@pytest.mark.parametrize("student", corpus.STUDENTS["ps1"].split())
+# What is not nbgrader's score in strict mode either is no kindness (`corpus.EXCEPTIONS`).
+@pytest.mark.parametrize("student", [one for one in PS1 if ("ps1", one) not in corpus.EXCEPTIONS])
 async def test_the_default_mode_differs_from_nbgrader_where_the_report_says_so_and_nowhere_else(
     student: str, verdicts: Verdicts, specs, plain: PlainSandboxes
 ) -> None:

@@ -40,7 +40,16 @@ def test_a_right_answer_passes_cell_by_cell_and_nothing_is_scored_or_handed_in(m
     check = ran(asked(made), plain)
     assert check.state == WorkCheck.State.DONE
     assert check.results == [
-        {"notebook": "p", "grade_id": "tests", "ran": True, "passed": True, "message": "", "reasons": []}
+        {
+            "notebook": "p",
+            "grade_id": "tests",
+            "ran": True,
+            "passed": True,
+            "score": 3.0,
+            "max_score": 3.0,
+            "message": "",
+            "reasons": [],
+        }
     ]
     assert not Submission.objects.exists()
     assert not Autograding.objects.exists()

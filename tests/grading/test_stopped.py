@@ -11,6 +11,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from grading import engine
 from grading.engine import Graded, Limits, SandboxLost, Settings, Spec
+from grading.explain import NOTES, explain
 from tests.grading.corpus import dump, parse
 from tests.grading.course_of_one import PYTHON
 from tests.grading.plain_sandbox import Exited, PlainSandbox, PlainSandboxes
@@ -63,6 +64,7 @@ def notes(graded: Graded) -> list[dict[str, Any]]:
 WHOLE = {"before": (1, False), "wrong": (0, False), "after": (1, False), "why": (None, True)}
 IN_PART = {**WHOLE, "after": (None, True)}
 NONE = dict.fromkeys(WHOLE, (None, True))
+AFTER = {"code": "graded_after_failure", "cell": 0, "failed": "p"}
 
 
 @pytest.mark.parametrize(
@@ -77,16 +79,25 @@ async def test_what_ran_before_the_end_keeps_its_scores(source: str, limits: Lim
     graded = await engine.grade(spec(limits=limits), handed_in(source), plain)
     assert [(f.notebook, f.code) for f in graded.failures] == [("p", code)]
     assert scores(graded, "p") == IN_PART
-    assert notes(graded) == [{"code": "scored_in_part", "cell": 3}]
     # The next notebook is graded as if nothing had happened.
     assert scores(graded, "q") == WHOLE
+    assert notes(graded) == [{"code": "scored_in_part", "cell": 3}, AFTER]
+    assert "nbgrader would have stopped there" in explain(NOTES, AFTER)
 
 
-async def test_in_strict_mode_a_dead_kernel_leaves_no_scores_as_with_nbgrader(plain) -> None:
+async def test_in_strict_mode_a_dead_kernel_leaves_no_scores_nor_do_later_notebooks_as_with_nbgrader(plain) -> None:
     graded = await engine.grade(spec(salvage=False), handed_in(ENDS), plain)
     assert [(f.notebook, f.code) for f in graded.failures] == [("p", "kernel_exited")]
-    assert scores(graded, "p") == NONE
-    assert notes(graded) == []
+    assert scores(graded, "p") == scores(graded, "q") == NONE
+    assert notes(graded) == [{"code": "not_reached", "cell": 0, "failed": "p"}]
+    assert "nbgrader stops at the first notebook that fails" in explain(NOTES, notes(graded)[0])
+    # It can be read and marked all the same.
+    assert parse(graded.notebooks[1].content or b"").cells[0].source == "assert True"
+
+
+async def test_in_strict_mode_a_missing_notebook_after_one_that_failed_has_zero_as_with_nbgrader(plain) -> None:
+    graded = await engine.grade(spec(salvage=False), {"p.ipynb": handed_in(ENDS)["p.ipynb"]}, plain)
+    assert scores(graded, "q") == dict.fromkeys(WHOLE, (0, False))
 
 
 class Killed(PlainSandbox):
@@ -114,8 +125,13 @@ class Fresh:
             yield self._kind(sandbox.folder, sandbox._manager, sandbox._client)
 
 
-@pytest.mark.parametrize("kind", [Killed, Lost])
-async def test_a_kernel_that_was_killed_is_replaced_once(kind: type[PlainSandbox], plain) -> None:
+class Unexplained(PlainSandbox):
+    async def exit_reason(self) -> Exited | None:
+        return None
+
+
+@pytest.mark.parametrize("kind", [Killed, Lost, Unexplained])
+async def test_a_kernel_that_ended_through_no_known_fault_is_replaced_once(kind: type[PlainSandbox], plain) -> None:
     fresh = Fresh(plain, kind)
     graded = await engine.grade(spec(), handed_in(ENDS_ONCE), fresh)
     assert graded.failures == ()
@@ -129,15 +145,29 @@ async def test_code_that_kills_its_kernel_every_time_is_scored_as_far_as_it_ran(
     graded = await engine.grade(spec(), handed_in(ENDS), fresh)
     assert [(f.notebook, f.code) for f in graded.failures] == [("p", "kernel_killed")]
     assert scores(graded, "p") == IN_PART
-    assert [note["code"] for note in notes(graded)] == ["kernel_replaced", "scored_in_part"]
+    assert [note["code"] for note in notes(graded)] == ["kernel_replaced", "scored_in_part", "graded_after_failure"]
     assert fresh.lent == 3
+    # The record has both runs.
+    assert [row["cell"] for row in graded.notebooks[0].record] == [1, 2, 3, 1, 2, 3]
+
+
+@pytest.mark.parametrize("why", ["exited", "out_of_memory", "deadline", "disk_full"])
+async def test_what_code_would_do_again_is_not_run_again(why: str, plain) -> None:
+    class Ended(PlainSandbox):
+        async def exit_reason(self) -> Exited | None:
+            return None if await self.alive() else Exited(why)
+
+    fresh = Fresh(plain, Ended)
+    graded = await engine.grade(spec(), handed_in(ENDS_ONCE), fresh)
+    assert [(f.notebook, f.code) for f in graded.failures] == [("p", f"kernel_{why}")]
+    assert fresh.lent == 2
 
 
 async def test_in_strict_mode_nothing_is_run_twice(plain) -> None:
     fresh = Fresh(plain, Killed)
     graded = await engine.grade(spec(salvage=False), handed_in(ENDS_ONCE), fresh)
     assert [(f.notebook, f.code) for f in graded.failures] == [("p", "kernel_killed")]
-    assert fresh.lent == 2
+    assert fresh.lent == 1
 
 
 async def test_a_sandbox_that_is_lost_twice_is_nobodys_fault_and_the_submission_waits(plain) -> None:
