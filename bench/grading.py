@@ -5,7 +5,7 @@
 The peer is one `nbgrader autograde` over the whole class, as its users run it. Ours is what the site does: worker
 processes that take rows, grade every notebook in a fresh sandbox, and store the scores. Both are timed from the first
 submission to the last row; ours with its processes running, as they do on a site, in a few rounds of the same class
-of which the median counts. Every row is compared.
+of which the median counts. Every row is compared. Exit status 1 if one differs, or if the ratio is below LEAST_RATIO.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ from bench._nbgrader_course import Course, Rows, kernel_python
 from bench._report import last_line, table
 
 MOST_SHOWN = 20
+#: How many times as fast as `nbgrader autograde` a class must be graded at least.
+LEAST_RATIO = 15
 SQUARES = 'def squares(n):\n    if n < 1:\n        raise ValueError("n")\n    return [i ** 2 for i in range(1, n + 1)]'
 SUM = "def sum_of_squares(n):\n    return sum(squares(n))"
 #: What students do, in turn: right, wrong, blank, a warning on stderr.
@@ -110,7 +112,7 @@ def comparable(rows: Rows) -> Rows:
 
 
 def main() -> int:
-    """Runs both and prints the table. Exit status 1 if a single row differs."""
+    """Runs both and prints the table. The exit status of `status`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--students", type=int, default=24)
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
@@ -174,7 +176,17 @@ def compare(folder: Path, chosen: argparse.Namespace) -> int:
         "rows_that_differ": len(different),
     }
     print(last_line("grading", ratio=ratio, identical=not different, figures=figures))
-    return 1 if different else 0
+    if ratio < LEAST_RATIO:
+        print(
+            f"Too slow: {ratio:.1f} times as fast as nbgrader autograde, and {LEAST_RATIO} is the least",
+            file=sys.stderr,
+        )
+    return status(ratio, different=len(different))
+
+
+def status(ratio: float, *, different: int) -> int:
+    """0 where every row is nbgrader's and the class is graded fast enough, else 1."""
+    return int(bool(different) or ratio < LEAST_RATIO)
 
 
 if __name__ == "__main__":

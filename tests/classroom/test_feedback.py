@@ -68,7 +68,7 @@ def test_outputs_that_were_handed_in_say_so(returned, ada, tim, as_user):
 
 @pytest.mark.parametrize("place", ["", "file/"])
 def test_points_in_part_and_the_tests_own_reason_stand_together(place, ps1, ada, tim, as_user):
-    said = "FEEDBACK: An empty list has no mean.\nFEEDBACK: And 2 is not 3.\n"
+    said = ("An empty list has no mean.", "And 2 is not 3.")
     submission = graded(handed_in(ps1, ada), tests=Decimal("0.5"), said=said)
     review.give(submission, cell_of(submission, "essay"), tim, manual_score=Decimal(2))
     review.finish(submission, tim)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -86,9 +86,9 @@ def handed_in(assignment: Assignment, user: User, *, key: str = "click") -> Subm
 
 
 def graded(
-    submission: Submission, *, tests: Decimal | None = Decimal(2), failed_tests: str = "", said: str = ""
+    submission: Submission, *, tests: Decimal | None = Decimal(2), failed_tests: str = "", said: Sequence[str] = ()
 ) -> Submission:
-    """The submission as the engine leaves it: the tests scored, the essay for a person. The tests print `said`."""
+    """The submission as the engine leaves it: the tests scored, the essay for a person. The tests say what is `said`."""
     Autograding.objects.filter(submission=submission).delete()
     run = Autograding.objects.create(
         submission=submission, release=submission.release, state=Autograding.State.FINISHED, current=True,
@@ -108,7 +108,7 @@ def graded(
     return submission
 
 
-def _executed(submission: Submission, failed_tests: str, said: str) -> Snapshot:
+def _executed(submission: Submission, failed_tests: str, said: Sequence[str]) -> Snapshot:
     """What was handed in as the engine runs it: with the hidden tests, and the error that a failed one leaves."""
     files = storage.read_snapshot(submission.snapshot)
     content = json.loads(files[PS1])
@@ -124,7 +124,9 @@ def _executed(submission: Submission, failed_tests: str, said: str) -> Snapshot:
         }
         tests["outputs"] = [error]
     if said:
-        tests["outputs"] = [{"output_type": "stream", "name": "stdout", "text": said}, *tests.get("outputs", [])]
+        tests["source"] += "".join(f"\nprint('FEEDBACK: {line}')" for line in said)
+        text = "".join(f"FEEDBACK: {line}\n" for line in said)
+        tests["outputs"] = [{"output_type": "stream", "name": "stdout", "text": text}, *tests.get("outputs", [])]
     files[PS1] = json.dumps(content).encode()
     return storage.snapshot_of(files)
 

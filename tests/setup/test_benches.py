@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from bench import grading
 from classroom.places import CHECKOUT
 
 MODULES = sorted(path.stem for path in (CHECKOUT / "bench").glob("*.py") if path.stem != "__init__")
@@ -43,6 +44,11 @@ def test_every_module_of_the_benches_can_be_imported() -> None:
 @pytest.mark.parametrize("name", BENCHES)
 def test_every_bench_says_how_it_is_called(name: str) -> None:
     assert f"python -m bench.{name}" in run("-m", f"bench.{name}", "--help")
+
+
+@pytest.mark.parametrize(("ratio", "different", "status"), [(15.0, 0, 0), (40.0, 0, 0), (14.9, 0, 1), (40.0, 1, 1)])
+def test_grading_that_is_too_slow_or_differs_from_nbgrader_fails_its_bench(ratio, different, status) -> None:
+    assert grading.status(ratio, different=different) == status
 
 
 @pytest.mark.live
