@@ -88,7 +88,7 @@ def handed_in(assignment: Assignment, user: User, *, key: str = "click") -> Subm
 def graded(
     submission: Submission, *, tests: Decimal | None = Decimal(2), failed_tests: str = "", said: Sequence[str] = ()
 ) -> Submission:
-    """The submission as the engine leaves it: the tests scored, the essay for a person. The tests say what is `said`."""
+    """The submission as the engine leaves it: the tests scored, the essay for a person. The tests say what is said."""
     Autograding.objects.filter(submission=submission).delete()
     run = Autograding.objects.create(
         submission=submission, release=submission.release, state=Autograding.State.FINISHED, current=True,

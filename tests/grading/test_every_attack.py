@@ -97,7 +97,7 @@ SURVEY: Mapping[str, tuple[str, ...]] = {
     "os._exit": (ALONE + "[exit]",),
     "a segmentation fault": (ALONE + "[segfault]",),
     "ignoring SIGINT": (ALONE + "[ignores_interrupts]",),
-    "3 GB of memory": (LIVE + "test_memory_is_limited_from_outside",),
+    "3 GB of memory": (LIVE + "test_memory_is_limited_from_outside_and_ends_that_notebook_alone",),
     "scripts in outputs and Markdown": (
         PAGES + "test_markdown_can_neither_run_nor_frame_nor_restyle",
         PAGES + "test_code_is_text_and_outputs_are_documents_that_load_nothing",

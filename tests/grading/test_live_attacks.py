@@ -154,11 +154,17 @@ def site(live: LiveSite) -> Iterator[LiveSite]:
         yield live
 
 
+def _test(grade_id: str) -> NotebookNode:
+    about = {"grade": True, "solution": False, "locked": True, "schema_version": 3, "grade_id": grade_id, "points": 1}
+    return new_code_cell("assert True", metadata={"nbgrader": about})
+
+
 @pytest.fixture(scope="module")
 def attacks(site: LiveSite) -> dict[str, Submission]:
     """Everything handed in at once and graded, two at a time."""
-    second = [new_code_cell("import os\nfound = sorted(os.listdir('.'))\n" + FOUND)]
-    files = {"p.ipynb": dump(new_notebook(cells=CELLS, metadata=PYTHON)), "given.txt": b"what is given",
+    second = [new_code_cell("import os\nfound = sorted(os.listdir('.'))\n" + FOUND), _test("later")]
+    first = [_test("before"), *CELLS]
+    files = {"p.ipynb": dump(new_notebook(cells=first, metadata=PYTHON)), "given.txt": b"what is given",
              "q.ipynb": dump(new_notebook(cells=second, metadata=PYTHON))}  # fmt: skip
     small = {"memory_bytes": 500 * MIB, "home_bytes": 64 * MIB, "processes": 64}
     item = line_item(
@@ -186,6 +192,19 @@ def attacks(site: LiveSite) -> dict[str, Submission]:
 def score(submission: Submission) -> object:
     row = CellScore.objects.get(autograding__submission=submission, autograding__current=True, cell__grade_id="tests")
     return row.auto_score
+
+
+def scores(submission: Submission) -> dict[str, object]:
+    rows = CellScore.objects.filter(autograding__submission=submission, autograding__current=True)
+    return dict(rows.exclude(cell__kind="answer").values_list("cell__grade_id", "auto_score"))
+
+
+#: What ran before the end has its score, the written answer was left as it was, the other notebook is graded.
+ENDED = {"before": 1, "tests": None, "why": 0, "later": 1}
+
+
+def noted(submission: Submission) -> set[str]:
+    return {note["code"] for note in submission.autogradings.get(current=True).notes}
 
 
 def failures(submission: Submission) -> dict[str, str]:
@@ -243,7 +262,7 @@ def _command_lines() -> Iterator[str]:
     ("student", "codes"),
     [
         ("exit", {"kernel_exited"}),
-        ("segfault", {"kernel_killed", "kernel_exited"}),
+        ("segfault", {"kernel_killed"}),
         ("long_line", {"too_much_output"}),
         # The message is dropped on its way; a slow machine meets the cell's time limit before that.
         ("longer_line_than_a_message", {"output_lost", "unresponsive", "kernel_out_of_memory"}),
@@ -257,16 +276,27 @@ def test_a_notebook_that_breaks_out_of_its_limits_fails_alone_with_a_reason(stud
     submission = attacks[student]
     assert set(failures(submission)) == {"p"}
     assert failures(submission)["p"] in codes
-    assert score(submission) is None
+    # nbgrader has no score at all: here what ran before has its own, the rest is for a person, and the other notebook
+    # was graded.
+    assert scores(submission) == ENDED
     assert submission.state == Submission.State.FAILED
-    # What ran is kept, and the other notebook was graded.
+    assert "given.txt" in found(submission, "q.ipynb")
+    again = {"kernel_replaced"} if student == "segfault" else set()
+    assert noted(submission) == {"scored_in_part", "graded_after_failure"} | again
     kept = storage.read_snapshot(submission.autogradings.get(current=True).result)
     assert json.loads(kept["p.ipynb"])["cells"]
-    assert "given.txt" in found(submission, "q.ipynb")
 
 
-def test_memory_is_limited_from_outside(attacks) -> None:
-    assert failures(attacks["memory"]).get("p") == "kernel_out_of_memory" or "MemoryError" in _text(attacks["memory"])
+def test_memory_is_limited_from_outside_and_ends_that_notebook_alone(attacks) -> None:
+    found = attacks["memory"]
+    if "MemoryError" in _text(found):
+        # Where no control group counts it, the cell hears of the limit itself.
+        assert (failures(found), scores(found)["tests"], scores(found)["later"]) == ({}, 3, 1)
+    else:
+        assert failures(found) == {"p": "kernel_out_of_memory"}
+        assert scores(found) == ENDED
+        # It would do the same again.
+        assert noted(found) == {"scored_in_part", "graded_after_failure"}
 
 
 def test_forks_end_at_the_limit_and_cost_nobody_anything(attacks) -> None:
@@ -292,7 +322,7 @@ def _text(submission: Submission) -> str:
 def test_a_tag_does_not_keep_a_test_from_running(attacks) -> None:
     assert score(attacks["skip_tag"]) == 0
     notes = attacks["skip_tag"].autogradings.get(current=True).notes
-    assert notes == [{"code": "skip_tag_removed", "cell": 2, "notebook": "p"}]
+    assert notes == [{"code": "skip_tag_removed", "cell": 3, "notebook": "p"}]
 
 
 def test_files_named_like_the_kernels_own_change_nothing(attacks) -> None:

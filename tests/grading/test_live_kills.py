@@ -20,6 +20,7 @@ from django.utils import timezone
 from deploy.local.services import free_port, services
 from grading import states
 from grading.models import Autograding, CellScore, Submission
+from runtimes import storage
 from tests.grading import corpus
 from tests.grading.course_of_one import SOURCE
 from tests.grading.live_clicks import RIGHT, SLOW, Student, score_of, student
@@ -29,6 +30,11 @@ from tests.live import LiveSite
 pytestmark = [pytest.mark.live, pytest.mark.sandbox, pytest.mark.timeout(1800)]
 
 SLEEPS = "answer = 42\nimport time\nfor _ in range(100):\n    time.sleep(0.1)"
+
+
+#: It takes as long on the second kernel, where nobody kills anything.
+WAITED_FOR = "sleep 4.3219"
+WAITS = f"import subprocess\nsubprocess.run({WAITED_FOR.split()!r})\nanswer = 42"
 
 
 @pytest.fixture
@@ -83,6 +89,30 @@ def test_what_a_killed_child_of_the_worker_held_is_graded_once(site: LiveSite) -
     done = submission.autogradings.get()
     assert (done.state, done.tries, done.current, done.failures) == ("finished", 2, True, [])
     assert CellScore.objects.filter(autograding=done).count() == 3
+
+
+def test_a_kernel_that_is_killed_from_outside_is_replaced_once_and_everything_is_scored(site: LiveSite) -> None:
+    made = published(site, line_item("kernel"), SOURCE)
+    released = storage.read_snapshot(made.student)
+    submission = hand_in(made, "kernel", corpus.answered(released, {"answer": WAITS}))
+    site.until(lambda: list(children_that(WAITED_FOR)), "the kernel waits for its own child")
+    for _child, kernel in children_that(WAITED_FOR):
+        os.kill(kernel, signal.SIGKILL)
+    until_graded(site, [submission])
+    done = submission.autogradings.get()
+    assert (done.state, done.tries, done.failures) == ("finished", 1, [])
+    assert [note["code"] for note in done.notes] == ["kernel_replaced"]
+    assert score_of(submission) == 3
+
+
+def children_that(command: str) -> Iterator[tuple[int, int]]:
+    """(process, parent) of those that run this command line, wherever they are."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if folder.joinpath("cmdline").read_bytes().replace(b"\0", b" ").decode().strip() == command:
+                yield int(folder.name), int(folder.joinpath("stat").read_text().rpartition(")")[2].split()[1])
+        except (OSError, ValueError):
+            continue
 
 
 # --- the broker
