@@ -160,3 +160,12 @@ def site_settings(config: ClusterConfig) -> dict[str, str]:
         "PODS_SITE_NAMESPACE": config.site_namespace,
         "PODS_IMAGE": config.image,
     }
+
+
+async def seats(admin: Admin, count: int | None) -> None:
+    """So many GPUs on every node, as a device plugin reports them."""
+    value = None if count is None else str(count)
+    body = {"status": {field: {"nvidia.com/gpu": value} for field in ("capacity", "allocatable")}}
+    for name in await admin.names("Node"):
+        content = "application/merge-patch+json"
+        await admin.call("PATCH", "Node", f"{name}/status", body=body, content=content)

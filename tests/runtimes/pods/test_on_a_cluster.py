@@ -17,7 +17,7 @@ from runtimes.pods import conditions, labels, manifests
 from runtimes.pods.config import ClusterConfig
 from runtimes.pods.provider import PodsProvider
 from runtimes.provider import MIB, Phase, Reason, Request, Status
-from tests.runtimes.pods.real import ROOM, SMALL, Admin, needs_cluster, own_namespace, running, until
+from tests.runtimes.pods.real import ROOM, SMALL, Admin, needs_cluster, own_namespace, running, seats, until
 from tests.runtimes.sandbox.notebook import WAIT, settled, start_notebook
 
 pytestmark = [needs_cluster, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
@@ -66,15 +66,6 @@ async def test_a_full_quota_is_a_queue_and_who_leaves_makes_room_for_the_next() 
         assert (await provider.status("third")).queue_position == 1
         await provider.release("third")
         await provider.release("second")
-
-
-async def seats(admin: Admin, count: int | None) -> None:
-    """So many GPUs on every node, as a device plugin reports them."""
-    value = None if count is None else str(count)
-    body = {"status": {field: {"nvidia.com/gpu": value} for field in ("capacity", "allocatable")}}
-    for name in await admin.names("Node"):
-        content = "application/merge-patch+json"
-        await admin.call("PATCH", "Node", f"{name}/status", body=body, content=content)
 
 
 async def test_a_gpu_that_becomes_free_starts_the_next_by_itself(provider: PodsProvider, place: Any) -> None:
