@@ -157,9 +157,9 @@ class Reconciler:
             for name, keeper in list(self._keepers.items()):
                 if name not in owned and keeper.row.state == State.READY:
                     await keeper.check_exists()
-            await self._keep_warm()
             warm = sum(not thing.name and thing.status.phase is Phase.READY for thing in things)
             await rows.report(self._provider.slug, warm, await self._provider.accelerators())
+            await self._keep_warm()
             await asyncio.sleep(COMPARE_SECONDS)
 
     async def _keep_warm(self) -> None:

@@ -157,11 +157,10 @@ class LocalProvider(Provider):
     @override
     async def keep_warm(self, templates: Sequence[tuple[Request, int]]) -> None:
         self._running()
-        for request, _count in templates:
-            self._check(request)
+        # One that waits for nobody would keep a GPU from those who wait; what cannot run here is left out.
+        chosen = [one for one in templates if not one[0].gpu and not await self.refusal(one[0])]
         if self._pool is not None:
-            # One that waits for nobody would keep a GPU from those who wait.
-            await self._pool.keep([(request, count) for request, count in templates if not request.gpu])
+            await self._pool.keep(chosen)
 
     @override
     async def environments(self) -> list[str]:

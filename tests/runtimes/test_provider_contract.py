@@ -16,6 +16,7 @@ from runtimes.provider import (
     Endpoint,
     InvalidRequest,
     Limits,
+    Machine,
     Network,
     NotOffered,
     NotReady,
@@ -271,7 +272,9 @@ async def test_without_a_network_only_loopback_is_there(provider: Provider) -> N
 
 async def test_a_warm_runtime_is_ready_at_once_and_used_once(provider: Provider) -> None:
     template = Request("any", kernels=1, purpose="grading", limits=Limits(memory_bytes=400 << 20))
-    await provider.keep_warm([(template, 1)])
+    # What cannot be run keeps nothing else from being warm.
+    never = Request("never", machine=Machine(cpu_request=-1))
+    await provider.keep_warm([(never, 1), (template, 1)])
     async with asyncio.timeout(WAIT):
         while not any(owned.name == "" and owned.status.phase is Phase.READY for owned in await provider.owned()):
             await asyncio.sleep(0.02)
