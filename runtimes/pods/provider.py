@@ -22,7 +22,7 @@ from runtimes.pods.maker import Maker
 from runtimes.pods.offers import Offers
 from runtimes.pods.place import Place
 from runtimes.pods.queue import Queue
-from runtimes.pods.warm import WarmPods
+from runtimes.pods.warm import REFILL_SECONDS, WarmPods
 from runtimes.provider import (
     Endpoint,
     NotReady,
@@ -183,7 +183,11 @@ class PodsProvider(Offers):
         place.pod = place.pod or labels.new_name()
 
         async def make() -> None:
-            pod = await self._warm.claim(request) or await self._maker.make(request, place.pod)
+            pod = await self._warm.claim(request)
+            if pod is not None:
+                asyncio.get_running_loop().call_later(REFILL_SECONDS, self._awake.set)
+            else:
+                pod = await self._maker.make(request, place.pod)
             place.pod = pod["metadata"]["name"]
             self._pods.put(pod)
             self._changed(self._pods.get(place.pod) or pod, False)

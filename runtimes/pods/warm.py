@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 #: One that is not ready by then never will be: its Secret may never have been made.
 STUCK = timedelta(minutes=5)
 PAUSE_SECONDS = 30.0
+#: Whoever has just claimed one goes before the next that is made ready: both would start on one node.
+REFILL_SECONDS = 1.0
 _AT_ONCE = 8
 # Somebody else took it, it is gone, or it changed meanwhile.
 _LOST_CLAIM = frozenset({404, 409, 422})
@@ -44,6 +46,7 @@ class WarmPods:
         self._wishes: dict[str, Wish] = {}
         self._taken: set[str] = set()
         self._paused_until = 0.0
+        self._short_since: float | None = None
 
     def wish(self, templates: Iterable[tuple[Request, int]]) -> None:
         """Replaces the former wishes. What cannot be made is told to operators and left out."""
@@ -74,6 +77,7 @@ class WarmPods:
                     raise
             else:
                 self._pods.put(claimed)
+                self._short_since = self._short_since or time.monotonic()
                 return claimed
             finally:
                 self._taken.discard(name)
@@ -97,7 +101,10 @@ class WarmPods:
         # Nobody may claim what is about to go.
         self._taken.update(names)
         await asyncio.gather(*(self._cluster.delete_pod(name, 1) for name in names))
-        if not crowded and time.monotonic() >= self._paused_until:
+        if crowded or time.monotonic() < self._paused_until:
+            return
+        if self._short_since is None or time.monotonic() - self._short_since >= REFILL_SECONDS:
+            self._short_since = None
             await self._refill({template: len(kept) for template, kept in fit.items()})
 
     # --- inside
