@@ -276,6 +276,7 @@ class DocumentUpdate(models.Model):
 class Runtime(models.Model):
     """One sandbox or pod. The row is the request: whoever wants a runtime writes it, the `runtimes` process obeys.
 
+    `reserved`: what its profile gave when it was ready (cpu, memory_bytes, gpu): a profile may change while it runs.
     `message`: a sentence for the person concerned, as in the source. `detail`: the provider's own words, for operators.
     `left_out`: path → why (a sentence of the source language) of the files there that storage has not got."""
 
@@ -311,6 +312,7 @@ class Runtime(models.Model):
     env = models.JSONField(default=dict, blank=True)
     key_version = models.PositiveIntegerField(default=1)
     environment_digest = models.CharField(max_length=80, blank=True)
+    reserved = models.JSONField(default=dict, blank=True)
     requested_at = models.DateTimeField(default=timezone.now)
     ready_at = models.DateTimeField(null=True)
     deadline = models.DateTimeField(null=True)

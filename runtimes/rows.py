@@ -145,6 +145,7 @@ def mark_ready(runtime: Runtime, status: Status, endpoint: Endpoint, environment
         "key_version": endpoint.key_version,
         "isolation": ",".join(status.isolation),
         "environment_digest": environment_digest,
+        "reserved": usage.reserved(runtime.profile),
         "ready_at": now,
         "pulled_at": now,
         "last_active_at": now,

@@ -12,6 +12,12 @@ from runtimes.models import GIB, Profile, Runtime, Usage
 from runtimes.status import Reason
 
 
+def reserved(profile: Profile) -> dict[str, float]:
+    """What a runtime of this profile has for itself, as a row keeps it: of a shared GPU its part."""
+    gpu = profile.gpu / max(profile.accelerator_clients, 1)
+    return {"cpu": float(profile.cpu), "memory_bytes": profile.memory_bytes, "gpu": gpu}
+
+
 def record(runtime: Runtime, until: datetime) -> Usage | None:
     """Writes the runtime's use from its start to `until`; None if it has not started.
 
@@ -22,15 +28,15 @@ def record(runtime: Runtime, until: datetime) -> Usage | None:
 
 
 def _write(runtime: Runtime, wall: float, until: datetime) -> Usage:
-    profile = runtime.profile
+    share = runtime.reserved or reserved(runtime.profile)
     row, _made = Usage.objects.update_or_create(
         runtime=runtime,
         defaults={
             "account": runtime.account,
             "wall_seconds": wall,
-            "cpu_seconds": wall * float(profile.cpu),
-            "memory_gib_seconds": wall * profile.memory_bytes / GIB,
-            "gpu_seconds": wall * profile.gpu,
+            "cpu_seconds": wall * share["cpu"],
+            "memory_gib_seconds": wall * share["memory_bytes"] / GIB,
+            "gpu_seconds": wall * share["gpu"],
             "recorded_at": until,
         },
     )

@@ -328,6 +328,8 @@ async def test_whatever_ends_a_runtime_its_use_until_then_is_charged_and_one_tha
         lost, died = [await launch.ready(await launch.alaunch(space), timeout=20) for space in spaces[:2]]
         ago = timezone.now() - timedelta(hours=1)
         await Runtime.objects.aupdate(ready_at=ago)
+        # What runs has what it was started with.
+        await Profile.objects.filter(pk=profile.pk).aupdate(gpu=8)
         provider.say(lost.name, Status(Phase.LOST, Reason.NODE_LOST))
         provider.say(died.name, Status(Phase.LOST, Reason.OUT_OF_MEMORY))
         for runtime in (lost, died):

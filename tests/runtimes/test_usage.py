@@ -1,0 +1,32 @@
+"""What a runtime used, charged to its account."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from runtimes import usage
+from runtimes.models import GIB, Profile, Runtime, Usage
+
+pytestmark = pytest.mark.django_db
+
+
+def test_of_a_gpu_that_four_share_each_is_charged_a_quarter():
+    shared = Profile.objects.create(
+        slug="shared", name="Shared", cpu=2, memory_bytes=4 * GIB, gpu=1, accelerator_sharing="mps",
+        accelerator_clients=4,
+    )  # fmt: skip
+    now = timezone.now()
+    runtime = Runtime.objects.create(profile=shared, account="course:1", ready_at=now - timedelta(seconds=100))
+    for _twice in range(2):
+        usage.record(runtime, now)
+    row = Usage.objects.get()
+    used = (row.account, row.wall_seconds, row.cpu_seconds, row.memory_gib_seconds, row.gpu_seconds)
+    assert used == ("course:1", 100, 200, 400, 25)
+
+
+def test_what_was_never_ready_used_nothing(profile):
+    assert usage.record(Runtime.objects.create(profile=profile, account="x"), timezone.now()) is None
+    assert not Usage.objects.exists()
