@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
+from decimal import Decimal
 from importlib import import_module
 from typing import Any
 
@@ -29,6 +30,7 @@ from classroom.models import Assignment, Course, Enrollment
 from classroom.people.models import User
 from classroom.roster_read import read
 from classroom.workspaces import account_of
+from grading import feedback, review
 from grading.compare import differences
 from grading.models import Autograding, GradeCell, LineItem, Release, ReleaseCheck, Submission, WorkCheck
 from runtimes import storage
@@ -103,10 +105,28 @@ def _pages(world: worlds.World, people: dict[str, User]) -> dict[str, str]:
         "account_reset_password_from_key": _reset(dan),
         "account_reset_password_from_key that is gone": pages["account_reset_password_from_key"],
         "nothing there": "/nothing/",
+        "feedback after a hidden test": _after_a_hidden_test(world.course, grace, ada),
         "machine of a GPU": reverse("machine", args=[gpu.slug]),
         "admin": reverse("admin:index"),
         "admin with a list": reverse("admin:classroom_course_changelist"),
     }
+
+
+def _after_a_hidden_test(course: Course, by: User, student: User) -> str:
+    """Feedback on work whose tests failed, with a plot of its own from before it was handed in."""
+    handed_in = problem_sets.handed_in(problem_sets.published(course, by, slug="ps5"), student)
+    files = storage.read_snapshot(handed_in.snapshot)
+    notebook = nbformat.reads(files[problem_sets.PS1].decode(), as_version=4)
+    said = nbformat.v4.new_output("stream", text="the first squares are 0, 1, 4, 9, 16, 25, 36, 49, 64, 81\n")
+    notebook.cells.append(nbformat.v4.new_code_cell("print('the first squares are', *squares(10))", outputs=[said]))
+    files[problem_sets.PS1] = nbformat.writes(notebook).encode()
+    Submission.objects.filter(pk=handed_in.pk).update(snapshot=storage.snapshot_of(files))
+    handed_in.refresh_from_db()
+    submission = problem_sets.graded(handed_in, tests=Decimal(0), failed_tests=UNTRUE)
+    review.give(submission, problem_sets.cell_of(submission, "essay"), by, manual_score=Decimal(2))
+    review.finish(submission, by)
+    assert feedback.release([submission], by)
+    return reverse("feedback", args=[submission.code])
 
 
 def _gpu() -> Profile:

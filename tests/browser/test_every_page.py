@@ -36,7 +36,10 @@ PAGES = {
         "patterns", "profile", "account_change_password", "account_reauthenticate", "account_logout",
     ),
     "tim": ("teach_course", "teach_assignment", "submissions", "grading_run", "people that are not his"),
-    "ada": ("home", "course", "group", "check", "feedback", "feedback_file", "hand_in", "receipt"),
+    "ada": (
+        "home", "course", "group", "check", "feedback", "feedback after a hidden test", "feedback_file", "hand_in",
+        "receipt",
+    ),
     "ben": ("course", "group", "check of nothing yet", "hand_in with a cell missing", "receipt of what waits"),
     "root": ("admin", "admin with a list", "machines", "machine_new", "machine", "machine of a GPU", "operate"),
 }  # fmt: skip
