@@ -20,7 +20,7 @@ from runtimes.admission import admit
 from runtimes.counter import Counter
 from runtimes.keeper import Keeper
 from runtimes.models import Runtime
-from runtimes.provider import Phase, Provider, Reason
+from runtimes.provider import Owned, Phase, Provider, Reason
 from runtimes.trials import Trials
 
 logger = logging.getLogger(__name__)
@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 State = Runtime.State
 LOOK_SECONDS = 2.0
 COMPARE_SECONDS = 10.0
+COUNT_SECONDS = 60.0
 USAGE_SECONDS = 120.0
 LEAVE_SECONDS = 45.0
 AFTER_ERROR_SECONDS = 1.0
@@ -41,6 +42,8 @@ class Reconciler:
         self._keepers: dict[str, Keeper] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._suspects: set[str] = set()
+        self._accelerators: int | None = None
+        self._count_at = 0.0
         self._leaving = asyncio.Event()
         self._awake = asyncio.Event()
         self.started = asyncio.Event()
@@ -157,10 +160,18 @@ class Reconciler:
             for name, keeper in list(self._keepers.items()):
                 if name not in owned and keeper.row.state == State.READY:
                     await keeper.check_exists()
-            warm = sum(not thing.name and thing.status.phase is Phase.READY for thing in things)
-            await rows.report(self._provider.slug, warm, await self._provider.accelerators())
+            await self._report(things)
             await self._keep_warm()
             await asyncio.sleep(COMPARE_SECONDS)
+
+    async def _report(self, things: Sequence[Owned]) -> None:
+        """For the operators' page and the metrics. GPUs are counted now and then: a large cluster has many nodes."""
+        now = asyncio.get_running_loop().time()
+        if now >= self._count_at:
+            self._count_at = now + COUNT_SECONDS
+            self._accelerators = await self._provider.accelerators()
+        warm = sum(not thing.name and thing.status.phase is Phase.READY for thing in things)
+        await rows.report(self._provider.slug, warm, self._accelerators)
 
     async def _keep_warm(self) -> None:
         now = timezone.now()

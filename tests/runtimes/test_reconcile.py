@@ -206,6 +206,35 @@ async def test_a_runtime_that_dies_is_lost_with_its_reason_and_its_kernels(provi
         assert (await launch.ready(await launch.alaunch(workspace), timeout=20)).pk != runtime.pk
 
 
+@pytest.mark.parametrize(
+    "reason",
+    [Reason.EVICTED, Reason.PREEMPTED, Reason.NODE_LOST, Reason.OUT_OF_MEMORY, Reason.DISK_FULL, Reason.KERNEL_CRASH],
+)
+async def test_whatever_takes_a_machine_away_is_on_its_row_and_the_next_one_has_the_files(provider, workspace, reason):
+    async with running(provider):
+        runtime = await launch.ready(await launch.alaunch(workspace), timeout=20)
+        await launch.astart_kernel(runtime)
+        provider.agents[runtime.name].files["kept.txt"] = b"kept"
+        await storage.pull(runtime)
+        provider.say(runtime.name, Status(Phase.LOST, reason, "the cluster's own words"))
+        row = await until(state_is(runtime, State.LOST))
+        assert (row.reason, row.message, row.detail) == (reason, "", "the cluster's own words")
+        assert (await Kernel.objects.aget()).reason == reason
+        told = await sync_to_async(lambda: launch.sentence(Runtime.objects.select_related("profile").get(pk=row.pk)))()
+        assert told
+        assert "cluster's" not in told
+        again = await launch.ready(await launch.alaunch(workspace), timeout=20)
+        assert provider.agents[again.name].files == {"kept.txt": b"kept"}
+
+
+async def test_the_pods_own_end_of_life_is_told_as_ours_is(provider, workspace):
+    async with running(provider):
+        runtime = await launch.ready(await launch.alaunch(workspace), timeout=20)
+        provider.say(runtime.name, Status(Phase.STOPPED, Reason.LIFETIME, "DeadlineExceeded"))
+        row = await until(state_is(runtime, State.STOPPED))
+        assert "longest time a kernel may run" in launch.sentence(row)
+
+
 async def test_what_can_never_start_fails_with_the_providers_own_words(provider, workspace):
     provider.errors = [NotOffered("no GPU")]
     async with running(provider):
