@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -16,7 +15,7 @@ from tests.grading import corpus
 from tests.grading.live_steps import hand_in, line_item, published, rows_and_files, until_graded
 from tests.grading.test_live_grading import nbgraders, stored
 from tests.live import LiveSite
-from tests.runtimes.pods.real import needs_cluster, own_namespace, site_settings
+from tests.runtimes.pods.real import live_site, needs_cluster
 
 pytestmark = [needs_cluster, pytest.mark.live, pytest.mark.timeout(1800)]
 #: What test_live_grading holds for all of them in sandboxes, some of each kind here.
@@ -29,14 +28,8 @@ STUDENTS = (
 @pytest.fixture
 def site(django_db_blocker) -> Iterator[LiveSite]:
     """A site of this test's own whose kernels are pods."""
-    with asyncio.Runner() as runner:
-        place = own_namespace()
-        _admin, config = runner.run(place.__aenter__())
-        try:
-            with LiveSite(django_db_blocker, **site_settings(config)) as live, rows_and_files(live):
-                yield live
-        finally:
-            runner.run(place.__aexit__(None, None, None))
+    with live_site(django_db_blocker) as live, rows_and_files(live):
+        yield live
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -17,6 +17,7 @@ from runtimes.pods.config import ClusterConfig
 from runtimes.pods.namespace import Quota
 from runtimes.pods.provider import PodsProvider
 from runtimes.provider import MIB, Limits
+from tests.live import LiveSite
 
 MASTER = b"a master key of tests alone ...."
 GIB = 1 << 30
@@ -169,3 +170,16 @@ async def seats(admin: Admin, count: int | None) -> None:
     for name in await admin.names("Node"):
         content = "application/merge-patch+json"
         await admin.call("PATCH", "Node", f"{name}/status", body=body, content=content)
+
+
+@contextmanager
+def live_site(blocker: Any) -> Iterator[LiveSite]:
+    """The site's own processes, with kernels as pods in a namespace of their own."""
+    with asyncio.Runner() as runner:
+        place = own_namespace()
+        _admin, config = runner.run(place.__aenter__())
+        try:
+            with LiveSite(blocker, **site_settings(config)) as live:
+                yield live
+        finally:
+            runner.run(place.__aexit__(None, None, None))
