@@ -9,6 +9,8 @@ from statistics import median
 
 #: Fewer measured runs than this tell nothing.
 LEAST_MEASURED = 5
+#: Pairs of a seat and a length that are looked at, about: a page that waits asks every second or two.
+_PAIRS = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,7 @@ def until_start(place: int, seats: Sequence[Seat], lengths: Sequence[timedelta])
     if place < 1 or not seats or len(lengths) < LEAST_MEASURED:
         return None
     rounds, turn = divmod(place - 1, len(seats))
+    lengths = _thinned(sorted(lengths), max(_PAIRS // len(seats), LEAST_MEASURED))
     freed = 0.0
     for time, share in sorted(end for seat in seats for end in _ends(seat, lengths)):
         freed += share
@@ -36,6 +39,13 @@ def until_start(place: int, seats: Sequence[Seat], lengths: Sequence[timedelta])
         if freed >= turn + 0.5 - 1e-9:
             return time + rounds * timedelta(seconds=median(length.total_seconds() for length in lengths))
     return None
+
+
+def _thinned(lengths: Sequence[timedelta], most: int) -> Sequence[timedelta]:
+    """At most so many of them, evenly spread from the shortest to the longest."""
+    if len(lengths) <= most:
+        return lengths
+    return [lengths[index * (len(lengths) - 1) // (most - 1)] for index in range(most)]
 
 
 def _ends(seat: Seat, lengths: Sequence[timedelta]) -> Iterator[tuple[timedelta, float]]:

@@ -53,6 +53,13 @@ def test_of_many_seats_one_is_free_sooner_than_each_of_them_usually_is():
     assert (alone, together) == (30, 3)
 
 
+def test_of_a_thousand_seats_the_answer_is_about_the_same_and_takes_no_longer():
+    lengths = minutes(*range(1, 61))
+    few, many = wait(5, [seat(0)] * 100, lengths), wait(50, [seat(0)] * 1000, lengths)
+    assert few is not None
+    assert many == pytest.approx(few, abs=5)
+
+
 def test_people_are_served_one_after_the_other():
     seats = [seat(0), seat(10), seat(25)]
     assert [wait(place, seats, HALF_HOURS) for place in (1, 2, 3)] == [5, 20, 30]
