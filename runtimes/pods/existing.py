@@ -36,11 +36,13 @@ class ExistingPods:
         return self._pods.get(name)
 
     async def look(self) -> None:
-        """Lists everything. Raises what the cluster raises."""
+        """Lists everything: what a watch has missed is known then. Raises what the cluster raises."""
         items, self._version = await self._cluster.pods(self._selector)
         found = {pod["metadata"]["name"]: pod for pod in items}
         for name in self._pods.keys() - found.keys():
-            self._drop(self._pods[name])
+            # One that was made after the list is in none.
+            if _version(self._pods[name]) <= int(self._version):
+                self._drop(self._pods[name])
         for pod in found.values():
             self.put(pod)
 
@@ -52,7 +54,9 @@ class ExistingPods:
                     self._hear(kind, pod)
             except (ProviderUnavailable, Refused, TooOld) as error:
                 log.warning("pods are listed again: %s", error)
-                await asyncio.sleep(AFTER_ERROR_SECONDS)
+                await self._look_again()
+            except Exception:
+                log.exception("pods are listed again")
                 await self._look_again()
 
     def put(self, pod: Json) -> None:
@@ -95,11 +99,11 @@ class ExistingPods:
 
     async def _look_again(self) -> None:
         while True:
+            await asyncio.sleep(AFTER_ERROR_SECONDS)
             try:
                 return await self.look()
-            except (ProviderUnavailable, Refused) as error:
+            except (ProviderUnavailable, Refused, TooOld) as error:
                 log.warning("pods cannot be listed: %s", error)
-                await asyncio.sleep(AFTER_ERROR_SECONDS)
 
 
 def _version(pod: Json) -> int:

@@ -138,9 +138,10 @@ class PodsProvider(Offers):
     @override
     async def owned(self) -> list[Owned]:
         self._running()
+        # By asking: a watch may be deaf for minutes before anyone notices.
+        await self._ask(self._pods.look())
         now = datetime.now(UTC)
-        items, _version = await self._ask(self._cluster.pods(labels.selector(self._config)))
-        owned = [conditions.owned(pod, now) for pod in items]
+        owned = [conditions.owned(pod, now) for pod in self._pods]
         seen = {each.name for each in owned}
         waiting = [Owned(name, "", place.status) for name, place in self._places.items() if name not in seen]
         return owned + waiting

@@ -38,6 +38,7 @@ TYPED: dict[str, tuple[str, str, Any]] = {
     "check_limit": ("11", "line_item.check_limit", 11),
     "check_cooldown_seconds": ("123", "line_item.check_cooldown", timedelta(seconds=123)),
     "hide_scores": ("on", "hide_scores", True),
+    "show_all_outputs": ("on", "line_item.show_all_outputs", True),
     "show_hidden_tests": ("on", "line_item.show_hidden_tests", True),
 }
 

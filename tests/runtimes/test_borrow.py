@@ -18,6 +18,7 @@ from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
+from nbgrader.preprocessors import Execute
 
 from runtimes import provisioner
 from runtimes.borrow import borrow
@@ -187,6 +188,16 @@ def test_stock_nbclient_runs_in_code_without_an_event_loop(process, profile):
     notebook = notebook_of("print(6 * 7)")
     client_of(notebook, profile, timeout=60).execute()
     assert notebook.cells[0].outputs[0]["text"] == "42\n"
+
+
+def test_nbgraders_own_execute_runs_in_a_runtime_and_records_an_error_in_its_cell(process, profile):
+    notebook = notebook_of("answer = 6 * 7\nprint(answer)", "assert answer == 43, 'no'")
+    managers = provisioner.manager_class(profile, account="course-1")
+    execute = Execute(kernel_manager_class=managers, timeout=60)
+    done, _resources = execute.preprocess(notebook, {"metadata": {"path": ""}})
+    assert done.cells[0].outputs[0]["text"] == "42\n"
+    assert (done.cells[1].outputs[0]["ename"], done.cells[1].outputs[0]["evalue"]) == ("AssertionError", "no")
+    assert Runtime.objects.get().account == "course-1"
 
 
 async def test_a_plain_kernelspec_with_our_provisioner_is_enough(process, profile, tmp_path):

@@ -6,13 +6,14 @@ import asyncio
 import os
 import signal
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from asgiref.sync import sync_to_async
 
 from runtimes import launch, storage
-from runtimes.models import Kernel, Runtime, Usage
+from runtimes.models import Kernel, Runtime, Usage, Workspace
 from runtimes.provider import Reason
 from tests.runtimes.process import RuntimesProcess
 from tests.runtimes.waiting import run, state_is, until
@@ -55,6 +56,23 @@ async def test_a_launched_kernel_runs_code_on_the_workspaces_files_and_what_it_w
     kept = {row.path: await storage.aread(row.blob) for row in await storage.afiles(workspace)}
     assert kept == {"d/x.txt": b"from the site", "d/out.txt": b"from code", "d/late.txt": b"later"}
     assert (await Usage.objects.aget()).wall_seconds > 0
+
+
+async def test_an_idle_sandbox_is_stopped_with_its_files_and_a_busy_one_is_not(process, profile, workspace):
+    profile.idle_timeout = timedelta(seconds=3)
+    await profile.asave()
+    process.start()
+    other = await Workspace.objects.acreate(profile=profile, account="course-1", title="Ben: ps1")
+    idle, busy = [await launch.ready(await launch.alaunch(one), timeout=60) for one in (workspace, other)]
+    kernel, working = [await launch.astart_kernel(one) for one in (idle, busy)]
+    works = asyncio.create_task(run(busy, working, "import time\ntime.sleep(15)\nprint('done')"))
+    await run(idle, kernel, "open('kept.txt', 'w').write('typed')")
+    stopped = await until(state_is(idle, State.STOPPED))
+    assert stopped.reason == Reason.IDLE
+    assert [row.path for row in await storage.afiles(workspace)] == ["kept.txt"]
+    assert not works.done()
+    assert (await Runtime.objects.aget(pk=busy.pk)).state == State.READY
+    assert await works == "done\n"
 
 
 async def test_two_kernels_of_one_runtime_share_a_disk_and_restart_and_interrupt_apart(process, workspace):

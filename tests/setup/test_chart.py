@@ -118,7 +118,8 @@ def of_runtimes(made: list[dict[str, Any]]) -> dict[tuple[str, str], dict[str, A
 
 
 def said(config: ClusterConfig, quota: Quota) -> dict[tuple[str, str], dict[str, Any]]:
-    return {key(each): in_order(each) for each in namespace.objects(config, quota)}
+    made = [*namespace.objects(config, quota), *namespace.node_reader(config)]
+    return {key(each): in_order(each) for each in made}
 
 
 def test_the_namespace_of_runtimes_is_what_the_code_says(tmp_path: Path) -> None:
@@ -157,7 +158,15 @@ def test_only_runtimes_has_a_token_and_it_is_that_of_the_role(school: list[dict[
     [account] = binding["subjects"]
     assert pods(school)["runtimes"]["spec"]["serviceAccountName"] == account["name"]
     assert ("ServiceAccount", account["name"]) in {key(each) for each in school}
-    assert not of_kind(school, "ClusterRole", "ClusterRoleBinding", "Secret")
+    assert not of_kind(school, "Secret")
+    [beyond] = of_kind(school, "ClusterRole")
+    assert beyond["rules"] == [{"apiGroups": [""], "resources": ["nodes"], "verbs": ["list"]}]
+
+
+def test_without_the_right_to_see_nodes_it_has_none_beyond_its_namespace(tmp_path: Path) -> None:
+    made = helm(tmp_path, merged(SCHOOL, {"kernels": {"seesNodes": False}}))
+    assert isinstance(made, list), made
+    assert not of_kind(made, "ClusterRole", "ClusterRoleBinding")
 
 
 def test_the_sites_pods_reach_runtimes_by_their_labels(school: list[dict[str, Any]]) -> None:

@@ -23,9 +23,9 @@ from tests.live import LiveSite
 pytestmark = [pytest.mark.live, pytest.mark.sandbox, pytest.mark.timeout(600)]
 
 
-def belonging_to(site: LiveSite) -> set[int]:
-    """Living processes that were started with this site's data folder, or whose command line names it."""
-    mark = str(site.folder).encode()
+def belonging_to(folder: Path) -> set[int]:
+    """Living processes that were started with this data folder, or whose command line names it."""
+    mark = str(folder).encode()
     found = set()
     for entry in Path("/proc").iterdir():
         if not entry.name.isdecimal() or int(entry.name) == os.getpid():
@@ -127,16 +127,16 @@ def test_every_process_that_is_killed_runs_again_and_the_site_answers_all_the_ti
 @pytest.mark.kill
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_stopping_leaves_no_process_behind(site: LiveSite, how: signal.Signals):
-    assert len(belonging_to(site)) >= 5
+    assert len(belonging_to(site.folder)) >= 5
     site.stop(how)
-    assert belonging_to(site) == set()
+    assert belonging_to(site.folder) == set()
 
 
 @pytest.mark.kill
 def test_kill_minus_nine_of_the_supervisor_leaves_no_process_behind(site: LiveSite):
-    assert len(belonging_to(site)) >= 5
+    assert len(belonging_to(site.folder)) >= 5
     site.stop(signal.SIGKILL)
-    site.until(lambda: not belonging_to(site), "everything has ended", seconds=60)
+    site.until(lambda: not belonging_to(site.folder), "everything has ended", seconds=60)
 
 
 def test_what_people_wrote_is_closed_to_other_users(live: LiveSite):
