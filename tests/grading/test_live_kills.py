@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import psycopg
@@ -17,6 +19,7 @@ from django.conf import settings
 from django.db import connections
 from django.utils import timezone
 
+from classroom.lifeline import dies_with_parent
 from deploy.local.services import free_port, services
 from grading import states
 from grading.models import Autograding, CellScore, Submission
@@ -190,6 +193,7 @@ def site_with_postgres(blocker, monkeypatch) -> Iterator[tuple[LiveSite, str]]:
         patched.setitem(connection.settings_dict, "USER", url.username)
         with LiveSite(blocker, REDIS_URL=variables["REDIS_URL"]) as made, rows_and_files(made):
             yield made, variables["DATABASE_URL"]
+            made.database = ""  # it goes with its server
         connection.close()
 
 
@@ -199,6 +203,74 @@ def crash(database: str) -> None:
         row = connection.execute("select pg_backend_pid()").fetchone()
         assert row is not None
         os.kill(row[0], signal.SIGKILL)
+
+
+class Server:
+    """The PostgreSQL behind this address, to be stopped and started again as it was (`postmaster.opts`)."""
+
+    def __init__(self, site: LiveSite, database: str) -> None:
+        self._site, self._database = site, database
+        with psycopg.connect(database) as connection:
+            row = connection.execute("show data_directory").fetchone()
+        assert row is not None
+        self._data = Path(row[0])
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def stop(self) -> None:
+        """A fast shutdown; returns when connections are refused."""
+        os.kill(int(self._data.joinpath("postmaster.pid").read_text().split()[0]), signal.SIGINT)
+        self._site.until(lambda: not self._answers(), "PostgreSQL refuses connections")
+
+    def start(self) -> None:
+        """Returns when it answers."""
+        owner = self._data.stat()
+        as_owner: dict[str, Any] = {"user": owner.st_uid, "group": owner.st_gid, "extra_groups": ()}
+        self._process = subprocess.Popen(
+            shlex.split(self._data.joinpath("postmaster.opts").read_text()),
+            cwd=self._data, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            preexec_fn=dies_with_parent(signal.SIGINT),  # noqa: PLW1509 - as the run's own services
+            **(as_owner if os.geteuid() == 0 else {}),
+        )  # fmt: skip
+        self._site.until(self._answers, "PostgreSQL answers")
+
+    def end(self) -> None:
+        """What was started here is gone."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGINT)
+            self._process.wait(60)
+
+    def _answers(self) -> bool:
+        try:
+            psycopg.connect(self._database, connect_timeout=5).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+
+@pytest.mark.skipif("postgresql" not in settings.DATABASES["default"]["ENGINE"], reason="SQLite has no server")
+def test_a_postgres_that_is_away_for_seconds_loses_and_doubles_nothing(django_db_blocker, monkeypatch) -> None:
+    with site_with_postgres(django_db_blocker, monkeypatch) as (site, database):
+        server = Server(site, database)
+        ada = student(site)
+        ada.answer(f"{RIGHT}import subprocess\nsubprocess.run({WAITED_FOR.split()!r})")
+        assert ada.press("before") == 302
+        site.until(lambda: list(children_that(WAITED_FOR)), "the kernel waits for its own child")
+        connections["default"].close()
+        try:
+            server.stop()
+            # What is found out meanwhile has nobody to keep it, and is held.
+            log = site.folder / "logs" / "worker.log"
+            site.until(lambda: "the database is not there" in log.read_text(), "the result waits for the database")
+            server.start()
+            site.until(lambda: ada.press("after") == 302, "the site answers again")
+            assert ada.press("after") == 302
+            graded_once(site, ada, 2)
+        finally:
+            ada.close()
+            site.stop()
+            connections["default"].close()
+            server.end()
 
 
 @pytest.mark.skipif("postgresql" not in settings.DATABASES["default"]["ENGINE"], reason="SQLite has no server")
