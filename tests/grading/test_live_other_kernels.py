@@ -101,7 +101,7 @@ def test_a_course_in_bash_is_scored_as_by_nbgrader(site: LiveSite, course: Cours
     item = line_item("bash", cell_timeout=timedelta(seconds=CELL_SECONDS), strict_nbgrader=True)
     made = published(site, item, source())
     assert ReleaseCheck.objects.get(release=made).state == ReleaseCheck.State.PASSED
-    assert [problem["code"] for problem in made.problems] == ["other_kernel"]
+    assert [problem["code"] for problem in made.problems] == ["other_kernel", "stub_written"]
     submissions = {
         student: hand_in(made, f"sh-{student}", course.files(f"submitted/{student}", "sh")) for student in STUDENTS
     }

@@ -19,9 +19,10 @@ from django.conf import settings
 from django.db import connection
 
 from grading.engine.configure import RunLog
-from grading.engine.contract import Limits
+from grading.engine.contract import Limits, Settings
 from grading.engine.execute import SandboxExecute
 from grading.engine.load import Config
+from grading.engine.seal import Seal
 from runtimes.borrow import borrow
 from runtimes.errors import StillWaiting
 from runtimes.job import Job, job
@@ -83,7 +84,7 @@ async def executed(borrowing) -> list[dict]:
     config = Config()
     config.Execute.timeout = 5
     async with borrowing as borrowed:
-        run = SandboxExecute(borrowed, Limits(), config, RunLog().logger)
+        run = SandboxExecute(borrowed, Limits(), config, RunLog().logger, Seal(Settings()))
         done = await run.run(notebook)
     return [plain(cell) for cell in done.cells]
 
@@ -141,6 +142,7 @@ async def test_a_jobs_kernel_that_ends_says_why(process, profile, code, kind):
 
 
 async def test_a_job_that_takes_longer_than_its_profile_allows_ends(process, profile, monkeypatch):
+    profile.idle_timeout = profile.lifetime
     monkeypatch.setattr("runtimes.profiles.LIFETIME_MARGIN", -profile.lifetime + timedelta(seconds=0.5))
     async with job(profile=profile, account="x") as borrowed:
         assert (await ending(borrowed)).kind == "deadline"

@@ -112,7 +112,7 @@ async def test_a_kernel_that_dies_in_a_cell_says_why_and_starts_again_with_the_f
     dying.cancel()
     await asyncio.gather(dying, return_exceptions=True)
     assert row.reason == reason
-    assert launch.sentence(row)
+    assert await sync_to_async(launch.sentence)(row)
     kernel = await launch.arestart(row)
     assert await run(runtime, kernel, "print(open('kept').read())") == "kept\n"
 
