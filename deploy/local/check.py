@@ -11,7 +11,7 @@ from deploy.local import environment, host, packages
 from deploy.local.errors import SetupError
 from deploy.local.services import services
 
-#: Tests that touch neither a database nor a broker: what they found on SQLite they would find again.
+#: Tests that touch neither a database nor a broker, or have their own: what they found on SQLite they would find again.
 ENGINE_FREE = (
     "tests/architecture/test_code.py",
     "tests/architecture/test_docs.py",
