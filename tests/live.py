@@ -41,7 +41,8 @@ class LiveSite:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.database = _own_database(self.folder)
-        self.environment = os.environ | {
+        # As a person's terminal has it: no one there asks Python to write each line at once.
+        self.environment = {name: text for name, text in os.environ.items() if name != "PYTHONUNBUFFERED"} | {
             "DJANGO_SETTINGS_MODULE": "classroom.settings",
             "DATA_DIR": str(self.folder),
             "PORT": str(self.port),

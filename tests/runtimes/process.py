@@ -42,7 +42,7 @@ class RuntimesProcess:
     def start(self) -> Self:
         """Returns once it owns its sandboxes."""
         environment = {
-            **os.environ,
+            **{name: text for name, text in os.environ.items() if name != "PYTHONUNBUFFERED"},
             "DJANGO_SETTINGS_MODULE": os.environ.get("DJANGO_SETTINGS_MODULE", "tests.settings"),
             "DATA_DIR": str(settings.DATA_DIR),
             "PUPITRE_TEST_PROCESS": json.dumps(self._settings),

@@ -25,11 +25,15 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            asyncio.run(_main(lambda: self.stdout.write("runtimes: ready")))
+            asyncio.run(_main(self._ready))
         except AlreadyRunning as error:
             raise CommandError(f"The runtimes process runs already: {error}.") from error
         except ProviderUnavailable as error:
             raise CommandError(f"{error.user_message} ({error})") from error
+
+    def _ready(self) -> None:
+        self.stdout.write("runtimes: ready")
+        self.stdout.flush()  # who started this may wait for it at the other end of a pipe
 
 
 async def _main(ready: Callable[[], Any]) -> None:
