@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from django.db import connection
@@ -45,7 +43,6 @@ class Manifest:
 
     format: int
     made_at: str
-    release: str
     vendor: str
     dump_sha256: str
     migrations: list[list[str]]
@@ -71,7 +68,6 @@ def back_up(folder: Path, say: Say) -> Path:
         manifest = Manifest(
             format=FORMAT,
             made_at=now.isoformat(),
-            release=release(),
             vendor=connection.vendor,
             dump_sha256=sha256_of(dump),
             migrations=applied(),
@@ -79,19 +75,11 @@ def back_up(folder: Path, say: Say) -> Path:
             file_bytes=size,
         )
     (part / MANIFEST).write_text(json.dumps(asdict(manifest), indent=1) + "\n")
-    sync(part / MANIFEST)
+    blobs.sync(part / MANIFEST)
     part.rename(target)
-    sync(folder)
+    blobs.sync(folder)
     say(f"{target}: {count} files, {size / 2**20:.1f} MiB of them in all.")
     return target
-
-
-def release() -> str:
-    """The version of this code; "" where it is not installed as a package."""
-    try:
-        return version("pupitre")
-    except PackageNotFoundError:
-        return ""
 
 
 def applied() -> list[list[str]]:
@@ -103,15 +91,6 @@ def sha256_of(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def sync(path: Path) -> None:
-    """What was written to this file or folder is on disk when this returns."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _copy_files(
@@ -132,7 +111,7 @@ def _copy_files(
             count, total = count + 1, total + size
     # On disk before the backup has its name; many at once, since a disk writes them together.
     with ThreadPoolExecutor(SYNCS) as pool:
-        list(pool.map(sync, [listed, *copied]))
+        list(pool.map(blobs.sync, [listed, *copied]))
     return count, total
 
 

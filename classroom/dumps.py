@@ -18,6 +18,7 @@ from django.db import connection
 from django.db.backends.utils import CursorWrapper
 
 from classroom.errors import ClassroomError
+from runtimes import blobs
 
 NAMED = "SELECT sha256, size FROM runtimes_blob ORDER BY sha256"
 FILE_NAMES = {"sqlite": "database.sqlite3", "postgresql": "database.dump"}
@@ -91,11 +92,7 @@ def _copy_sqlite(source: Path, target: Path) -> None:
     with closing(sqlite3.connect(source)) as origin, closing(sqlite3.connect(target)) as copy:
         origin.backup(copy)
         copy.execute("PRAGMA journal_mode=DELETE")  # one file, and no log beside it
-    descriptor = os.open(target, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    blobs.sync(target)
 
 
 def _postgres(program: str, *arguments: str) -> None:

@@ -104,8 +104,8 @@ def _save_durably(path: Path, data: bytes) -> None:
     folder = path.parent
     if not folder.is_dir():
         folder.mkdir(parents=True, exist_ok=True)
-        _sync_folder(folder.parent)
-        _sync_folder(folder.parent.parent)
+        sync(folder.parent)
+        sync(folder.parent.parent)
     aside = folder / f".{secrets.token_hex(8)}"
     descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
@@ -117,12 +117,13 @@ def _save_durably(path: Path, data: bytes) -> None:
     except BaseException:
         aside.unlink(missing_ok=True)
         raise
-    _sync_folder(folder)
+    sync(folder)
 
 
-def _sync_folder(folder: Path) -> None:
-    # A new name is only safe once its folder is on disk, too (fsync(2)).
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+def sync(path: Path) -> None:
+    """What was written to this file or folder is on disk when this returns. A new name is only safe once its folder is,
+    too (fsync(2))."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

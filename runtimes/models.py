@@ -110,6 +110,11 @@ class Profile(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def accelerators(self) -> float:
+        """GPUs or TPUs that one of its runtimes takes: of a shared one its part."""
+        return self.gpu / max(self.accelerator_clients, 1)
+
     def clean(self) -> None:
         """Raises ValidationError with a sentence for each field that no provider could run."""
         if found := problems(self):

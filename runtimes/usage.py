@@ -14,8 +14,7 @@ from runtimes.status import Reason
 
 def reserved(profile: Profile) -> dict[str, float]:
     """What a runtime of this profile has for itself, as a row keeps it: of a shared GPU its part."""
-    gpu = profile.gpu / max(profile.accelerator_clients, 1)
-    return {"cpu": float(profile.cpu), "memory_bytes": profile.memory_bytes, "gpu": gpu}
+    return {"cpu": float(profile.cpu), "memory_bytes": profile.memory_bytes, "gpu": profile.accelerators}
 
 
 def record(runtime: Runtime, until: datetime) -> Usage | None:

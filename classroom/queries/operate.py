@@ -165,7 +165,7 @@ def _seats(live: Iterable[Runtime], report: ProviderReport | None) -> Seats:
         if queue.waits(row):
             waiting += row.profile.gpu
         else:
-            used += row.profile.gpu / max(row.profile.accelerator_clients, 1)
+            used += row.profile.accelerators
     return Seats(used, waiting, report.accelerators if report else None)
 
 
