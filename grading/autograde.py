@@ -194,7 +194,8 @@ def _give_back(lease: Lease, row: Autograding, on_finished: OnFinished | None, w
     row.log += storable(f"[{timezone.now():%Y-%m-%d %H:%M:%S} UTC] try {row.tries} did not come to its end: {why}\n")
     try:
         if row.tries >= states.MOST_TRIES:
-            _finish(lease, row, _Outcome(_given_up(row), row.environment_digest, parked=True), on_finished)
+            outcome = _Outcome(_given_up(row), row.environment_digest, parked=True)
+            patiently(lambda: _finish(lease, row, outcome, on_finished))
         else:
             _put_back(lease, row, log=row.log, environment_digest=row.environment_digest)
     except LeaseLost:
@@ -203,9 +204,14 @@ def _give_back(lease: Lease, row: Autograding, on_finished: OnFinished | None, w
 
 def _put_back(lease: Lease, row: Autograding, **changes: Any) -> None:
     """To the end of the queue. Nothing happens if the row is no longer ours."""
-    with suppress(LeaseLost), transaction.atomic():
+
+    @transaction.atomic
+    def store() -> None:
         lease.end(Autograding.State.QUEUED, queued_at=timezone.now(), **changes)
         _move(row, Submission.State.QUEUED)
+
+    with suppress(LeaseLost):
+        patiently(store)
 
 
 def _given_up(row: Autograding) -> Graded:

@@ -9,11 +9,12 @@ from datetime import datetime
 from typing import Any
 
 from asgiref.sync import sync_to_async
-from django.db import InterfaceError, OperationalError, models
+from django.db import models
 from django.utils import timezone
 
 from grading.patience import drop_dead_connection
 from grading.states import LEASE, RENEW_EVERY_SECONDS
+from runtimes.errors import DATABASE_AWAY
 
 # How long to wait before asking a database again that is away.
 AGAIN_SECONDS = 1.0
@@ -69,7 +70,7 @@ class Lease:
             try:
                 if not await sync_to_async(self._extend)(until):
                     return
-            except (OperationalError, InterfaceError):
+            except DATABASE_AWAY:
                 await asyncio.sleep(AGAIN_SECONDS)
             else:
                 ends = until

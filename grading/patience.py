@@ -6,7 +6,9 @@ import logging
 import time
 from collections.abc import Callable
 
-from django.db import InterfaceError, OperationalError, connection
+from django.db import connection
+
+from runtimes.errors import DATABASE_AWAY
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +30,7 @@ def patiently[T](store: Callable[[], T]) -> T:
     for pause in PAUSES:
         try:
             return store()
-        except (OperationalError, InterfaceError) as error:
+        except DATABASE_AWAY as error:
             if connection.in_atomic_block:
                 raise
             logger.warning("the database is not there, trying again in %s s: %s", pause, type(error).__name__)

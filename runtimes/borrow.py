@@ -25,7 +25,7 @@ from runtimes import bus, launch, rows
 from runtimes.agent_client import AgentClient
 from runtimes.agent_replies import AgentError, AgentStatus, ExitReason
 from runtimes.connection import kernel_connection
-from runtimes.errors import KernelRefused, RuntimeFailed
+from runtimes.errors import DATABASE_AWAY, KernelRefused, RuntimeFailed
 from runtimes.models import Kernel, Profile, Runtime
 from runtimes.status import Reason
 
@@ -33,6 +33,7 @@ logger = logging.getLogger(__name__)
 
 LEASE = timedelta(seconds=60)
 RENEW_SECONDS = 15.0
+AGAIN_SECONDS = 1.0
 # A burst of news need not renew it each time.
 RENEW_AFTER = timedelta(seconds=5)
 WELCOME_SECONDS = 10.0
@@ -91,7 +92,15 @@ async def borrow(
         attending.cancel()
         await asyncio.gather(attending, return_exceptions=True)
         await borrowed.close()
-        await asyncio.shield(launch.astop(runtime, reason=Reason.REQUESTED))
+        await asyncio.shield(_let_go(runtime))
+
+
+async def _let_go(runtime: Runtime) -> None:
+    """Ends it at once, or when its lease does: what was found out in it is not lost because the database is away."""
+    try:
+        await launch.astop(runtime, reason=Reason.REQUESTED)
+    except DATABASE_AWAY as error:
+        logger.warning("runtime %s ends with its lease, the database is not there: %s", runtime.name, error)
 
 
 @rows.in_thread
@@ -124,7 +133,11 @@ class Borrowed:
         """Renews the lease and notices when the runtime ends; a task for as long as it is borrowed."""
         async with bus.subscribe(f"runtime:{self.runtime.name}") as news:
             while self._over is None:
-                row = await _renew(self.runtime)
+                try:
+                    row = await _renew(self.runtime)
+                except DATABASE_AWAY:
+                    await asyncio.sleep(AGAIN_SECONDS)
+                    continue
                 self._over = None if row.state in Runtime.LIVE else row
                 await news.next(RENEW_SECONDS)
 

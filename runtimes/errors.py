@@ -18,8 +18,12 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from django.db import InterfaceError, OperationalError
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
+
+#: What Django raises while the database cannot be reached: asking again later is right.
+DATABASE_AWAY = (OperationalError, InterfaceError)
 
 
 class RuntimesError(Exception):

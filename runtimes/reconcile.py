@@ -18,6 +18,7 @@ from django.utils import timezone
 from runtimes import bus, launch, profiles, rows
 from runtimes.admission import admit
 from runtimes.counter import Counter
+from runtimes.errors import DATABASE_AWAY
 from runtimes.keeper import Keeper
 from runtimes.models import Runtime
 from runtimes.provider import Owned, Phase, Provider, Reason
@@ -72,6 +73,8 @@ class Reconciler:
             self._awake.clear()
             try:
                 await self._look()
+            except DATABASE_AWAY as error:
+                logger.warning("the rows could not be read, the database is not there: %s", error)
             except DatabaseError:
                 logger.exception("the rows could not be read; trying again")
             with suppress(TimeoutError):
@@ -207,6 +210,10 @@ async def for_ever(work: Callable[[], Awaitable[None]]) -> None:
     while True:
         try:
             await work()
+        except DATABASE_AWAY as error:
+            logger.warning(
+                "%s: the database is not there, beginning again: %s", getattr(work, "__qualname__", work), error
+            )
         except Exception:
             logger.exception("%s failed, beginning again", getattr(work, "__qualname__", work))
         await asyncio.sleep(AFTER_ERROR_SECONDS)

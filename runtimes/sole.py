@@ -29,6 +29,7 @@ NAME = "runtimes"
 TERM = timedelta(seconds=12)
 RENEW_SECONDS = 3.0
 WAIT_SECONDS = 1.0
+TAKEN = "another process runs the runtimes"
 
 
 class AlreadyRunning(RuntimesError):
@@ -39,7 +40,8 @@ class AlreadyRunning(RuntimesError):
 async def sole(lost: Callable[[], None]) -> AsyncIterator[None]:
     """Holds while the body runs. `lost` is called if another process has taken over: then end at once.
 
-    On SQLite raises AlreadyRunning where another process holds it; else waits until that one is gone."""
+    On SQLite raises AlreadyRunning where another process holds it; else waits until that one is gone. While the
+    database is away nobody can take over and no row can be moved: the body goes on, and asks for the lease again."""
     if _one_machine():
         with _lock_file():
             yield
@@ -87,12 +89,20 @@ class _lock_file:  # noqa: N801 - used as a function
 
 
 async def _take(holder: str) -> None:
-    told = False
-    while not await _claim(holder):
-        if not told:
-            logger.warning("another process runs the runtimes; waiting for it to end")
-            told = True
+    told = ""
+    while why := await _refused(holder):
+        if why != told:
+            logger.warning("%s; waiting", why)
+            told = why
         await asyncio.sleep(WAIT_SECONDS)
+
+
+async def _refused(holder: str) -> str:
+    """Takes or renews the lease: "" or why that cannot be now."""
+    try:
+        return "" if await _claim(holder) else TAKEN
+    except DatabaseError as error:
+        return f"the database is not there ({type(error).__name__})"
 
 
 @in_thread
@@ -106,17 +116,12 @@ def _give_back(holder: str) -> None:
 
 
 async def _renew(holder: str, lost: Callable[[], None]) -> None:
-    renewed = timezone.now()
     while True:
         await asyncio.sleep(RENEW_SECONDS)
-        try:
-            held = await _claim(holder)
-        except DatabaseError as error:
-            logger.warning("the lease could not be renewed: %s", type(error).__name__)
-            held = timezone.now() < renewed + TERM
-        else:
-            renewed = timezone.now()
-        if not held:
-            logger.error("another process has taken over the runtimes; ending")
+        why = await _refused(holder)
+        if why == TAKEN:
+            logger.error("%s; ending", why)
             lost()
             return
+        if why:
+            logger.warning("the lease could not be renewed: %s", why)

@@ -11,16 +11,26 @@ from deploy.local import environment, host, packages
 from deploy.local.errors import SetupError
 from deploy.local.services import services
 
-#: Tests that touch neither a database nor a broker, or have their own: what they found on SQLite they would find again.
-ENGINE_FREE = (
+#: Tests that would find on PostgreSQL what they found on SQLite: those that touch neither a database nor a broker, or
+#: have their own, and those of a page in a browser, a sandbox or a folder whose rows other tests read on both.
+ONCE = (
     "tests/architecture/test_code.py",
     "tests/architecture/test_docs.py",
+    "tests/architecture/test_layers.py",
     "tests/architecture/test_words.py",
+    "tests/browser/test_every_page.py",
+    "tests/browser/test_machine_moves.py",
+    "tests/browser/test_notebook_bar.py",
+    "tests/browser/test_other_kernels.py",
+    "tests/browser/test_review_is_safe.py",
     "tests/grading/test_attacks.py",
     "tests/grading/test_every_fixture.py",
     "tests/grading/test_formulas.py",
     "tests/grading/test_generate.py",
     "tests/grading/test_healing.py",
+    "tests/grading/test_live_attacks.py",
+    "tests/grading/test_live_check.py",
+    "tests/grading/test_live_other_kernels.py",
     "tests/grading/test_parity.py",
     "tests/grading/test_reconcile.py",
     "tests/grading/test_rendering.py",
@@ -28,9 +38,16 @@ ENGINE_FREE = (
     "tests/grading/test_stopped.py",
     "tests/grading/test_upstream.py",
     "tests/grading/test_words.py",
+    "tests/migrate/test_hostile_folders.py",
+    "tests/runtimes/document/test_in_the_browser.py",
+    "tests/runtimes/jupyter/test_attacks.py",
+    "tests/runtimes/jupyter/test_page.py",
     "tests/runtimes/pods",
     "tests/runtimes/sandbox",
+    "tests/runtimes/test_job.py",
+    "tests/runtimes/test_other_kernels.py",
     "tests/runtimes/test_provider_contract.py",
+    "tests/security/test_live_logs.py",
     "tests/setup/test_benches.py",
     "tests/setup/test_broker.py",
     "tests/setup/test_chart.py",
@@ -39,6 +56,7 @@ ENGINE_FREE = (
     "tests/setup/test_host.py",
     "tests/setup/test_logs.py",
     "tests/setup/test_supervise.py",
+    "tests/setup/test_up.py",
 )
 #: Tests of real processes, kernels and browsers wait patiently, but not for ever: on a crowded machine one may meet its
 #: limit. Continuous integration runs such a test once more; the summary names each (RERUN).
@@ -49,7 +67,7 @@ TOGETHER = (f"--numprocesses={(os.cpu_count() or 1) + 1}", "--dist=loadfile", "-
 
 
 def everything(arguments: list[str]) -> int:
-    """Every test on SQLite, then every test again on PostgreSQL and Redis."""
+    """Every test on SQLite, then on PostgreSQL and Redis what could differ there (all but `ONCE`)."""
     # What nbgrader's command line says of the same submissions does not depend on our database.
     with tempfile.TemporaryDirectory(prefix="nbgrader-") as verdicts:
         os.environ.setdefault("NBGRADER_VERDICTS", verdicts)
@@ -68,11 +86,11 @@ def on_sqlite(arguments: list[str]) -> int:
 
 
 def on_postgres(arguments: list[str]) -> int:
-    """Every test on PostgreSQL and Redis, started here on free ports and stopped at the end."""
+    """What could differ on PostgreSQL and Redis, started here on free ports and stopped at the end."""
     python = _prepared()
     with services() as variables:
         print("Tests on PostgreSQL and Redis", flush=True)
-        return _pytest(python, arguments, variables, left_out=ENGINE_FREE)
+        return _pytest(python, arguments, variables, left_out=ONCE)
 
 
 def on_cluster(arguments: list[str]) -> int:

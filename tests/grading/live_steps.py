@@ -73,3 +73,18 @@ def until_graded(site: LiveSite, submissions: list[Submission], seconds: float =
 def sandboxes(site: LiveSite) -> list[Path]:
     """Records of the sandboxes that exist, for whatever they are."""
     return list((site.folder / "run" / "m").glob("*.json"))
+
+
+def lease_ends(rows) -> None:
+    """Nobody renews it any more; waiting for its end would only take time."""
+    rows.update(lease_until=timezone.now() - LONG_AGO)
+
+
+def children_that(command: str) -> Iterator[tuple[int, int]]:
+    """(process, parent) of those that run this command line, wherever they are."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if folder.joinpath("cmdline").read_bytes().replace(b"\0", b" ").decode().strip() == command:
+                yield int(folder.name), int(folder.joinpath("stat").read_text().rpartition(")")[2].split()[1])
+        except (OSError, ValueError):
+            continue

@@ -9,10 +9,12 @@ import signal
 import subprocess
 import sys
 from datetime import timedelta
+from unittest.mock import AsyncMock
 
 import nbformat
 import pytest
 from django.conf import settings
+from django.db import InterfaceError, OperationalError
 from django.utils import timezone
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
@@ -20,7 +22,8 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from nbgrader.preprocessors import Execute
 
-from runtimes import provisioner
+from runtimes import borrow as borrowing
+from runtimes import launch, provisioner
 from runtimes.borrow import borrow
 from runtimes.errors import StillWaiting
 from runtimes.models import Runtime
@@ -128,6 +131,36 @@ async def test_without_a_place_a_borrower_gives_up_and_leaves_nothing(profile):
 
 
 @pytest.mark.kill
+async def test_what_was_found_out_is_not_lost_because_the_database_is_away(process, profile, monkeypatch):
+    away = OperationalError("the connection is lost")
+    with monkeypatch.context() as broken:
+        async with borrow(profile=profile, account="course-1") as borrowed:
+            broken.setattr(borrowing, "RENEW_SECONDS", 0.01)
+            said = await say(await borrowed.client(), "print(6 * 7)")
+            broken.setattr(launch, "astop", AsyncMock(side_effect=away))
+    assert said == "42\n"
+    row = await Runtime.objects.aget(pk=borrowed.runtime.pk)
+    assert row.state == State.READY  # and its lease ends it
+    await Runtime.objects.filter(pk=row.pk).aupdate(lease_until=timezone.now() - timedelta(seconds=1))
+    assert await until(state_is(row, State.STOPPED))
+
+
+async def test_a_lease_is_renewed_again_once_the_database_is_back(process, profile, monkeypatch):
+    monkeypatch.setattr(borrowing, "AGAIN_SECONDS", 0.01)
+    renew, missed = borrowing._renew, iter([OperationalError("away"), InterfaceError("away")])
+    renewed = asyncio.Event()
+
+    async def patchy(runtime):
+        if (error := next(missed, None)) is not None:
+            raise error
+        renewed.set()
+        return await renew(runtime)
+
+    monkeypatch.setattr(borrowing, "_renew", patchy)
+    async with borrow(profile=profile, account="course-1"):
+        await asyncio.wait_for(renewed.wait(), 30)
+
+
 async def test_the_runtime_of_a_killed_borrower_ends_when_its_lease_runs_out(process, profile):
     code = f"""
 import asyncio, django

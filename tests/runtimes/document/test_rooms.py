@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import CancelledError
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -126,7 +127,9 @@ class Page:
 @contextmanager
 def page(site: TestClient, row: Document, mode: str = "write") -> Iterator[Page]:
     room = f"json:notebook:{row.pk}"
-    with site.websocket_connect(f"/api/collaboration/room/{room}?sessionId=x", headers={"x-mode": mode}) as socket:
+    address = f"/api/collaboration/room/{room}?sessionId=x"
+    # The test client cancels an endpoint that is still cleaning up after it was told that the page is closed.
+    with suppress(CancelledError), site.websocket_connect(address, headers={"x-mode": mode}) as socket:
         opened = Page(socket)
         opened.until(lambda: opened.source)
         yield opened
