@@ -13,6 +13,7 @@ import shutil
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from itertools import batched
 from pathlib import Path
 
 from django.db import connection
@@ -28,6 +29,7 @@ MANIFEST, FILE_LIST, FILES = "manifest.json", "files.txt", "files"
 #: How long a backup waits for a sweep to end, in seconds.
 SWEEP_PATIENCE = 600.0
 _CHUNK = 1 << 20
+_BATCH = 500
 SYNCS = 16
 
 Say = Callable[[str], None]
@@ -53,7 +55,7 @@ class Manifest:
 def back_up(folder: Path, say: Say) -> Path:
     """A new backup in `folder`, whole once its name stands there. Safe while the site runs, and to repeat.
 
-    Raises BackupError, dumps.DumpError, leases.Held (a sweep does not end)."""
+    Raises BackupError, dumps.DumpError, StorageAway, leases.Held (a sweep does not end)."""
     now = timezone.now()
     name = now.strftime("%Y-%m-%dT%H-%M-%SZ")
     files, target, part = folder / FILES, folder / name, folder / f".{name}.part"
@@ -100,22 +102,23 @@ def _copy_files(
     count = total = 0
     copied: list[Path] = []
     with listed.open("w") as stream:
-        for sha256, size in named:
-            if count % 500 == 0:
-                renew()
-            stream.write(f"{sha256} {size}\n")
-            target = files / blobs.blob_name(sha256)
-            if not target.is_file() or target.stat().st_size != size:
-                _copy(sha256, target)
-                copied.append(target)
-            count, total = count + 1, total + size
+        for batch in batched(named, _BATCH):
+            renew()
+            stream.writelines(f"{sha256} {size}\n" for sha256, size in batch)
+            lacking = [sha256 for sha256, size in batch if not _has(files / blobs.blob_name(sha256), size)]
+            copied += blobs.at_once(lambda sha256: _copy(sha256, files / blobs.blob_name(sha256)), lacking)
+            count, total = count + len(batch), total + sum(size for _sha256, size in batch)
     # On disk before the backup has its name; many at once, since a disk writes them together.
     with ThreadPoolExecutor(SYNCS) as pool:
         list(pool.map(blobs.sync, [listed, *copied]))
     return count, total
 
 
-def _copy(sha256: str, target: Path) -> None:
+def _has(target: Path, size: int) -> bool:
+    return target.is_file() and target.stat().st_size == size
+
+
+def _copy(sha256: str, target: Path) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     aside, digest = target.with_name(f".{sha256}.part"), hashlib.sha256()
     try:
@@ -130,3 +133,4 @@ def _copy(sha256: str, target: Path) -> None:
         aside.unlink()
         raise BackupError(f"The stored file {sha256} has other content: bring it back from an older backup first.")
     aside.replace(target)
+    return target

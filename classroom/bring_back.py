@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import batched
 from pathlib import Path
 
 from django.contrib.sessions.models import Session
@@ -17,6 +18,8 @@ from classroom.back_up import FILE_LIST, FILES, FORMAT, MANIFEST, BackupError, M
 from classroom.people.models import User
 from runtimes import blobs, sole
 from runtimes.models import Lease, Ticket
+
+_BATCH = 500
 
 
 @dataclass(frozen=True)
@@ -72,12 +75,12 @@ def bring_back(found: Found, say: Say, *, replace: bool = False) -> None:
     """The site as it was. Files are added and none is taken away; then the database is replaced in one step and brought
     to this version's tables; everyone has to sign in again. Safe to repeat.
 
-    replace: also where the database has people already. Raises BackupError, dumps.DumpError."""
+    replace: also where the database has people already. Raises BackupError, dumps.DumpError, StorageAway."""
     if _is_used() and not replace:
         raise BackupError("This site has people and work already. To throw them away, say --replace.")
     if _runs():
         raise BackupError("The site is running. Stop every process of it first: site, runtimes, worker and beat.")
-    added = sum(_put(sha256, path) for sha256, _size, path in found.files())
+    added = sum(blobs.at_once(_put, batch).count(True) for batch in batched(found.files(), _BATCH))
     say(f"{found.manifest.files} files are there, {added} of them new.")
     dumps.bring_back(found.dump)
     call_command("migrate", interactive=False, verbosity=0)
@@ -103,8 +106,9 @@ def _runs() -> bool:
         return False
 
 
-def _put(sha256: str, path: Path) -> bool:
+def _put(file: tuple[str, int, Path]) -> bool:
     """Whether the file was not in storage yet."""
+    sha256, _size, path = file
     if blobs.work_storage().exists(blobs.blob_name(sha256)):
         return False
     data = path.read_bytes()

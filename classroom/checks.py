@@ -14,6 +14,9 @@ from django.core.checks import Warning as Caution
 from django.db import connection
 from django.utils.module_loading import import_string
 
+from runtimes import blobs
+from runtimes.errors import StorageAway
+
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 # sockaddr_un.sun_path holds 108 bytes with its NUL (unix(7)); the longest name below RUN_DIR takes about 50.
 MOST_RUN_DIR_BYTES = 57
@@ -114,4 +117,17 @@ def check_engines(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Ite
             "Redis with SQLite: the database is a file of this machine.",
             hint="Set DATABASE_URL when processes run on several machines.",
             id="pupitre.W032",
+        )
+
+
+@register(deploy=True)
+def check_storage(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Iterable[CheckMessage]:
+    """What people's files are to lie in must answer; asked with `--deploy` alone, since it goes over a network."""
+    try:
+        next(blobs.stored(), None)
+    except StorageAway as error:
+        yield Error(
+            f"WORK_STORAGE does not let the site in: {error}",
+            hint="Compare bucket, region and endpoint_url; this identity must be let list, get, put and delete there.",
+            id="pupitre.E040",
         )

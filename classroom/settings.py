@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from kombu import Exchange, Queue
 
 from classroom import environment as env
-from classroom import logs, places
+from classroom import logs, places, work_storage
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 DATA_DIR = env.own_folder("DATA_DIR", places.data_dir())
@@ -110,7 +110,7 @@ REDIS_URL = env.text("REDIS_URL")
 
 STORAGES: dict[str, Any] = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage", "OPTIONS": {"location": DATA_DIR / "media"}},
-    "work": {"BACKEND": "django.core.files.storage.FileSystemStorage", "OPTIONS": {"location": DATA_DIR / "work"}},
+    "work": work_storage.backend(env.text("WORK_STORAGE"), DATA_DIR / "work"),
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
 }
 STATIC_URL = "/static/"

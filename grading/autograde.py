@@ -27,6 +27,7 @@ from grading.patience import patiently
 from grading.specify import imports_of, spec_of
 from grading.storable import storable
 from runtimes import storage
+from runtimes.errors import StorageAway
 from runtimes.models import Snapshot
 
 #: The folder of a result that has no notebooks but records.
@@ -59,8 +60,9 @@ def autograde(autograding_pk: int, *, on_finished: OnFinished | None = None, len
     """Grades one queued row. False: another worker does, or did, or its sandbox was lost and it waits again; calling it
     again never grades twice.
 
-    `on_finished` runs in the transaction that stores the scores. Raises GraderUnavailable when no sandbox could be had;
-    then the row waits for its next turn. Whatever else is raised counts as a try, and is kept in the row's log.
+    `on_finished` runs in the transaction that stores the scores. Raises GraderUnavailable when no sandbox could be had
+    or storage is away; then the row waits for its next turn. Whatever else is raised counts as a try, and is kept in
+    the row's log.
     """
     lease = Lease(Autograding, autograding_pk, uuid.uuid4().hex, Autograding.State.RUNNING)
     if not lease.take(waiting(), started_at=timezone.now(), tries=F("tries") + 1):
@@ -74,8 +76,8 @@ def autograde(autograding_pk: int, *, on_finished: OnFinished | None = None, len
         return patiently(lambda: _finish(lease, row, outcome(), on_finished))
     except LeaseLost:
         return False
-    except GraderUnavailable as error:
-        # Nothing was run, so nothing is known against the submission.
+    except (GraderUnavailable, StorageAway) as error:
+        # Nothing is known against the submission.
         _put_back(lease, row, tries=F("tries") - 1)
         raise GraderUnavailable(str(error)) from error
     except engine.SandboxLost as error:

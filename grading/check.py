@@ -22,6 +22,7 @@ from grading.models import Release, ReleaseCheck
 from grading.specify import assignment_files, imports_of, settings_to_make, spec_of, store_notebooks
 from runtimes import storage
 from runtimes.describe import source_text
+from runtimes.errors import StorageAway
 
 Progress = Callable[[int, int], None]
 
@@ -52,7 +53,7 @@ def check(release_pk: int, progress: Progress | None = None, *, lend: Lend = len
         tried = async_to_sync(_try_under_lease)(lease, row, lent, progress)
     except LeaseLost:
         return False
-    except (GraderUnavailable, engine.SandboxLost) as error:
+    except (GraderUnavailable, StorageAway, engine.SandboxLost) as error:
         lease.end(ReleaseCheck.State.QUEUED, message=source_text(GraderUnavailable.user_message))
         raise GraderUnavailable(str(error)) from error
     _store(lease, row, tried)

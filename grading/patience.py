@@ -1,4 +1,4 @@
-"""Storing what took long to find out, also while the database restarts."""
+"""Storing what took long to find out, also while the database or the object store is away."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from django.db import connection
 
-from runtimes.errors import DATABASE_AWAY
+from runtimes.errors import DATABASE_AWAY, StorageAway
 
 logger = logging.getLogger(__name__)
 
@@ -23,17 +23,18 @@ def drop_dead_connection() -> None:
 
 
 def patiently[T](store: Callable[[], T]) -> T:
-    """What `store` returns. While the database cannot be reached it is called again, on a new connection.
+    """What `store` returns. While database or storage cannot be reached it is called again, on a new connection.
 
     `store` must be safe to repeat: a commit may have happened although its answer was lost.
     """
     for pause in PAUSES:
         try:
             return store()
-        except DATABASE_AWAY as error:
+        except (*DATABASE_AWAY, StorageAway) as error:
             if connection.in_atomic_block:
                 raise
-            logger.warning("the database is not there, trying again in %s s: %s", pause, type(error).__name__)
+            what = "storage" if isinstance(error, StorageAway) else "the database"
+            logger.warning("%s is not there, trying again in %s s: %s", what, pause, type(error).__name__)
             connection.close()
             time.sleep(pause)
     return store()

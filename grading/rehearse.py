@@ -25,6 +25,7 @@ from grading.lend import Lend, Lender, lender
 from grading.models import Autograding, GradeCell, Release, WorkCheck
 from grading.specify import imports_of, spec_of
 from runtimes import storage
+from runtimes.errors import StorageAway
 from runtimes.models import Snapshot
 
 State = WorkCheck.State
@@ -89,7 +90,7 @@ def rehearse(check_pk: int, *, lend: Lend = lender) -> bool:
         outcome = _run(lease, row, lend)
     except LeaseLost:
         return False
-    except (GraderUnavailable, engine.SandboxLost) as error:
+    except (GraderUnavailable, StorageAway, engine.SandboxLost) as error:
         again = row.tries < states.MOST_TRIES
         _end(lease, State.QUEUED if again else State.FAILED, finished_at=None if again else timezone.now())
         raise GraderUnavailable(str(error)) from error

@@ -1,4 +1,4 @@
-"""Immutable bytes, named by their SHA-256, behind `STORAGES["work"]` (a folder; S3 or GCS by django-storages).
+"""Immutable bytes, named by their SHA-256, behind `STORAGES["work"]`: a folder, or an object store (`objects/`).
 
 Order of a write: the bytes, synced to disk; the row; then whoever waits is told. So a row always has its bytes.
 """
@@ -8,23 +8,39 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
-from collections.abc import Iterable
-from datetime import timedelta
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from django.core.files.base import ContentFile, File
-from django.core.files.storage import FileSystemStorage, Storage, storages
+from django.core.files.storage import FileSystemStorage, storages
+from django.db import transaction
 from django.utils import timezone
 
 from runtimes.models import Blob
 
 # A blob that is used again within this time of a sweep must look young to it (see `runtimes/sweep.py`).
 YOUNG = timedelta(hours=6)
+# Requests to an object store at once, of one caller: each waits some 20 ms for its answer.
+AT_ONCE = 8
 
 
-def work_storage() -> Storage:
+def work_storage() -> Any:
     """Where blobs live."""
     return storages["work"]
+
+
+def at_once[T, R](do: Callable[[T], R], each: Sequence[T]) -> list[R]:
+    """`do` for each, in their order: several at the same time where storage is not of this machine.
+
+    `do` must touch no database; what it raises is raised."""
+    if len(each) < 2 or isinstance(work_storage(), FileSystemStorage):
+        return [do(one) for one in each]
+    with ThreadPoolExecutor(min(len(each), AT_ONCE)) as pool:
+        return list(pool.map(do, each))
 
 
 def blob_name(sha256: str) -> str:
@@ -54,13 +70,11 @@ def put_all(contents: Iterable[bytes]) -> list[str]:
     for blob in Blob.objects.filter(pk__in=missing.keys()):
         if _still_there(blob):
             del missing[blob.pk]
-    for sha256, data in missing.items():
-        save_bytes(sha256, data)
+    save_all(missing)
     # In one order everywhere: two processes that store the same files wait for each other, and never in a circle.
     rows = [Blob(sha256=sha256, size=len(missing[sha256])) for sha256 in sorted(missing)]
     Blob.objects.bulk_create(rows, ignore_conflicts=True)
-    for sha256, data in missing.items():
-        _notice_sweep(sha256, data)
+    _notice_sweep(missing)
     return [sha256 for sha256, _data in named]
 
 
@@ -78,26 +92,33 @@ def _still_there(blob: Blob) -> bool:
 def register(sha256: str, data: bytes) -> Blob:
     """The row of a blob whose bytes were saved just before."""
     blob, _made = Blob.objects.get_or_create(sha256=sha256, defaults={"size": len(data)})
-    _notice_sweep(sha256, data)
+    _notice_sweep({sha256: data})
     return blob
 
 
-def _notice_sweep(sha256: str, data: bytes) -> None:
+def _notice_sweep(contents: dict[str, bytes]) -> None:
     # A sweep takes bytes away before it looks for a row, and puts them back when there is one. This looks in the
-    # opposite order, so one of the two always notices the other.
+    # opposite order, so one of the two always notices the other: once the row can be seen, which is after the commit.
+    transaction.on_commit(partial(at_once, lambda sha256: _restore(sha256, contents[sha256]), list(contents)))
+
+
+def _restore(sha256: str, data: bytes) -> None:
     if not work_storage().exists(blob_name(sha256)):
         save_bytes(sha256, data)
 
 
 def save_bytes(sha256: str, data: bytes) -> None:
-    """Puts bytes into storage under their name. Touches no database: safe in any thread."""
+    """Puts bytes into storage under their name. Touches no database: safe in any thread. Raises StorageAway."""
     storage, name = work_storage(), blob_name(sha256)
     if isinstance(storage, FileSystemStorage):
         _save_durably(Path(storage.path(name)), data)
-    elif not storage.exists(name):
-        given = storage.save(name, ContentFile(data))
-        if given != name:  # another process was faster and this storage never overwrites
-            storage.delete(given)
+    else:  # whole or not at all; a second writer of that name has the same bytes
+        storage.save(name, ContentFile(data))
+
+
+def save_all(contents: Mapping[str, bytes]) -> None:
+    """`save_bytes` for each SHA-256 and its content."""
+    at_once(lambda sha256: save_bytes(sha256, contents[sha256]), list(contents))
 
 
 def _save_durably(path: Path, data: bytes) -> None:
@@ -131,12 +152,35 @@ def sync(path: Path) -> None:
 
 
 def open_blob(blob: Blob | str) -> File[bytes]:
-    """The content as an open file, to be closed by the caller. Raises FileNotFoundError if storage lost it."""
+    """The content as an open file, to be closed by the caller. Raises FileNotFoundError if storage lost it, and
+    StorageAway."""
     sha256 = blob if isinstance(blob, str) else blob.pk
-    return work_storage().open(blob_name(sha256), "rb")
+    stream: File[bytes] = work_storage().open(blob_name(sha256), "rb")
+    return stream
 
 
 def read(blob: Blob | str) -> bytes:
-    """The content. Raises FileNotFoundError if storage lost it."""
+    """The content. Raises FileNotFoundError if storage lost it, and StorageAway."""
     with open_blob(blob) as stream:
         return bytes(stream.read())
+
+
+def read_all(digests: Sequence[str]) -> list[bytes]:
+    """`read` for each, in their order."""
+    return at_once(read, digests)
+
+
+def stored() -> Iterator[tuple[str, datetime]]:
+    """Name and time of writing, by storage's own clock, of everything that it holds, also without a row."""
+    storage = work_storage()
+    return _in_folder(Path(storage.location)) if isinstance(storage, FileSystemStorage) else storage.stored()
+
+
+def _in_folder(top: Path) -> Iterator[tuple[str, datetime]]:
+    for folder, _folders, names in top.walk():
+        for name in names:
+            try:
+                written = (folder / name).stat().st_mtime
+            except FileNotFoundError:  # swept or put into its place meanwhile
+                continue
+            yield (folder / name).relative_to(top).as_posix(), datetime.fromtimestamp(written, UTC)

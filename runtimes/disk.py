@@ -139,7 +139,8 @@ def _batches(rows: list[tuple[str, str, int]]) -> Iterator[list[tuple[str, str]]
 
 
 def _read(batch: list[tuple[str, str]]) -> dict[str, bytes]:
-    return {path: blobs.read(sha256) for path, sha256 in batch}
+    contents = blobs.read_all([sha256 for _path, sha256 in batch])
+    return {path: data for (path, _sha256), data in zip(batch, contents, strict=True)}
 
 
 # --- rows

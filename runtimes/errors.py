@@ -6,6 +6,7 @@
     │   ├── PathTaken          another file or folder has the name
     │   ├── FileNotThere       no file or folder of that name
     │   ├── QuotaExceeded      the workspace is full
+    │   ├── StorageAway        an object store does not answer, or refuses: asking again later is right
     │   └── WorkspaceReadOnly  nothing may be written any more
     ├── RuntimeFailed          the runtime did not start, or ended; `reason` says why
     │   └── StillWaiting       it is queued or starting: asking again later is right
@@ -60,6 +61,15 @@ class QuotaExceeded(StorageError):
 
     user_message: str | Promise = _(
         "There is no room left for this. Delete files that you no longer need and try again."
+    )
+
+
+class StorageAway(StorageError):
+    """The object store cannot be reached, or refuses the site; `str()` is its own words."""
+
+    retryable: ClassVar[bool] = True
+    user_message: str | Promise = _(
+        "Files cannot be stored or fetched for the moment. Try again in a minute; if it lasts, tell your teacher."
     )
 
 

@@ -17,7 +17,7 @@ from runtimes import disk, profiles, rows, steer, transfer
 from runtimes.agent_client import AgentClient
 from runtimes.agent_replies import AgentError, AgentStatus, AgentUnreachable
 from runtimes.describe import source_text
-from runtimes.errors import KernelRefused
+from runtimes.errors import KernelRefused, StorageAway
 from runtimes.models import Kernel, Runtime
 from runtimes.provider import Phase, Provider, ProviderError, Reason, Status, UnknownRuntime
 
@@ -144,7 +144,7 @@ class Keeper:
                 moved = await rows.mark_ready(row, status, endpoint, environment)
                 # Whoever changes a file from now on sees that there is a disk; who did so before may not have.
                 await disk.fill(row, agent, had)
-        except AgentError as error:
+        except (AgentError, StorageAway) as error:
             await self._fail(State.FAILED, Reason.ERROR, source_text(error.user_message), str(error))
             return False
         self.row = row if moved else await rows.reload(row)
@@ -233,11 +233,12 @@ class Keeper:
             await self._pull(agent)
 
     async def _pull(self, agent: AgentClient) -> bool:
+        """False where storage is away: the same again may help soon."""
         try:
             await transfer.pull(self.row, agent=agent)
-        except AgentError as error:
+        except (AgentError, StorageAway) as error:
             logger.warning("runtime %s: files not pulled: %s", self.row.name, error)
-            return False
+            return not isinstance(error, StorageAway)
         return True
 
     async def _stop(self, reason: str) -> None:
@@ -262,7 +263,8 @@ class Keeper:
             return
         try:
             async with asyncio.timeout(FINAL_PULL_SECONDS), AgentClient.of(self.row) as agent:
-                await self._pull(agent)
+                while not await self._pull(agent):
+                    await asyncio.sleep(AGENT_RETRY_SECONDS)
         except TimeoutError:
             logger.warning("runtime %s: files not pulled in time", self.row.name)
 
@@ -294,7 +296,4 @@ def _idle_for(status: AgentStatus, untouched: timedelta) -> timedelta:
 
 
 def _as_reason(reason: str) -> Reason:
-    try:
-        return Reason(reason)
-    except ValueError:
-        return Reason.REQUESTED
+    return Reason(reason) if reason in Reason else Reason.REQUESTED

@@ -54,8 +54,8 @@ def _freeze(entries: Mapping[str, str]) -> Snapshot:
 
 def read_snapshot(snapshot: Snapshot) -> dict[str, bytes]:
     """Every file of a snapshot: path → content."""
-    rows = SnapshotFile.objects.filter(snapshot=snapshot).order_by("path")
-    return {path: blobs.read(sha256) for path, sha256 in rows.values_list("path", "blob_id")}
+    rows = dict(SnapshotFile.objects.filter(snapshot=snapshot).order_by("path").values_list("path", "blob_id"))
+    return dict(zip(rows, blobs.read_all(list(rows.values())), strict=True))
 
 
 def fill(workspace: Workspace, snapshot: Snapshot) -> None:

@@ -20,7 +20,7 @@ from runtimes import blobs, bus, disk, trees
 from runtimes.agent_client import AgentClient
 from runtimes.agent_replies import Pulled
 from runtimes.describe import source_text
-from runtimes.errors import StorageError, WorkspaceReadOnly
+from runtimes.errors import StorageAway, StorageError, WorkspaceReadOnly
 from runtimes.models import Blob, Document, FileVersion, Runtime, Workspace, WorkspaceFile
 from runtimes.paths import is_system, safe_path
 
@@ -59,7 +59,7 @@ async def pull(runtime: Runtime, *, agent: AgentClient | None = None) -> Changed
     """Brings what code wrote, changed or deleted into storage; safe from several processes at once and to repeat.
 
     Returns the changed paths; what could not be kept is named in `left_out` and on the runtime's row.
-    Raises AgentUnreachable or TransferRefused."""
+    Raises AgentUnreachable, TransferRefused or StorageAway; what was not stored is told again by the next one."""
     changed = Changed()
     if runtime.workspace_id is None:
         return changed
@@ -78,23 +78,25 @@ async def pull(runtime: Runtime, *, agent: AgentClient | None = None) -> Changed
 
 
 async def _take(workspace_id: int, pulled: Pulled, begun: datetime, changed: Changed) -> list[str]:
-    """Stores it, adds to `changed`, and returns the paths that were not taken as they are."""
+    """Stores it, adds to `changed`, and returns the paths that were not taken as they are. Raises StorageAway."""
     kept = {path: data for path, data in pulled.files.items() if not is_system(path)}
     digests = await asyncio.to_thread(lambda: {path: blobs.digest(data) for path, data in kept.items()})
     fresh = await _fresh(workspace_id, digests)
     changed.left_out.update(_skipped(pulled))
     deleted = [path for path in pulled.deleted if not is_system(path)]
     changed.extend(await _remove(workspace_id, deleted, begun))
+    await asyncio.to_thread(blobs.save_all, {digests[path]: kept[path] for path in fresh})
     not_taken = []
     # Small ones first: where the quota is reached, most files fit.
     for path in sorted(fresh, key=lambda path: len(kept[path])):
         try:
             safe_path(path)
-            await asyncio.to_thread(blobs.save_bytes, digests[path], kept[path])
             if await _store(workspace_id, path, digests[path], kept[path], begun):
                 changed.append(path)
         except WorkspaceReadOnly:
             return []
+        except StorageAway:
+            raise
         except Overtaken:
             not_taken.append(path)
         except StorageError as error:

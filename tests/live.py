@@ -22,6 +22,7 @@ from django.db import connections
 from django.test import override_settings
 from psycopg import sql
 
+from classroom import work_storage
 from classroom.places import CHECKOUT
 from deploy.local.services import free_port
 
@@ -156,7 +157,7 @@ class LiveSite:
         """Inside, models and blobs are this site's (without a transaction around the test)."""
         connection = connections["default"]
         before = connection.settings_dict["NAME"]
-        work = {**settings.STORAGES["work"], "OPTIONS": {"location": self.folder / "work"}}
+        work = work_storage.backend(self.environment.get("WORK_STORAGE", ""), self.folder / "work")
         storages = {**settings.STORAGES, "work": work}
         with self._blocker.unblock(), override_settings(STORAGES=storages, RUN_DIR=self.folder / "run"):
             connection.close()

@@ -20,7 +20,9 @@ LAYERS = ["runtimes", "grading", "classroom"]
 ONE_IMPORTER = {
     "nbgrader": "grading/engine",
     "kubernetes": "runtimes/pods/cluster.py",
-    "google": "classroom/google",
+    "google.cloud": "runtimes/objects",
+    "boto3": "runtimes/objects",
+    "storages": "runtimes/objects",
     "googleapiclient": "classroom/google",
     "google_auth_oauthlib": "classroom/google",
     "jupyter_server": "runtimes/jupyter",

@@ -16,6 +16,7 @@ from grading.engine import SandboxLost
 from grading.errors import GraderUnavailable
 from grading.models import Autograding, CellScore, Submission
 from grading.storable import storable
+from runtimes.errors import StorageAway
 from tests.grading.course_of_one import NoSandbox, handed_in, lending, published
 from tests.grading.plain_sandbox import PlainSandbox
 
@@ -206,6 +207,31 @@ def test_a_worker_whose_database_goes_on_failing_raises_at_last(monkeypatch) -> 
 
     with pytest.raises(OperationalError):
         patience.patiently(store)
+
+
+def test_what_was_found_out_waits_for_storage_too(monkeypatch) -> None:
+    monkeypatch.setattr(patience, "PAUSES", (0,))
+    answers = iter([StorageAway("gone"), "stored"])
+
+    def store() -> str:
+        answer = next(answers)
+        if isinstance(answer, StorageAway):
+            raise answer
+        return str(answer)
+
+    assert patience.patiently(store) == "stored"
+
+
+def test_while_storage_is_away_a_submission_keeps_its_turn_and_its_tries(queue, monkeypatch) -> None:
+    def away(snapshot: object) -> None:
+        raise StorageAway("gone")
+
+    monkeypatch.setattr(autograde.storage, "read_snapshot", away)
+    row = row_of(queue[0])
+    with pytest.raises(GraderUnavailable):
+        autograde.autograde(row.pk, lend=lending(NoSandbox()))
+    again = row_of(queue[0])
+    assert (again.state, again.tries) == (row.state, row.tries)
 
 
 def test_no_place_is_told_to_whoever_asked(queue) -> None:

@@ -12,6 +12,7 @@ from asgiref.sync import SyncToAsync
 from django.db import connections
 
 from runtimes.models import MIB, Profile, Workspace
+from tests.runtimes import stores
 
 
 @pytest.fixture(autouse=True)
@@ -38,6 +39,24 @@ def work_dir(settings, tmp_path: Path) -> Path:
     backend = {"BACKEND": "django.core.files.storage.FileSystemStorage", "OPTIONS": {"location": folder}}
     settings.STORAGES = {**settings.STORAGES, "work": backend}
     return folder
+
+
+@pytest.fixture(scope="session")
+def emulator() -> Iterator[str]:
+    """The address of an emulator of Cloud Storage."""
+    with stores.emulator() as address:
+        yield address
+
+
+@pytest.fixture(params=["folder", "s3", "gs"])
+def store(request, settings, monkeypatch, work_dir: Path) -> stores.Store:
+    """An empty place for blobs: the test runs on each kind there is."""
+    stores.let_in(monkeypatch)
+    if request.param == "gs":
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", request.getfixturevalue("emulator"))
+    made = stores.made(request.param, work_dir)
+    settings.STORAGES = {**settings.STORAGES, "work": made.backend}
+    return made
 
 
 @pytest.fixture

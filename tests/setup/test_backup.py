@@ -25,6 +25,7 @@ from grading.models import Submission
 from runtimes import blobs, leases, storage, sweep
 from runtimes.models import Blob, Lease, Snapshot
 from tests.live import LiveSite
+from tests.runtimes import stores
 from tests.world import build, make_course, make_teacher, make_user
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
@@ -127,6 +128,29 @@ def test_a_second_one_copies_what_is_new_and_the_newest_is_taken(filled: LiveSit
     second = {path: path.stat().st_mtime_ns for path in (kept / back_up.FILES).rglob("*") if path.is_file()}
     assert second.keys() > first.keys()
     assert {path: second[path] for path in first} == first
+
+
+def test_files_in_a_bucket_are_copied_too_and_come_back_into_another_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, django_db_blocker
+):
+    stores.let_in(monkeypatch)
+    contents = {f"{number}.txt": f"file {number}".encode() for number in range(20)}
+    old, new = (LiveSite(django_db_blocker, WORK_STORAGE=stores.S3().url) for _ in range(2))
+    try:
+        old.manage("migrate", "--verbosity=0")
+        with old.orm():
+            frozen = storage.snapshot_of(contents)
+        assert "20 files" in old.manage("backup", str(tmp_path))
+        assert "20 of them new" in new.manage("restore", str(tmp_path))
+        with new.orm():
+            assert storage.read_snapshot(frozen) == contents
+            assert not (new.folder / "work").exists()
+            blobs.work_storage().delete(blobs.blob_name(blobs.digest(b"file 7")))
+            with pytest.raises(back_up.BackupError, match="Storage has lost the file"):
+                back_up.back_up(tmp_path / "second", lambda line: None)
+    finally:
+        old.remove()
+        new.remove()
 
 
 class TestWhatIsWrongIsSaidAndNothingChanged:

@@ -9,6 +9,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from classroom.back_up import BackupError, back_up
 from classroom.dumps import DumpError
+from runtimes.errors import StorageAway
 from runtimes.leases import Held
 
 
@@ -27,5 +28,5 @@ class Command(BaseCommand):
             raise CommandError(
                 "A sweep of files does not end. Look for `manage.py sweep_files`, then repeat."
             ) from error
-        except (BackupError, DumpError, OSError) as error:
+        except (BackupError, DumpError, StorageAway, OSError) as error:
             raise CommandError(str(error)) from error

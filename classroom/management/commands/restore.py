@@ -10,6 +10,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from classroom.back_up import MANIFEST, BackupError
 from classroom.bring_back import bring_back, find, newest
 from classroom.dumps import DumpError
+from runtimes.errors import StorageAway
 
 
 class Command(BaseCommand):
@@ -26,5 +27,5 @@ class Command(BaseCommand):
         try:
             found = find(folder if (folder / MANIFEST).is_file() else newest(folder))
             bring_back(found, self.stdout.write, replace=options["replace"])
-        except (BackupError, DumpError, OSError) as error:
+        except (BackupError, DumpError, StorageAway, OSError) as error:
             raise CommandError(str(error)) from error

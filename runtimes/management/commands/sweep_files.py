@@ -7,8 +7,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from runtimes.errors import StorageAway
 from runtimes.leases import Held
-from runtimes.sweep import KEEP, sweep
+from runtimes.sweep import KEEP, sweep, sweep_strays
 
 
 class Command(BaseCommand):
@@ -18,10 +19,19 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--older-than-hours", type=float, default=KEEP.total_seconds() / 3600)
+        parser.add_argument(
+            "--strays",
+            action="store_true",
+            help="also contents that the database does not know: only where no other site uses this folder or bucket",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
+        older_than = timedelta(hours=options["older_than_hours"])
         try:
-            snapshots, contents = sweep(timedelta(hours=options["older_than_hours"]))
+            snapshots, contents = sweep(older_than)
+            strays = sweep_strays(older_than) if options["strays"] else 0
         except Held as error:
             raise CommandError("A backup or another sweep is at work. Run this again when it has ended.") from error
-        self.stdout.write(f"{snapshots} snapshots and {contents} file contents deleted")
+        except StorageAway as error:
+            raise CommandError(f"Storage is away: {error}. Run this again when it is back; nothing is lost.") from error
+        self.stdout.write(f"{snapshots} snapshots and {contents + strays} file contents deleted")
