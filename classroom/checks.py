@@ -21,6 +21,7 @@ LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 # sockaddr_un.sun_path holds 108 bytes with its NUL (unix(7)); the longest name below RUN_DIR takes about 50.
 MOST_RUN_DIR_BYTES = 57
 NAMES_OF_CLASSES = ("RUNTIME_PROVIDER", "DRIVE_BACKEND")
+MAY_BE_EMPTY = {"DRIVE_BACKEND"}
 FEWEST_SECRET_CHARACTERS = 32
 
 
@@ -98,9 +99,10 @@ def check_secrets(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Ite
 @register()
 def check_engines(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Iterable[CheckMessage]:
     """Named classes must exist, and PostgreSQL usually comes with Redis."""
-    for name in NAMES_OF_CLASSES:
+    named = {name: getattr(settings, name) for name in NAMES_OF_CLASSES}
+    for name in [name for name, path in named.items() if path or name not in MAY_BE_EMPTY]:
         try:
-            import_string(getattr(settings, name))
+            import_string(named[name])
         except ImportError as error:
             yield Error(
                 f"{name} cannot be imported: {error}.", hint="Give the dotted path of a class.", id="pupitre.E030"

@@ -54,6 +54,13 @@ def test_an_older_submission_never_goes_over_a_newer_one(ps1, ada, folder):
         deliver(old, work)
 
 
+def test_without_a_drive_nothing_is_copied(ps1, ada, folder, settings):
+    settings.DRIVE_BACKEND = ""
+    with pytest.raises(NothingToDo):
+        deliver(handed_in(ps1, ada), work_of(ps1, ada))
+    assert not folder.exists()
+
+
 def test_what_was_changed_in_drive_by_hand_is_kept_beside_the_copy(ps1, ada, folder):
     work = work_of(ps1, ada)
     deliver(handed_in(ps1, ada, key="1"), work)

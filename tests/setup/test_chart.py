@@ -14,6 +14,7 @@ import pytest
 import yaml
 from django.core.management import get_commands
 
+from classroom import work_storage
 from classroom.places import CHECKOUT
 from runtimes.pods import namespace
 from runtimes.pods.config import ClusterConfig
@@ -255,6 +256,52 @@ def test_pages_are_reached_from_the_way_in_and_nothing_else_of_the_site_by_anybo
         assert reached == ({"site"} if source is way_in else set())
 
 
+# --- files in a bucket
+
+BUCKET = {
+    "storage": {"objects": "s3://school/pupitre?region=eu-west-3", "identity": {"eks.amazonaws.com/role-arn": "arn:x"}},
+    "settings": {"EMAIL_HOST": "mail.school.example"},
+}
+USES_FILES = {"site", "runtimes", "worker", "sweep-files"}
+
+
+def mounted(pod: dict[str, Any]) -> set[str]:
+    return {each["mountPath"] for each in pod["spec"]["containers"][0]["volumeMounts"]}
+
+
+def test_with_a_bucket_the_site_needs_no_volume(tmp_path: Path) -> None:
+    made = helm(tmp_path, merged(SCHOOL, BUCKET))
+    assert isinstance(made, list), made
+    assert not of_kind(made, "PersistentVolumeClaim")
+    for name, pod in pods(made).items():
+        assert all("emptyDir" in each for each in pod["spec"]["volumes"]), name
+        assert mounted(pod) == {"/srv/pupitre", "/tmp"}, name
+        variables = {each["name"]: each["value"] for each in pod["spec"]["containers"][0]["env"]}
+        assert (variables["WORK_STORAGE"], variables["DRIVE_BACKEND"]) == (BUCKET["storage"]["objects"], ""), name
+        assert work_storage.backend(variables["WORK_STORAGE"], tmp_path)["OPTIONS"]["bucket_name"] == "school"
+
+
+def test_the_cloud_knows_whoever_uses_the_bucket_and_nobody_else(tmp_path: Path) -> None:
+    made = helm(tmp_path, merged(SCHOOL, BUCKET))
+    known = {
+        each["metadata"]["name"]
+        for each in of_kind(made, "ServiceAccount")
+        if each["metadata"].get("annotations") == BUCKET["storage"]["identity"]
+    }
+    spec = {name: pod["spec"] for name, pod in pods(made).items()}
+    assert {name for name in spec if spec[name].get("serviceAccountName") in known} == USES_FILES
+    assert {name for name in spec if spec[name]["automountServiceAccountToken"]} == {"runtimes"}
+    bound = {subject["name"] for each in of_kind(made, "RoleBinding") for subject in each["subjects"]}
+    assert bound == {spec["runtimes"]["serviceAccountName"]}, "the others may do nothing in the cluster"
+
+
+def test_a_claim_beside_the_bucket_keeps_letters_and_a_drive(tmp_path: Path) -> None:
+    made = helm(tmp_path, merged(SCHOOL, {"storage": {"objects": "gs://school", "existingClaim": "kept"}}))
+    assert isinstance(made, list), made
+    assert mounted(pods(made)["worker"]) >= {"/srv/pupitre/mail", "/srv/pupitre/drive"}
+    assert "/srv/pupitre/work" not in mounted(pods(made)["worker"])
+
+
 # --- values
 
 
@@ -262,6 +309,7 @@ def test_pages_are_reached_from_the_way_in_and_nothing_else_of_the_site_by_anybo
 def test_the_values_for_a_laptop_and_for_gke_are_whole(tmp_path: Path, file: str) -> None:
     yours = {"image": {"repository": "registry.example/site", "digest": "sha256:" + "cd" * 32}} if "gke" in file else {}
     yours |= {"host": "learn.school.example", "notebookDomain": "notebooks.example"} if "gke" in file else {}
+    yours |= {"storage": {"objects": "gs://school/pupitre"}} if "gke" in file else {}
     made = helm(tmp_path, yours, file=file)
     assert isinstance(made, list), made
     assert {"site", "runtimes", "worker", "beat"} <= pods(made).keys()
@@ -297,6 +345,12 @@ REFUSED = {
     "names resolved by metadata": ({"kernels": {"dnsNetworks": ["169.254.169.254/32"]}}, "'/kernels/dnsNetworks/0'"),
     "a mirror without pods": ({"kernels": {"index": {"url": "http://x/"}}}, "must name the mirror's pods"),
     "runtimes beside the site": ({"kernels": {"namespace": "teaching"}}, "a namespace that has nothing else"),
+    "a bucket and letters in pods": ({"storage": {"objects": "gs://school"}}, "Name a mail server, or"),
+    "a key in the bucket's name": ({"storage": {"objects": "s3://key:hush@school"}}, "'/storage/objects'"),
+    "an identity for nothing": (
+        {"storage": {"identity": {"role": "arn:x"}}},
+        "name the bucket that the identity may use",
+    ),
     "two sites on a volume of one": ({"storage": {"accessMode": "ReadWriteOnce"}}, "take ReadWriteMany"),
 }
 

@@ -66,6 +66,11 @@ def test_half_a_production_set_up_is_remarked_on(settings, monkeypatch, vendor: 
     assert {message.id for message in checks.check_engines(None)} == expected
 
 
+def test_to_have_no_drive_is_in_order(settings):
+    settings.DRIVE_BACKEND = ""
+    assert "pupitre.E030" not in {message.id for message in checks.check_engines(None)}
+
+
 def test_a_data_folder_that_cannot_be_written_to_is_refused(settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     settings.DATA_DIR = tmp_path
     monkeypatch.setattr(checks.os, "access", lambda *_: False)

@@ -19,6 +19,11 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{ .Values.image.repository }}{{ if .Values.image.digest }}@{{ .Values.image.digest }}{{ else }}:{{ .Values.image.tag }}{{ end }}
 {{- end }}
 
+{{/* Whether the site has a volume for what people make: not where there is a bucket, unless a claim is named beside it. */}}
+{{- define "pupitre.volume" -}}
+{{ if or (not .Values.storage.objects) .Values.storage.existingClaim }}yes{{ end }}
+{{- end }}
+
 {{- define "pupitre.authority" -}}
 {{ .host }}{{ if .root.Values.port }}:{{ .root.Values.port }}{{ end }}
 {{- end }}

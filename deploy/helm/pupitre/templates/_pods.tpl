@@ -6,6 +6,10 @@ NOTEBOOK_ORIGIN: {{ include "pupitre.scheme" . }}://*.{{ include "pupitre.author
 BEHIND_PROXY: {{ ternary "1" "0" .Values.tls | quote }}
 PORT: "8000"
 WORKERS: {{ .Values.worker.tasks | quote }}
+WORK_STORAGE: {{ .Values.storage.objects | quote }}
+{{- if not (or (include "pupitre.volume" .) (hasKey .Values.settings "DRIVE_BACKEND")) }}
+DRIVE_BACKEND: ""
+{{- end }}
 RUNTIME_PROVIDER: runtimes.pods.provider.PodsProvider
 PODS_NAMESPACE: {{ include "pupitre.namespace" . }}
 PODS_SITE_NAMESPACE: {{ .Release.Namespace }}
@@ -21,6 +25,7 @@ PODS_ADDS_NODES: {{ ternary "1" "0" .Values.kernels.addsNodes | quote }}
 token: whether it speaks to the cluster; probes, volumes, mounts: YAML; restart, grace. */}}
 {{- define "pupitre.pod" -}}
 {{- $v := .root.Values -}}
+{{- $volume := and .files (include "pupitre.volume" .root) -}}
 {{- with $v.imagePullSecrets }}
 imagePullSecrets:
   {{- range . }}
@@ -29,6 +34,8 @@ imagePullSecrets:
 {{- end }}
 {{- if .token }}
 serviceAccountName: {{ .root.Release.Name }}
+{{- else if and .files $v.storage.objects }}
+serviceAccountName: {{ .root.Release.Name }}-files
 {{- end }}
 automountServiceAccountToken: {{ .token | default false }}
 enableServiceLinks: false
@@ -66,8 +73,8 @@ containers:
     volumeMounts:
       - {name: own, mountPath: /srv/pupitre}
       - {name: temporary, mountPath: /tmp}
-      {{- if .files }}
-      {{- range list "drive" "mail" "media" "work" }}
+      {{- if $volume }}
+      {{- range ternary (list "drive" "mail" "media") (list "drive" "mail" "media" "work") (ne $v.storage.objects "") }}
       - {name: files, mountPath: /srv/pupitre/{{ . }}, subPath: {{ . }}}
       {{- end }}
       {{- end }}
@@ -77,7 +84,7 @@ containers:
 volumes:
   - {name: own, emptyDir: {sizeLimit: 1Gi}}
   - {name: temporary, emptyDir: {sizeLimit: 4Gi}}
-  {{- if .files }}
+  {{- if $volume }}
   - {name: files, persistentVolumeClaim: {claimName: {{ $v.storage.existingClaim | default (printf "%s-files" .root.Release.Name) }}}}
   {{- end }}
   {{- range .volumes }}

@@ -26,7 +26,13 @@
 {{- if eq (include "pupitre.namespace" .) .Release.Namespace }}
 {{- fail (printf "kernels.namespace is %s, where the site itself is: runtimes need a namespace that has nothing else." .Release.Namespace) }}
 {{- end }}
-{{- if and (eq $v.storage.accessMode "ReadWriteOnce") (not $v.storage.existingClaim) (gt (int $v.site.replicas) 1) }}
+{{- if and $v.storage.identity (not $v.storage.objects) }}
+{{- fail "storage.identity is set and storage.objects is empty: name the bucket that the identity may use." }}
+{{- end }}
+{{- if not (or (include "pupitre.volume" .) $v.settings.EMAIL_HOST) }}
+{{- fail "storage.objects is set without settings.EMAIL_HOST: letters would be files of pods that go. Name a mail server, or in storage.existingClaim a volume for them." }}
+{{- end }}
+{{- if and (eq $v.storage.accessMode "ReadWriteOnce") (include "pupitre.volume" .) (not $v.storage.existingClaim) (gt (int $v.site.replicas) 1) }}
 {{- fail "storage.accessMode is ReadWriteOnce with several site pods: take ReadWriteMany, or site.replicas 1 and one node." }}
 {{- end }}
 {{- end }}
