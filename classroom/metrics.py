@@ -75,14 +75,19 @@ def _runtimes(live: Sequence[Runtime], now: datetime) -> Iterable[Family]:
     for row in waiting:
         age = (now - row.requested_at).total_seconds()
         longest[row.profile.slug] = max(longest.get(row.profile.slug, 0.0), age)
-    used: Counter[str] = Counter()
+    used: dict[str, float] = {}
     for row in live:
         if not queue.waits(row) and row.profile.gpu:
-            used[row.profile.slug] += row.profile.gpu
+            used[row.profile.slug] = used.get(row.profile.slug, 0.0) + row.profile.accelerators
     yield _family("pupitre_runtimes", "Runtimes that are not over.", ("profile", "purpose", "state"), states)
     yield _by("profile", "pupitre_runtimes_waiting", "Without a seat.", Counter(row.profile.slug for row in waiting))
     yield _by("profile", "pupitre_runtimes_waiting_longest_seconds", "Who has waited longest, for how long.", longest)
-    yield _by("profile", "pupitre_accelerators_in_use", "GPUs or TPUs of runtimes that have a seat.", used)
+    yield _by(
+        "profile",
+        "pupitre_accelerators_in_use",
+        "GPUs or TPUs of runtimes that have a seat; of a shared one its part.",
+        used,
+    )
     long = Counter(run.runtime.profile.slug for run in long_runs(now))
     yield _by("profile", "pupitre_runtimes_long_run", "At one execution for longer than LONG_RUN_MINUTES.", long)
 

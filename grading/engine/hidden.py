@@ -75,6 +75,12 @@ def telling(lines: Iterable[str]) -> set[str]:
     return {line for line in lines if len(line) >= _TELLING_CHARACTERS}
 
 
+def printed_lines(cell: NotebookNode) -> list[str]:
+    """What the cell wrote to stdout, line by line."""
+    texts = [str(one.text) for one in cell.outputs if one.output_type == "stream" and one.name == "stdout"]
+    return [line for text in texts for line in text.splitlines()]
+
+
 def plain_text(output: object) -> str:
     """Everything that an output holds, as one text without colours."""
     return _ANSI.sub("", str(output))

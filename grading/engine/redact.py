@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from grading.engine.contract import Settings
-from grading.engine.hidden import REMOVED, Hidden, plain_text, quotes, telling
+from grading.engine.hidden import REMOVED, Hidden, plain_text, printed_lines, quotes, telling
 from grading.engine.load import NotebookNode
 from grading.engine.read import Unreadable, read, write
 from grading.engine.restore import failed_tests
@@ -63,8 +63,7 @@ def reasons(content: bytes) -> dict[str, list[str]]:
 
 
 def _said(cell: NotebookNode) -> list[str]:
-    printed = [str(one.text) for one in cell.outputs if one.output_type == "stream" and one.name == "stdout"]
-    lines = [line.strip() for text in printed for line in text.splitlines()]
+    lines = [line.strip() for line in printed_lines(cell)]
     said = [line.removeprefix(SAYS).strip() for line in lines if line.startswith(SAYS)]
     return [line[:_REASON_CHARACTERS] for line in said if line][:_MOST_REASONS]
 

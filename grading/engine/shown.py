@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from grading.engine.contract import Json, Settings
-from grading.engine.hidden import REMOVED, Hidden, plain_text
+from grading.engine.hidden import REMOVED, Hidden, plain_text, printed_lines
 from grading.engine.load import NotebookNode, nbformat
 from grading.engine.parts import is_warning
 from grading.engine.read import Unreadable, read, write
@@ -118,8 +118,7 @@ def _is_an_output(output: Json) -> bool:
 def _verdict(cell: NotebookNode, hidden: Mapping[int, str]) -> list[NotebookNode]:
     """What a test says after a hidden one: the teacher's words, the kind of the error, the visible line that failed."""
     words = Words(cell.source, hidden)
-    texts = [str(one.text) for one in cell.outputs if one.output_type == "stream" and one.name == "stdout"]
-    said = words.printed(line for text in texts for line in text.splitlines())
+    said = words.printed(printed_lines(cell))
     found = [_stream("stdout", "".join(f"{line}\n" for line in said))] if said else []
     if any(map(is_warning, cell.outputs)):
         found.append(_stream("stderr", REMOVED))

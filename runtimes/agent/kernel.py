@@ -139,6 +139,7 @@ def main(arguments: list[str]) -> None:
         Path("/proc/self/oom_score_adj").write_text("1000")
     os.environ.update(base_environment())
     warm.build_application()
+    warm.import_modules(order["preload"])
     become(order, int(arguments[1]))
 
 

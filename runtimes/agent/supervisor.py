@@ -30,7 +30,7 @@ TICK_MILLISECONDS = 1000
 class Supervisor:
     """One event loop over the agent's socket, the spawner's news, and the kernels' pulse.
 
-    request: keys, transport, host, env (of every kernel), kernels (how many to start at once), watch_idle."""
+    request: keys, transport, host, env (of each kernel), kernels (to start at once), preload (by these), watch_idle."""
 
     def __init__(
         self, request: Mapping[str, Any], spawner: Spawner, gauges: Gauges, switch: IdleSwitch | None = None
@@ -38,10 +38,9 @@ class Supervisor:
         self._keys: dict[str, str] = request["keys"]
         self._transport, self._host = request["transport"], request.get("host", SOCKETS)
         self._env: dict[str, str] = dict(request["env"])
-        self._first_kernels = int(request["kernels"])
+        self._first_kernels, self._preload = int(request["kernels"]), request.get("preload", [])
         self._spawner = spawner
-        self._gauges = gauges
-        self._switch = switch
+        self._gauges, self._switch = gauges, switch
         self._oom_kills_told = 0
         self._began = time.monotonic()
         self._ready_told = False
@@ -201,6 +200,7 @@ class Supervisor:
             "env": {**self._env, **kernel.env},
             "cwd": kernel.cwd,
             "kernelspec": kernel.kernelspec,
+            "preload": [] if self._ready_told else self._preload,
         }
         self._spawner.start(order, writable)
 

@@ -114,6 +114,8 @@ def order(request: Request, keys: Keys, config: ClusterConfig, *, warm: bool = F
         "kernels": request.kernels,
         "watch_idle": request.purpose == "interactive",
         "idle_seconds": limits.idle.total_seconds(),
+        # Nobody waits for a warm one: its kernels have time to import what they will need.
+        "preload": list(request.preload) if warm else [],
         # A warm one waits for its site; whoever was asked for and never spoken to is forgotten.
         "idle_armed": not warm,
         "rlimits": rlimits,

@@ -17,7 +17,7 @@ from runtimes.pods.config import ClusterConfig
 from runtimes.pods.provider import PodsProvider
 from runtimes.provider import MIB, Phase, Request
 from tests.runtimes.pods.real import SMALL, Admin, needs_cluster, own_namespace, ready_ones, running, until
-from tests.runtimes.sandbox.notebook import WAIT, settled
+from tests.runtimes.sandbox.notebook import WAIT, settled, start_notebook
 
 pytestmark = [needs_cluster, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
 
@@ -67,6 +67,8 @@ async def test_a_claimed_pod_is_replaced_and_a_profile_edit_replaces_all(provide
     request = Request("any", kernels=1, limits=SMALL)
     await provider.keep_warm([(request, 2)])
     first = {pod["metadata"]["name"] for pod in await until(lambda: ready_ones(admin, 2))}
+    # The provider's watch may hear of it a moment after ours; a list brings both up to date.
+    await provider.owned()
     await provider.acquire(replace(request, name="claimant"))
     assert (await settled(provider, "claimant")).phase is Phase.READY
     claimed = (await provider.endpoint("claimant")).identity
@@ -96,3 +98,18 @@ async def test_a_claim_gives_a_whole_lifetime_from_then_on(provider: PodsProvide
     assert timedelta(0) <= status.deadline - before - timedelta(hours=3) < timedelta(seconds=WAIT)
     await provider.keep_warm([])
     await provider.release("long")
+
+
+async def test_a_warm_kernel_has_imported_what_it_will_need_and_code_sees_no_difference(
+    provider: PodsProvider, place: Any
+) -> None:
+    admin, _config = place
+    request = Request("any", kernels=1, limits=SMALL, preload=("colorsys", "no_such_module"))
+    await provider.keep_warm([(request, 1)])
+    await until(lambda: ready_ones(admin, 1))
+    notebook = await start_notebook(provider, "imported", limits=SMALL, preload=request.preload)
+    loaded = "import sys; R = ['colorsys' in sys.modules, 'colorsys' in dir()]"
+    assert await notebook.value(loaded) == [True, False]
+    await notebook.close()
+    await provider.keep_warm([])
+    await provider.release("imported")
