@@ -5,7 +5,7 @@ RUN := deploy/local/run
 help:
 	@echo "make demo            the whole site on this machine, with a demo course (PORT=8000)"
 	@echo "make manage          a command of manage.py on the same data (ARGS=...)"
-	@echo "make test            every test on SQLite, then what could differ on PostgreSQL and Redis (ARGS=...)"
+	@echo "make test            every test, on SQLite and then on PostgreSQL and Redis (ARGS=...)"
 	@echo "make test-sqlite     every test on SQLite            make test-postgres   on PostgreSQL and Redis"
 	@echo "make test-cluster    what needs Kubernetes, on the cluster that KUBECONFIG names"
 	@echo "make bench           every benchmark                 make lint            the checks without the tests"
