@@ -13,6 +13,15 @@ import sys
 import uuid
 from collections.abc import Mapping
 from contextlib import suppress
+from importlib.machinery import (
+    BYTECODE_SUFFIXES,
+    EXTENSION_SUFFIXES,
+    SOURCE_SUFFIXES,
+    ExtensionFileLoader,
+    FileFinder,
+    SourceFileLoader,
+    SourcelessFileLoader,
+)
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -89,6 +98,13 @@ def prepare_environment(order: Mapping[str, Any]) -> None:
     # `%pip install` puts packages there where the network lets it.
     site.ENABLE_USER_SITE, site.USER_BASE, site.USER_SITE = True, f"{HOME}/.local", user_site
     sys.path[:] = ["", *usual, *([] if user_site in usual else [user_site])]
+    # The first installation makes the folder, and Python remembers for good that a folder of its path is not there.
+    sys.path_importer_cache[user_site] = FileFinder(
+        user_site,
+        (ExtensionFileLoader, EXTENSION_SUFFIXES),
+        (SourceFileLoader, SOURCE_SUFFIXES),
+        (SourcelessFileLoader, BYTECODE_SUFFIXES),
+    )
 
 
 def base_environment() -> dict[str, str]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
+import zipfile
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
@@ -244,6 +246,40 @@ async def test_files_pushed_to_a_runtime_are_seen_by_its_kernels(provider: Provi
     assert (await notebook.agent.pull()).files == {"new.txt": b"made"}
     await notebook.close()
     await provider.release("files")
+
+
+async def test_what_pip_installs_is_pulled_with_the_files_and_there_in_the_next_runtime(provider: Provider) -> None:
+    notebook = await start_notebook(provider, "installs")
+    await notebook.agent.push({"answers-1.0-py3-none-any.whl": a_wheel()})
+    said = await notebook.run("%pip install --no-index answers-1.0-py3-none-any.whl")
+    assert "Successfully installed answers-1.0" in said
+    assert await notebook.value("import answers; R = answers.ANSWER") == 42
+    pulled = await notebook.agent.pull()
+    installed = {path: data for path, data in pulled.files.items() if path.startswith(".local/")}
+    await notebook.close()
+    await provider.release("installs")
+    following = await start_notebook(provider, "goes-on", kernels=0)
+    await following.agent.push(installed)
+    await following.agent.start_kernel(0)
+    following.client = await ready_client(following.endpoint, following.keys)
+    assert await following.value("import answers; R = answers.ANSWER") == 42
+    await following.close()
+    await provider.release("goes-on")
+
+
+def a_wheel() -> bytes:
+    """The smallest that pip installs: https://packaging.python.org/en/latest/specifications/binary-distribution-format/"""
+    info = "answers-1.0.dist-info"
+    files = {
+        "answers.py": "ANSWER = 42\n",
+        f"{info}/METADATA": "Metadata-Version: 2.1\nName: answers\nVersion: 1.0\n",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w") as wheel:
+        for name, text in {**files, f"{info}/RECORD": "".join(f"{name},,\n" for name in files)}.items():
+            wheel.writestr(name, text)
+    return made.getvalue()
 
 
 async def test_two_runtimes_see_nothing_of_each_other(provider: Provider) -> None:
