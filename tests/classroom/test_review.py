@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 from datetime import timedelta
 from decimal import Decimal
@@ -11,7 +12,8 @@ from django.utils import timezone
 
 from classroom.models import Enrollment, Outbox, ReviewVisit
 from grading.models import Autograding, Comment, Feedback, Mark, Submission
-from runtimes import storage
+from runtimes import blobs, storage
+from runtimes.errors import StorageAway
 from tests.classroom.work import PS1, cell_of, graded, handed_in, source, work_of
 
 SUBMISSIONS = "/c/data/a/ps1/submissions/"
@@ -50,6 +52,16 @@ def test_the_list_can_be_narrowed_by_state_and_section(adas, dans, grace, as_use
     assert [line.submission for line in found] == [dans]
     found = client.get(SUBMISSIONS, {"section": "A"}).context["listing"].lines
     assert [line.submission for line in found] == [adas]
+
+
+def test_while_files_are_away_the_page_says_so_and_when_to_come_back(adas, tim, as_user, monkeypatch):
+    def away(blob: object) -> None:
+        raise StorageAway("no answer")
+
+    monkeypatch.setattr(blobs, "read", away)
+    page = as_user(tim).get(f"/review/{adas.code}/")
+    assert (page.status_code, page.headers["Retry-After"]) == (503, "60")
+    assert str(StorageAway.user_message) in html.unescape(page.content.decode())
 
 
 def test_only_the_last_attempt_is_listed(ps1, ada, tim, as_user):
