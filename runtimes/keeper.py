@@ -13,9 +13,9 @@ from datetime import timedelta
 
 from django.utils import timezone
 
-from runtimes import disk, profiles, rows, steer, transfer
+from runtimes import disk, profiles, rows, signs, steer, transfer
 from runtimes.agent_client import AgentClient
-from runtimes.agent_replies import AgentError, AgentStatus, AgentUnreachable
+from runtimes.agent_replies import AgentError, AgentUnreachable
 from runtimes.describe import source_text
 from runtimes.errors import KernelRefused, StorageAway
 from runtimes.models import Kernel, Runtime
@@ -49,6 +49,7 @@ class Keeper:
         self._kernels_ask = True
         self._status: Status | None = None
         self._memory_told = ""
+        self._silence = signs.Silence()
         self._wake = asyncio.Event()
         self._leaving = False
         self._ask_idle_at = timezone.now()
@@ -161,6 +162,7 @@ class Keeper:
                     await self._note_memory()
                     await self._obey_kernels(agent)
                     await self._check_limits(agent)
+                    await self._check_silence(agent)
                     await self._news(LOOK_SECONDS)
             finally:
                 watching.cancel()
@@ -174,6 +176,12 @@ class Keeper:
         if status is not None and status.reason is Reason.OUT_OF_MEMORY and status.message != self._memory_told:
             self._memory_told = status.message
             await rows.died_of_memory(self.row)
+
+    async def _check_silence(self, agent: AgentClient) -> None:
+        status = self._status
+        lost = await self._silence.told(status, agent)
+        if lost is not None and self._status is status:
+            self._status = lost
 
     async def _obey_kernels(self, agent: AgentClient) -> None:
         asked, self._kernels_ask = self._kernels_ask, False
@@ -222,7 +230,7 @@ class Keeper:
         except AgentError:
             return
         now = timezone.now()
-        idle_for = _idle_for(status, now - self.row.last_active_at)
+        idle_for = signs.idle_for(status, now - self.row.last_active_at)
         limit = self.row.profile.idle_timeout
         if idle_for >= limit:
             await self._stop(Reason.IDLE)
@@ -255,7 +263,7 @@ class Keeper:
         if self._leaving and self.row.state == State.READY:
             await self._stop(Reason.OWNER_GONE)
         await self._last_pull()
-        await self._provider.release(self.row.name, reason=_as_reason(self.row.reason))
+        await self._provider.release(self.row.name, reason=Reason.of(self.row.reason))
         await rows.settle(self.row, State.STOPPED)
 
     async def _last_pull(self) -> None:
@@ -285,15 +293,5 @@ class Keeper:
             status = await self._provider.status(self.row.name)
         except UnknownRuntime:
             status = Status(Phase.LOST, Reason.OWNER_GONE)
-        if status.phase.final:
+        if status.phase.final or status.phase is Phase.UNREACHABLE:
             self.told(status)
-
-
-def _idle_for(status: AgentStatus, untouched: timedelta) -> timedelta:
-    if any(kernel.state == "busy" for kernel in status.kernels):
-        return timedelta(0)
-    return max(min(timedelta(seconds=status.idle_seconds), untouched), timedelta(0))
-
-
-def _as_reason(reason: str) -> Reason:
-    return Reason(reason) if reason in Reason else Reason.REQUESTED

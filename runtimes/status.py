@@ -49,6 +49,11 @@ class Reason(StrEnum):
     YIELDED = "Yielded"
     ERROR = "Error"
 
+    @classmethod
+    def of(cls, text: str) -> Reason:
+        """The reason that a row names; what is none is a person's wish."""
+        return cls(text) if text in cls else cls.REQUESTED
+
 
 REASON_SENTENCES: Mapping[Reason, Promise] = {
     Reason.CAPACITY_WAIT: _("All places are taken. It starts by itself when one is free."),

@@ -21,6 +21,9 @@ from runtimes.provider import NotReady, Owned, Phase, Reason, Status
 Pod = Mapping[str, Any]
 #: How long the kubelet may try to fetch an image before the runtime counts as lost.
 IMAGE_PATIENCE = timedelta(minutes=2)
+#: How long a deleted pod may outlast its grace where nobody has heard of its node, and where the cluster has taken it
+#: from a node that may still end it.
+SILENT_PATIENCE, TAKEN_PATIENCE = timedelta(seconds=5), timedelta(minutes=1)
 
 # Reasons of a waiting container (kubelet, images and containers). These can still come right:
 _FETCHING = frozenset({"ErrImagePull", "ImagePullBackOff", "RegistryUnavailable", "ImageInspectError"})
@@ -28,9 +31,10 @@ _FETCHING = frozenset({"ErrImagePull", "ImagePullBackOff", "RegistryUnavailable"
 _NO_IMAGE = frozenset({"ErrImageNeverPull", "InvalidImageName"})
 _REFUSED = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
 # Reasons of the condition DisruptionTarget (Kubernetes, "Pod disruption conditions").
+_TAKEN = "DeletionByTaintManager"
 _DISRUPTIONS = {
     "PreemptionByScheduler": Reason.PREEMPTED,
-    "DeletionByTaintManager": Reason.NODE_LOST,
+    _TAKEN: Reason.NODE_LOST,
     "DeletionByPodGC": Reason.NODE_LOST,
     "EvictionByEvictionAPI": Reason.EVICTED,
     "TerminationByKubelet": Reason.EVICTED,
@@ -50,6 +54,8 @@ _ACCELERATORS_SHORT = tuple(f"Insufficient {kind.resource}" for kind in (Gpu, Tp
 # A container that never came to be: its program is missing, or it was lost with its node.
 _NOT_BEGUN = frozenset({"StartError", "ContainerCannotRun"})
 _OUT_OF_MEMORY = "OOMKilled"
+# The kubelet's word for a container of the pod that is not ready, such as a sidecar of the cluster's.
+_OTHER_CONTAINER = "ContainersNotReady"
 
 
 def status(pod: Pod, now: datetime) -> Status:
@@ -90,6 +96,18 @@ def is_ready(pod: Pod) -> bool:
     )
 
 
+def is_abandoned(pod: Pod, now: datetime) -> bool:
+    """It is deleted and should be gone, and whoever ends processes on its node does not answer."""
+    due = _time(pod["metadata"].get("deletionTimestamp"))
+    if due is None:
+        return False
+    if _is_silent(pod):
+        return now - due >= SILENT_PATIENCE
+    # It may never have begun there; a kubelet that lives is rid of it by then.
+    taken = _condition(pod, "DisruptionTarget")
+    return taken.get("status") == "True" and taken.get("reason") == _TAKEN and now - due >= TAKEN_PATIENCE
+
+
 def deadline(pod: Pod) -> datetime | None:
     """When the kubelet ends it at the latest; None before it has taken it on."""
     began, seconds = _time(_state(pod).get("startTime")), pod["spec"].get("activeDeadlineSeconds")
@@ -118,22 +136,31 @@ def owned(pod: Pod, now: datetime) -> Owned:
 
 def _phase(pod: Pod, now: datetime) -> Status:
     state, leaving = _state(pod), "deletionTimestamp" in pod["metadata"]
-    if state.get("phase") == "Succeeded":
-        # Told to end, or by its own switch: see `runtimes.agent.switch`.
-        why = Reason.REQUESTED if leaving else Reason.IDLE
-        return Status(Phase.STOPPED, why, "its agent ended in good order", exit_code=0)
+    if state.get("phase") == "Succeeded" and not leaving:
+        # By its own switch: see `runtimes.agent.switch`.
+        return Status(Phase.STOPPED, Reason.IDLE, "its agent ended in good order", exit_code=0)
     # SIGTERM ends a deleted pod's container, and the pod has then failed, too, for no reason of its own.
     if state.get("phase") == "Failed" and (state.get("reason") or not leaving):
         return _failed(pod)
     if leaving:
         return _leaving(pod)
-    if state.get("phase") == "Unknown" or state.get("reason") == "NodeLost":
-        return Status(Phase.UNREACHABLE, Reason.NODE_LOST, _words(state))
+    if _is_silent(pod):
+        return Status(Phase.UNREACHABLE, Reason.NODE_LOST, _words(state) or _words(_condition(pod, "Ready")))
     if _condition(pod, "PodScheduled").get("status") == "False":
         return _queued(_condition(pod, "PodScheduled"))
     if is_ready(pod):
         return Status(Phase.READY, *_after_restart(pod))
     return _not_ready(pod, now)
+
+
+def _is_silent(pod: Pod) -> bool:
+    """Nobody has heard of its node for a while: the cluster says so of a pod that was well, and leaves the rest as it
+    was (Kubernetes, node lifecycle controller)."""
+    state, ready = _state(pod), _condition(pod, "Ready")
+    if state.get("phase") == "Unknown" or state.get("reason") == "NodeLost":
+        return True
+    well = bool(_container(pod).get("ready")) and ready.get("reason") != _OTHER_CONTAINER
+    return well and bool(ready) and ready.get("status") != "True"
 
 
 def _queued(scheduled: Mapping[str, Any]) -> Status:
@@ -148,9 +175,6 @@ def _not_ready(pod: Pod, now: datetime) -> Status:
     if waiting:
         scheduled_at = _time(_condition(pod, "PodScheduled").get("lastTransitionTime"))
         return _waiting(container, waiting, patient=scheduled_at is None or now - scheduled_at < IMAGE_PATIENCE)
-    if container.get("ready"):
-        # The container is well and the pod is not: nobody has heard of its node for a while.
-        return Status(Phase.UNREACHABLE, Reason.NODE_LOST, _words(_condition(pod, "Ready")))
     return Status(Phase.STARTING, *_after_restart(pod))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from runtimes.keys import connection_keys
+from runtimes.keys import Keys, connection_keys
 from runtimes.pods import labels, manifests
 from runtimes.pods.cluster import Cluster, Json, Refused
 from runtimes.pods.config import ClusterConfig
@@ -41,11 +41,15 @@ class Maker:
     async def give_order(self, request: Request, pod: Json, *, warm: bool = False) -> None:
         """Its Secret, unless it has one. The cluster collects it with the pod, and at once where that is gone already
         (Kubernetes, "Garbage Collection": an absent owner)."""
-        name, version = pod["metadata"]["name"], int(labels.annotation(pod, labels.KEY_VERSION))
-        keys = connection_keys(self._masters[version], version, name)
-        manifest = manifests.secret(request, self._config, name=name, uid=pod["metadata"]["uid"], keys=keys, warm=warm)
+        name, uid, keys = pod["metadata"]["name"], pod["metadata"]["uid"], self.keys(pod)
+        manifest = manifests.secret(request, self._config, name=name, uid=uid, keys=keys, warm=warm)
         try:
             await self._cluster.create(manifest)
         except Refused as refusal:
             if refusal.code != _EXISTS:
                 raise
+
+    def keys(self, pod: Json) -> Keys:
+        """What its agent is spoken to with."""
+        version = int(labels.annotation(pod, labels.KEY_VERSION))
+        return connection_keys(self._masters[version], version, pod["metadata"]["name"])

@@ -37,7 +37,7 @@ from runtimes.provider import (
 
 log = logging.getLogger(__name__)
 TEND_SECONDS = 5.0
-#: How long a deleted pod may take to go; on a lost node it takes until the node is back or removed.
+#: How long a deleted pod may take to go; longer than one whose node is lost, which `_forget` sees to.
 GONE_SECONDS = 60.0
 #: How often a full quota is tried again when nobody of ours has left: it may have been raised.
 ROOM_SECONDS = 10.0
@@ -78,7 +78,7 @@ class PodsProvider(Offers):
         except BaseException:
             await self._cluster.close()
             raise
-        self._tasks = [asyncio.create_task(self._pods.follow()), asyncio.create_task(self._tend())]
+        self._tasks = [asyncio.create_task(work()) for work in (self._pods.follow, self._tend, self._warm.greet)]
 
     @override
     async def acquire(self, request: Request) -> Status:
@@ -265,6 +265,14 @@ class PodsProvider(Offers):
             await self._queue.serve(self._begin)
         crowded = any(place.status.phase is Phase.QUEUED for place in self._places.values())
         await self._warm.tend(crowded=crowded)
+        await self._forget(now)
+
+    async def _forget(self, now: datetime) -> None:
+        """Has the cluster forget pods that nobody ends. Should their node come back, its kubelet ends what the cluster
+        does not know; until it answers nothing new is put there, so that no GPU is given twice."""
+        for name in [pod["metadata"]["name"] for pod in self._pods if conditions.is_abandoned(pod, now)]:
+            log.warning("pod %s: its node does not answer, the cluster forgets it", name)
+            await self._cluster.delete_pod(name, 0)
 
     def _running(self) -> None:
         if not self._tasks:

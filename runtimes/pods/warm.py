@@ -6,9 +6,12 @@ import asyncio
 import logging
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from runtimes.agent_client import AgentClient
+from runtimes.agent_replies import AgentError
 from runtimes.pods import claims, conditions, labels, manifests
 from runtimes.pods.cluster import Cluster, Json, Refused
 from runtimes.pods.config import ClusterConfig
@@ -22,6 +25,9 @@ STUCK = timedelta(minutes=5)
 PAUSE_SECONDS = 30.0
 #: Whoever has just claimed one goes before the next that is made ready: both would start on one node.
 REFILL_SECONDS = 1.0
+GREET_SECONDS = 5.0
+#: One hears of its site so often within the time after which it would end by itself.
+GREETINGS = 3
 _AT_ONCE = 8
 # Somebody else took it, it is gone, or it changed meanwhile.
 _LOST_CLAIM = frozenset({404, 409, 422})
@@ -45,6 +51,7 @@ class WarmPods:
         self._maker = maker
         self._wishes: dict[str, Wish] = {}
         self._taken: set[str] = set()
+        self._greeted: dict[str, float] = {}
         self._paused_until = 0.0
         self._short_since: float | None = None
 
@@ -107,7 +114,36 @@ class WarmPods:
             self._short_since = None
             await self._refill({template: len(kept) for template, kept in fit.items()})
 
+    async def greet(self) -> None:
+        """For ever: lets those that wait hear of their site. One that hears nothing for as long as its profile may be
+        idle ends by itself, like any other (`runtimes/agent/switch.py`)."""
+        while True:
+            await asyncio.sleep(GREET_SECONDS)
+            try:
+                await self._greet_due()
+            except Exception:
+                log.exception("warm pods do not hear of us")
+
     # --- inside
+
+    async def _greet_due(self) -> None:
+        due = [pod for pod in self._free() if conditions.is_ready(pod) and self._is_due(pod)]
+        self._greeted = {name: at for name, at in self._greeted.items() if self._pods.get(name)}
+        for start in range(0, len(due), _AT_ONCE):
+            await asyncio.gather(*(self._greet_one(pod) for pod in due[start : start + _AT_ONCE]))
+
+    def _is_due(self, pod: Json) -> bool:
+        wish = self._wishes.get(labels.label(pod, labels.TEMPLATE))
+        greeted_at = self._greeted.get(pod["metadata"]["name"])
+        if wish is None or greeted_at is None:
+            return wish is not None
+        return time.monotonic() - greeted_at >= wish.request.limits.idle.total_seconds() / GREETINGS
+
+    async def _greet_one(self, pod: Json) -> None:
+        with suppress(AgentError):
+            async with AgentClient(conditions.endpoint(pod), self._maker.keys(pod)) as agent:
+                await agent.status()
+            self._greeted[pod["metadata"]["name"]] = time.monotonic()
 
     def _free(self) -> list[Json]:
         """Warm pods that nobody claims or ends; the ready ones first, the older before the younger."""

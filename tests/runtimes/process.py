@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import threading
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,10 +21,13 @@ READY = "runtimes: ready\n"
 
 
 class RuntimesProcess:
-    """The process; `output` is all that it said. Use as a context manager: it ends with SIGTERM."""
+    """The process; `output` is all that it said. Use as a context manager: it ends with SIGTERM.
 
-    def __init__(self, **overrides: Any) -> None:
+    margin: how far the provider's limits lie behind the site's; None for as far as they do. overrides: settings."""
+
+    def __init__(self, *, margin: timedelta | None = None, **overrides: Any) -> None:
         self._settings = {
+            "margin": None if margin is None else margin.total_seconds(),
             "database": str(connection.settings_dict["NAME"]),
             "run_dir": str(settings.RUN_DIR),
             "work": str(settings.STORAGES["work"]["OPTIONS"]["location"]),
@@ -109,6 +113,10 @@ def main() -> None:
     for name, value in wanted["overrides"].items():
         setattr(settings, name, value)
     django.setup()
+    if wanted["margin"] is not None:
+        from runtimes import profiles
+
+        profiles.LIFETIME_MARGIN = timedelta(seconds=wanted["margin"])
     call_command("runtimes", skip_checks=True)
 
 

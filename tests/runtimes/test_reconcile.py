@@ -342,6 +342,29 @@ async def test_a_runtime_that_vanished_without_a_word_is_lost(provider, workspac
         assert (await until(state_is(runtime, State.LOST))).reason == Reason.OWNER_GONE
 
 
+async def test_a_machine_that_nobody_sees_is_lost_once_it_answers_nobody_either(
+    provider, workspace, profile, monkeypatch
+):
+    monkeypatch.setattr("runtimes.keeper.LOOK_SECONDS", 0.02)
+    monkeypatch.setattr("runtimes.signs.ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr("runtimes.signs.SILENCE", timedelta(seconds=0.3))
+    other = await Workspace.objects.acreate(profile=profile, account="x")
+    async with running(provider):
+        silent, cut_off = [await launch.ready(await launch.alaunch(space), timeout=20) for space in (workspace, other)]
+        await provider.agents[silent.name].close()
+        for runtime in (silent, cut_off):
+            provider.say(runtime.name, Status(Phase.UNREACHABLE, Reason.NODE_LOST, "its node is not heard of"))
+        row = await until(state_is(silent, State.LOST))
+        assert (row.reason, row.detail) == (Reason.NODE_LOST, "its node is not heard of")
+        assert "machine was lost" in launch.sentence(row)
+        # Its node is cut off from the cluster alone: whoever works there goes on.
+        asked = provider.agents[cut_off.name].asked
+        asked.clear()
+        await until(lambda: asked.count("status") > 3)
+        assert (await Runtime.objects.aget(pk=cut_off.pk)).state == State.READY
+        assert (await launch.ready(await launch.alaunch(workspace), timeout=20)).pk != silent.pk
+
+
 async def test_use_is_recorded_while_a_runtime_runs(provider, workspace, brisk):
     async with running(provider):
         await launch.ready(await launch.alaunch(workspace), timeout=20)

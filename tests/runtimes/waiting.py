@@ -10,9 +10,9 @@ import zmq.asyncio
 from asgiref.sync import sync_to_async
 from jupyter_client.asynchronous.client import AsyncKernelClient
 
-from runtimes import bus
+from runtimes import bus, launch
 from runtimes.connection import kernel_connection
-from runtimes.models import Kernel, Runtime
+from runtimes.models import Kernel, Runtime, Workspace
 
 
 async def until(what: Callable[[], Any]) -> Any:
@@ -28,6 +28,12 @@ async def until(what: Callable[[], Any]) -> Any:
 def state_is(runtime: Runtime, *states: str) -> Callable[[], Runtime | None]:
     """A query for the row in one of these states."""
     return lambda: Runtime.objects.filter(pk=runtime.pk, state__in=states).first()
+
+
+async def at_work(workspace: Workspace) -> tuple[Runtime, Kernel]:
+    """Its runtime, ready, and a kernel in it; as long as a pod may take."""
+    runtime = await launch.ready(await launch.alaunch(workspace), timeout=60)
+    return runtime, await launch.astart_kernel(runtime)
 
 
 async def run(

@@ -134,6 +134,11 @@ TABLE: dict[str, tuple[dict[str, Any], Phase, Reason]] = {
         Phase.LOST,
         Reason.PREEMPTED,
     ),
+    "its node was deleted": (
+        failed(conditions=disrupted("DeletionByPodGC"), containerStatuses=[container({"running": {}}, ready=True)]),
+        Phase.LOST,
+        Reason.NODE_LOST,
+    ),
     "kubelet terminated it": (
         failed(state=CRASH, conditions=disrupted("TerminationByKubelet")),
         Phase.LOST,
@@ -155,6 +160,11 @@ TABLE: dict[str, tuple[dict[str, Any], Phase, Reason]] = {
         Phase.UNREACHABLE,
         Reason.NODE_LOST,
     ),
+    "a sidecar is not well": (
+        running(conditions=[SCHEDULED, condition("Ready", "False", reason="ContainersNotReady")]),
+        Phase.STARTING,
+        Reason.NONE,
+    ),
     "node lost": (running(reason="NodeLost"), Phase.UNREACHABLE, Reason.NODE_LOST),
     "phase unknown": ({"phase": "Unknown"}, Phase.UNREACHABLE, Reason.NODE_LOST),
 }
@@ -167,6 +177,19 @@ LEAVING: dict[str, tuple[dict[str, Any], Reason, Phase]] = {
         Phase.STOPPED,
     ),
     "deleted while it waited": (unscheduled(CPU_SHORT), Reason.REQUESTED, Phase.STOPPED),
+    "deleted, and told so before it could begin": (waiting("ContainerCreating"), Reason.REQUESTED, Phase.STOPPED),
+    "pre-empted, its agent ended as it was told": (
+        {"phase": "Succeeded", "conditions": disrupted("PreemptionByScheduler")},
+        Reason.PREEMPTED,
+        Phase.LOST,
+    ),
+    "pre-empted, ended by SIGTERM": (
+        failed(
+            state={"terminated": {"reason": "Error", "exitCode": 143}}, conditions=disrupted("PreemptionByScheduler")
+        ),
+        Reason.PREEMPTED,
+        Phase.LOST,
+    ),
     "deleted after its deadline": (failed("DeadlineExceeded"), Reason.LIFETIME, Phase.STOPPED),
     "pre-empted": (running(conditions=disrupted("PreemptionByScheduler")), Reason.PREEMPTED, Phase.LOST),
     "drained": (running(conditions=disrupted("EvictionByEvictionAPI")), Reason.EVICTED, Phase.LOST),
@@ -187,6 +210,36 @@ def test_a_pod_that_is_being_deleted_is_over_for_the_reason_that_it_gives(case: 
     status, reason, phase = LEAVING[case]
     found = conditions.status(seen(status, deletionTimestamp=text(NOW)), NOW)
     assert (found.phase, found.reason) == (phase, reason)
+
+
+# What the cluster leaves of a pod whose node is silent: only its Ready is no longer true.
+SILENT = [SCHEDULED, condition("Ready", "False")]
+TAKEN = condition("DisruptionTarget", "True", reason="DeletionByTaintManager")
+
+
+@pytest.mark.parametrize(
+    ("status", "seconds", "abandoned"),
+    [
+        (running(conditions=SILENT), 4, False),
+        (running(conditions=SILENT), 5, True),
+        # A kubelet that lives says so, however long it takes.
+        (running(), 3600, False),
+        (waiting("ContainerCreating"), 3600, False),
+        (running(conditions=[SCHEDULED, condition("Ready", "False", reason="ContainersNotReady")]), 3600, False),
+        (running(conditions=disrupted("EvictionByEvictionAPI")), 3600, False),
+        (running(conditions=disrupted("DeletionByTaintManager")), 59, False),
+        (waiting("ContainerCreating") | {"conditions": [SCHEDULED, TAKEN]}, 60, True),
+    ],
+)
+def test_a_deleted_pod_is_abandoned_only_where_nobody_answers_for_its_node(
+    status: dict[str, Any], seconds: int, abandoned: bool
+) -> None:
+    pod = seen(status, deletionTimestamp=text(NOW))
+    assert conditions.is_abandoned(pod, NOW + timedelta(seconds=seconds)) is abandoned
+
+
+def test_a_pod_that_nobody_deleted_is_never_abandoned() -> None:
+    assert not conditions.is_abandoned(seen(running(conditions=SILENT)), NOW + timedelta(days=1))
 
 
 @pytest.mark.parametrize("why", ["ErrImagePull", "ImagePullBackOff"])

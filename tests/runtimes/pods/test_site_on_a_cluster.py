@@ -12,12 +12,12 @@ import pytest_asyncio
 
 from runtimes import launch, storage
 from runtimes.borrow import borrow
-from runtimes.models import Kernel, Profile, Runtime, Workspace
+from runtimes.models import Profile, Runtime, Workspace
 from runtimes.pods import labels
 from runtimes.provider import Reason
 from tests.runtimes.pods.real import Admin, needs_cluster, own_namespace, site_settings
 from tests.runtimes.process import RuntimesProcess
-from tests.runtimes.waiting import run, state_is, until
+from tests.runtimes.waiting import at_work, run, state_is, until
 
 pytestmark = [needs_cluster, pytest.mark.kill, pytest.mark.django_db(transaction=True), pytest.mark.timeout(240)]
 State = Runtime.State
@@ -46,11 +46,6 @@ async def site() -> AsyncIterator[Site]:
         finally:
             process.__exit__()
             print(process.output)
-
-
-async def at_work(workspace: Workspace) -> tuple[Runtime, Kernel]:
-    runtime = await launch.ready(await launch.alaunch(workspace), timeout=60)
-    return runtime, await launch.astart_kernel(runtime)
 
 
 async def seen(what: Any) -> None:

@@ -1,0 +1,50 @@
+"""Signs of life of a runtime: for how long nothing has stirred in it, and whether it still answers when its provider
+has lost sight of it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import replace
+from datetime import timedelta
+
+from runtimes.agent_client import AgentClient
+from runtimes.agent_replies import AgentError, AgentStatus
+from runtimes.provider import Phase, Status
+
+#: How long neither its provider nor its agent may be heard of. The cluster has waited for its node before.
+SILENCE = timedelta(seconds=30)
+ANSWER_SECONDS = 5.0
+
+
+def idle_for(status: AgentStatus, untouched: timedelta) -> timedelta:
+    """How long nothing has run in it, at most `untouched`: for so long nobody has used it. A busy kernel is in use."""
+    if any(kernel.state == "busy" for kernel in status.kernels):
+        return timedelta(0)
+    return max(min(timedelta(seconds=status.idle_seconds), untouched), timedelta(0))
+
+
+class Silence:
+    """Of one runtime. A node of which the cluster hears nothing may come back, or be cut off from the cluster alone."""
+
+    def __init__(self) -> None:
+        self._since: float | None = None
+
+    async def told(self, status: Status | None, agent: AgentClient) -> Status | None:
+        """The status that it has for good where neither speaks any more: lost, for the reason that its provider gave;
+        None while one does, or is waited for. status: what its provider said last."""
+        if status is None or status.phase is not Phase.UNREACHABLE or await _answers(agent):
+            self._since = None
+            return None
+        now = time.monotonic()
+        self._since = now if self._since is None else self._since
+        return replace(status, phase=Phase.LOST) if now - self._since >= SILENCE.total_seconds() else None
+
+
+async def _answers(agent: AgentClient) -> bool:
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            await agent.status()
+    except (AgentError, TimeoutError):
+        return False
+    return True

@@ -1,0 +1,270 @@
+"""How pods end on a real cluster that nobody asked to end: drains, pre-emption, lost nodes, and a site that is away."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from asgiref.sync import sync_to_async
+
+from runtimes import launch, storage
+from runtimes.machine import Gpu, Machine
+from runtimes.models import Profile, Runtime, Workspace
+from runtimes.pods import conditions, labels
+from runtimes.pods import warm as warm_pods
+from runtimes.pods.cluster import Refused
+from runtimes.pods.config import ClusterConfig
+from runtimes.pods.provider import PodsProvider
+from runtimes.provider import Phase, ProviderUnavailable, Reason, Request
+from tests.runtimes import waiting
+from tests.runtimes.pods import samples
+from tests.runtimes.pods.real import (
+    SMALL,
+    Admin,
+    needs_cluster,
+    own_namespace,
+    ready_ones,
+    running,
+    seats,
+    site_settings,
+    until,
+)
+from tests.runtimes.process import RuntimesProcess
+from tests.runtimes.sandbox.notebook import settled
+from tests.runtimes.waiting import at_work, run, state_is
+
+pytestmark = [needs_cluster, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
+#: With the `runtimes` process and its rows.
+on_rows = pytest.mark.django_db(transaction=True)
+State = Runtime.State
+NODE = "pupitre.test/node"
+MERGE = "application/merge-patch+json"
+BUDGET = "pupitre-runtimes"
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def place() -> AsyncIterator[tuple[Admin, ClusterConfig]]:
+    """One namespace for the tests that leave nothing in it."""
+    async with own_namespace() as made:
+        yield made
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def provider(place: tuple[Admin, ClusterConfig]) -> AsyncIterator[PodsProvider]:
+    async with running(place[1]) as made:
+        yield made
+
+
+async def evict(admin: Admin, name: str) -> None:
+    """What `kubectl drain` does for each pod of its node."""
+    metadata = {"name": name, "namespace": admin.namespace}
+    body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": metadata}
+    await admin.call("POST", "Pod", f"{name}/eviction", body=body)
+
+
+# --- nodes that are lost
+
+
+def node(name: str) -> dict[str, Any]:
+    """A node without a kubelet that says once that it is well; nobody else's pods are put there."""
+    now = samples.text(datetime.now(UTC))
+    size = {"cpu": "2", "memory": "4Gi", "pods": "10", "ephemeral-storage": "10Gi"}
+    well = {"type": "Ready", "status": "True", "reason": "KubeletReady", "message": "well"}
+    return {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {"name": name, "labels": {NODE: name}},
+        "spec": {"taints": [{"key": NODE, "value": name, "effect": "NoSchedule"}]},
+        "status": {
+            "capacity": size,
+            "allocatable": size,
+            "conditions": [{**well, "lastHeartbeatTime": now, "lastTransitionTime": now}],
+        },
+    }
+
+
+async def at_home(provider: PodsProvider, admin: Admin, name: str) -> None:
+    """A runtime on the node of this name, ready as its kubelet would say."""
+    silent = {"key": "node.kubernetes.io/unreachable", "operator": "Exists", "effect": "NoExecute"}
+    new = {"key": "node.kubernetes.io/not-ready", "operator": "Exists", "effect": "NoSchedule"}
+    tolerations = ({"key": NODE, "operator": "Exists"}, new, {**silent, "tolerationSeconds": 1})
+    await provider.acquire(
+        Request(name, machine=Machine(name, node_selector={NODE: name}, tolerations=tolerations), limits=SMALL)
+    )
+
+    async def bound() -> str:
+        pods, _version = await admin.pods(f"{labels.RUNTIME}={name}")
+        return next((pod["metadata"]["name"] for pod in pods if pod["spec"].get("nodeName") == name), "")
+
+    pod = await until(bound)
+    well = samples.running(startTime=samples.text(datetime.now(UTC)))
+    await admin.call("PATCH", "Pod", f"{pod}/status", body={"status": well}, content=MERGE)
+    assert (await settled(provider, name)).phase is Phase.READY
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module", autouse=True)
+async def lost(place: tuple[Admin, ClusterConfig], provider: PodsProvider) -> AsyncIterator[tuple[str, str]]:
+    """Runtimes on a node that is silent from now on and on one that is deleted. The cluster takes a minute to notice,
+    in which the other tests run."""
+    admin, _config = place
+    silent, deleted = (f"{what}-{secrets.token_hex(4)}" for what in ("silent", "deleted"))
+    try:
+        for name in (silent, deleted):
+            await admin.call("POST", "Node", body=node(name))
+        await asyncio.gather(*(at_home(provider, admin, name) for name in (silent, deleted)))
+        await admin.call("DELETE", "Node", deleted)
+        yield silent, deleted
+    finally:
+        for name in (silent, deleted):
+            with suppress(Refused):
+                await admin.call("DELETE", "Node", name)
+
+
+# --- drains
+
+
+async def test_a_drain_takes_warm_pods_at_once_and_waits_for_those_at_work(provider: PodsProvider, place: Any) -> None:
+    admin, _config = place
+    request = Request("any", kernels=1, limits=SMALL)
+    await provider.keep_warm([(request, 1)])
+    [pod] = await until(lambda: ready_ones(admin, 1))
+    await evict(admin, pod["metadata"]["name"])
+    [other] = await until(lambda: ready_ones(admin, 1))
+    assert other["metadata"]["name"] != pod["metadata"]["name"]
+    await provider.keep_warm([])
+    await provider.acquire(replace(request, name="at-work"))
+    assert (await settled(provider, "at-work")).phase is Phase.READY
+    with pytest.raises(ProviderUnavailable, match="would violate the pod's disruption budget"):
+        await evict(admin, (await provider.endpoint("at-work")).identity)
+    await provider.release("at-work")
+
+
+@on_rows
+async def test_who_is_evicted_is_told_and_goes_on_elsewhere_with_the_files(workspace: Workspace) -> None:
+    async with own_namespace() as (admin, config):
+        with RuntimesProcess(**site_settings(config)):
+            runtime, kernel = await at_work(workspace)
+            await run(runtime, kernel, "open('kept.txt', 'w').write('kept')")
+            assert await storage.pull(runtime) == ["kept.txt"]
+            # An administrator who cannot wait takes the budget away.
+            await admin.call("DELETE", "PodDisruptionBudget", BUDGET)
+            await evict(admin, runtime.endpoint["identity"])
+            row = await waiting.until(state_is(runtime, State.LOST))
+            assert row.reason == Reason.EVICTED
+            assert (await sync_to_async(launch.sentence)(row)).startswith("The machine needed the place.")
+            again, kernel = await at_work(workspace)
+            assert again.pk != runtime.pk
+            assert await run(again, kernel, "print(open('kept.txt').read())") == "kept\n"
+            await launch.astop(again)
+            await waiting.until(state_is(again, State.STOPPED))
+
+
+@on_rows
+async def test_while_the_site_is_away_pods_end_at_their_limits_and_go_when_it_is_back(profile: Profile) -> None:
+    limits = {"lifetime": timedelta(seconds=30)}, {"idle_timeout": timedelta(seconds=15)}
+    spaces = []
+    for number, limit in enumerate(limits):
+        short = await Profile.objects.acreate(
+            slug=f"short-{number}", memory_bytes=profile.memory_bytes, home_bytes=profile.home_bytes, **limit
+        )
+        spaces.append(await Workspace.objects.acreate(profile=short, account="x"))
+    async with own_namespace() as (admin, config):
+        process = RuntimesProcess(margin=timedelta(0), **site_settings(config))
+        process.start()
+        try:
+            (busy, kernel), (idle, _kernel) = await asyncio.gather(*(at_work(space) for space in spaces))
+            begun = asyncio.Event()
+            cell = asyncio.create_task(
+                run(busy, kernel, "print('on', flush=True)\nwhile True: pass", timeout=60, begun=begun)
+            )
+            await begun.wait()
+            process.kill()
+            cell.cancel()
+            await asyncio.gather(cell, return_exceptions=True)
+            reasons = {busy.name: Reason.LIFETIME, idle.name: Reason.IDLE}
+            assert await until(lambda: ended(admin, 2)) == reasons
+            # What counts against no quota and runs nothing is still there, for whoever comes back to read.
+            process.start()
+            for runtime in (busy, idle):
+                row = await waiting.until(state_is(runtime, State.STOPPED))
+                assert row.reason == reasons[runtime.name]
+            await until(lambda: nothing_left(admin))
+        finally:
+            process.__exit__()
+            print(process.output)
+
+
+async def ended(admin: Admin, count: int) -> dict[str, Reason] | None:
+    """Why each runtime's pod is over, once so many are; None before."""
+    pods, _version = await admin.pods(labels.RUNTIME)
+    over = [pod for pod in pods if conditions.is_over(pod)]
+    told = {labels.label(pod, labels.RUNTIME): conditions.status(pod, datetime.now(UTC)).reason for pod in over}
+    return told if len(told) == count else None
+
+
+async def nothing_left(admin: Admin) -> bool:
+    return not [*await admin.names("Pod"), *await admin.names("Secret")]
+
+
+# --- pre-emption, and warm pods without a site
+
+
+async def test_who_works_takes_the_place_of_what_grades(provider: PodsProvider, place: Any) -> None:
+    admin, _config = place
+    machine = Machine("gpu", accelerator=Gpu())
+    grading = Request("grading", purpose="grading", gpu=1, machine=machine, limits=SMALL)
+    await seats(admin, 1)
+    try:
+        await provider.acquire(grading)
+        assert (await settled(provider, "grading")).phase is Phase.READY
+        await provider.acquire(replace(grading, name="at-work", purpose="interactive"))
+        status = await settled(provider, "grading", Phase.LOST)
+        assert (status.phase, status.reason) == (Phase.LOST, Reason.PREEMPTED)
+        assert status.sentence.startswith("A more urgent job took the place.")
+        assert (await settled(provider, "at-work")).phase is Phase.READY
+    finally:
+        await provider.release("grading")
+        await provider.release("at-work")
+        await seats(admin, None)
+
+
+async def test_a_warm_pod_that_hears_no_more_of_its_site_ends_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(warm_pods, "GREET_SECONDS", 0.2)
+    request = Request("any", kernels=1, limits=replace(SMALL, idle=timedelta(seconds=4)))
+    async with own_namespace() as (admin, config), running(config) as provider:
+        await provider.keep_warm([(request, 1)])
+        [pod] = await until(lambda: ready_ones(admin, 1))
+        name = pod["metadata"]["name"]
+        await until(lambda: name in provider._warm._greeted)
+        # As if it were killed: nothing is told to the pods.
+        await provider.close()
+
+        async def over() -> Any:
+            found = await admin.pod(name)
+            return found if conditions.is_over(found) else None
+
+        status = conditions.status(await until(over), datetime.now(UTC))
+        assert (status.phase, status.reason) == (Phase.STOPPED, Reason.IDLE)
+
+
+# --- last: a minute has passed
+
+
+async def test_a_lost_node_is_told_and_what_was_on_it_is_forgotten_without_its_kubelet(
+    provider: PodsProvider, place: Any, lost: tuple[str, str]
+) -> None:
+    admin, _config = place
+    for name, words in zip(lost, ("DeletionByTaintManager", "DeletionByPodGC"), strict=True):
+        status = await settled(provider, name, Phase.LOST)
+        assert (status.phase, status.reason) == (Phase.LOST, Reason.NODE_LOST)
+        assert words in status.message
+        assert status.sentence.startswith("The machine was lost.")
+        await provider.release(name)
+        assert (await admin.pods(f"{labels.RUNTIME}={name}"))[0] == []
