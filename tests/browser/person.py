@@ -72,10 +72,10 @@ class Person:
         if not message.text.startswith("Applying inline style"):
             self.troubles.append(message.text)
 
-    def sign_in(self, username: str) -> None:
+    def sign_in(self, username: str, password: str = PASSWORD) -> None:
         self.page.goto(f"{self.url}/accounts/login/")
         self.page.fill("[name=login]", username)
-        self.page.fill("[name=password]", PASSWORD)
+        self.page.fill("[name=password]", password)
         self.page.press("[name=password]", "Enter")
         expect(self.page).not_to_have_url(re.compile("/accounts/login/"))
 
