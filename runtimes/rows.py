@@ -250,6 +250,4 @@ make_way = in_thread(long_runs.make_way)
 @in_thread
 def record_usage(runtimes: Collection[Runtime]) -> None:
     """Writes what ready runtimes used so far."""
-    now = timezone.now()
-    for runtime in runtimes:
-        usage.record(runtime, now)
+    usage.record_all(runtimes, timezone.now())

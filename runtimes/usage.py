@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from django.db import transaction
 
 from runtimes.models import GIB, Profile, Runtime, Usage
 from runtimes.status import Reason
+
+FIELDS = ["account", "wall_seconds", "cpu_seconds", "memory_gib_seconds", "gpu_seconds", "recorded_at"]
+_AT_ONCE = 500
 
 
 def reserved(profile: Profile) -> dict[str, float]:
@@ -23,22 +27,37 @@ def record(runtime: Runtime, until: datetime) -> Usage | None:
     Computed afresh each time: safe to repeat. `runtime.profile` must be loaded."""
     if runtime.ready_at is None:
         return None
-    return _write(runtime, max((until - runtime.ready_at).total_seconds(), 0.0), until)
+    return _write(runtime, _seconds(runtime.ready_at, until), until)
+
+
+def record_all(runtimes: Iterable[Runtime], until: datetime) -> None:
+    """`record` for many, in as many queries as for a few: those that wait for a place share the connection."""
+    rows = [
+        Usage(runtime=runtime, **_used(runtime, _seconds(runtime.ready_at, until), until))
+        for runtime in runtimes
+        if runtime.ready_at is not None
+    ]
+    Usage.objects.bulk_create(rows, _AT_ONCE, update_conflicts=True, unique_fields=["runtime"], update_fields=FIELDS)
+
+
+def _seconds(began: datetime, until: datetime) -> float:
+    return max((until - began).total_seconds(), 0.0)
+
+
+def _used(runtime: Runtime, wall: float, until: datetime) -> dict[str, Any]:
+    share = runtime.reserved or reserved(runtime.profile)
+    return {
+        "account": runtime.account,
+        "wall_seconds": wall,
+        "cpu_seconds": wall * share["cpu"],
+        "memory_gib_seconds": wall * share["memory_bytes"] / GIB,
+        "gpu_seconds": wall * share["gpu"],
+        "recorded_at": until,
+    }
 
 
 def _write(runtime: Runtime, wall: float, until: datetime) -> Usage:
-    share = runtime.reserved or reserved(runtime.profile)
-    row, _made = Usage.objects.update_or_create(
-        runtime=runtime,
-        defaults={
-            "account": runtime.account,
-            "wall_seconds": wall,
-            "cpu_seconds": wall * share["cpu"],
-            "memory_gib_seconds": wall * share["memory_bytes"] / GIB,
-            "gpu_seconds": wall * share["gpu"],
-            "recorded_at": until,
-        },
-    )
+    row, _made = Usage.objects.update_or_create(runtime=runtime, defaults=_used(runtime, wall, until))
     return row
 
 

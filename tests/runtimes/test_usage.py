@@ -30,3 +30,20 @@ def test_of_a_gpu_that_four_share_each_is_charged_a_quarter():
 def test_what_was_never_ready_used_nothing(profile):
     assert usage.record(Runtime.objects.create(profile=profile, account="x"), timezone.now()) is None
     assert not Usage.objects.exists()
+
+
+def test_many_are_written_as_each_would_be_in_one_query(profile, django_assert_num_queries):
+    now = timezone.now()
+    began = [now - timedelta(seconds=10 * (number + 1)) for number in range(20)]
+    ready = [Runtime.objects.create(profile=profile, account=f"a:{at:%S}", ready_at=at) for at in began]
+    waiting = Runtime.objects.create(profile=profile, account="x")
+    usage.record_all(ready, now - timedelta(seconds=5))
+    with django_assert_num_queries(1):
+        usage.record_all([*ready, waiting], now)
+    written = {row.runtime_id: row for row in Usage.objects.all()}
+    assert written.keys() == {runtime.pk for runtime in ready}
+    for runtime in ready:
+        together = written[runtime.pk]
+        alone = usage.record(runtime, now)
+        for field in usage.FIELDS:
+            assert getattr(together, field) == getattr(alone, field)
