@@ -161,8 +161,9 @@ class Keeper:
                 while self.row.state == State.READY and not self._leaving and not self._over():
                     await self._note_memory()
                     await self._obey_kernels(agent)
-                    await self._check_limits(agent)
                     await self._check_silence(agent)
+                    if not self._over():
+                        await self._check_limits(agent)
                     await self._news(LOOK_SECONDS)
             finally:
                 watching.cancel()

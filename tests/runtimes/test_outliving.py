@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from runtimes import launch
@@ -34,6 +36,22 @@ async def test_they_go_on_when_the_process_ends_and_its_successor_keeps_them(
         await until(state_is(runtime, State.STOPPED))
     assert provider.released == [(runtime.name, Reason.REQUESTED)]
     assert len(provider.order) == 1
+
+
+async def test_one_that_fell_silent_while_nobody_looked_is_lost_for_the_successor(
+    provider: FakeProvider, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runtimes.keeper.LOOK_SECONDS", 0.02)
+    monkeypatch.setattr("runtimes.signs.ANSWER_SECONDS", 0.1)
+    monkeypatch.setattr("runtimes.signs.SILENCE", timedelta(seconds=0.2))
+    async with running(provider):
+        runtime = await launch.ready(await launch.alaunch(workspace), timeout=20)
+    await provider.agents[runtime.name].close()
+    provider.statuses[runtime.name] = Status(Phase.UNREACHABLE, Reason.NODE_LOST, "its node is not heard of")
+    async with running(provider):
+        row = await until(state_is(runtime, State.LOST))
+        assert row.reason == Reason.NODE_LOST
+    assert provider.released == [(runtime.name, Reason.REQUESTED)]
 
 
 async def test_one_that_was_killed_for_memory_as_a_whole_tells_its_kernels_why_they_died(
