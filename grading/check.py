@@ -19,6 +19,7 @@ from grading.errors import GraderUnavailable
 from grading.lease import Lease, LeaseLost
 from grading.lend import Lend, Lender, lender
 from grading.models import Release, ReleaseCheck
+from grading.patience import patiently
 from grading.specify import assignment_files, imports_of, settings_to_make, spec_of, store_notebooks
 from runtimes import storage
 from runtimes.describe import source_text
@@ -48,15 +49,16 @@ def check(release_pk: int, progress: Progress | None = None, *, lend: Lend = len
     if not lease.take(Q(state=ReleaseCheck.State.QUEUED), started_at=timezone.now(), done=0, message=""):
         return False
     Release.objects.filter(pk=release_pk, state=Release.State.DRAFT).update(state=Release.State.CHECKING)
-    lent = lend(profile=row.release.line_item.profile, account=account_of(row.release), preload=_preload(row.release))
     try:
+        preload = _preload(row.release)
+        lent = lend(profile=row.release.line_item.profile, account=account_of(row.release), preload=preload)
         tried = async_to_sync(_try_under_lease)(lease, row, lent, progress)
     except LeaseLost:
         return False
     except (GraderUnavailable, StorageAway, engine.SandboxLost) as error:
         lease.end(ReleaseCheck.State.QUEUED, message=source_text(GraderUnavailable.user_message))
         raise GraderUnavailable(str(error)) from error
-    _store(lease, row, tried)
+    patiently(lambda: _store(lease, row, tried))
     return True
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from unittest.mock import Mock
 
 import pytest
 from django.utils import timezone
@@ -13,6 +14,7 @@ from grading.engine import lacking
 from grading.errors import CheckedJustNow, ChecksUsedUp, GraderUnavailable
 from grading.models import Autograding, CellScore, Release, Submission, WorkCheck
 from runtimes import storage
+from runtimes.errors import StorageAway
 from tests.grading.corpus import answered, dump, edited_path
 from tests.grading.course_of_one import NoSandbox, handed_in, lending, line_item, published
 from tests.grading.plain_sandbox import PlainSandboxes
@@ -153,6 +155,17 @@ def test_without_a_sandbox_it_waits_and_in_the_end_counts_for_nothing(made) -> N
     check.refresh_from_db()
     assert check.state == WorkCheck.State.FAILED
     assert rehearse.checks_left(made, "work:1") == 1
+
+
+def test_while_storage_is_away_it_waits(made, plain, monkeypatch) -> None:
+    check = asked(made)
+    with monkeypatch.context() as broken:
+        broken.setattr(rehearse.storage, "read_snapshot", Mock(side_effect=StorageAway("gone")))
+        with pytest.raises(GraderUnavailable):
+            rehearse.rehearse(check.pk, lend=lending(plain))
+    check.refresh_from_db()
+    assert check.state == WorkCheck.State.QUEUED
+    assert ran(check, plain).state == WorkCheck.State.DONE
 
 
 def test_submissions_go_first_but_not_for_ever(made, ada) -> None:

@@ -6,6 +6,7 @@ import threading
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from decimal import Decimal
+from unittest.mock import Mock
 
 import pytest
 from django.db import connection
@@ -16,6 +17,7 @@ from grading import autograde, check, release, specify, states
 from grading.errors import AttemptsUsedUp, GraderUnavailable, NothingHandedIn, NotPublishable
 from grading.models import Autograding, CellScore, Release, ReleaseCheck, Submission
 from runtimes import storage
+from runtimes.errors import StorageAway
 from tests.grading.corpus import dump, upstream
 from tests.grading.course_of_one import CELLS, PYTHON, SOURCE, NoSandbox, handed_in, lending, line_item, published
 
@@ -101,6 +103,16 @@ def test_a_check_waits_for_a_place(plain) -> None:
     made = release.draft(line_item(), SOURCE, None)
     with pytest.raises(GraderUnavailable):
         check.check(made.pk, lend=lending(NoSandbox()))
+    assert ReleaseCheck.objects.get(release=made).state == ReleaseCheck.State.QUEUED
+    assert check.check(made.pk, lend=lending(plain))
+
+
+def test_a_check_waits_for_storage(plain, monkeypatch) -> None:
+    made = release.draft(line_item(), SOURCE, None)
+    with monkeypatch.context() as broken:
+        broken.setattr(check.storage, "read_snapshot", Mock(side_effect=StorageAway("gone")))
+        with pytest.raises(GraderUnavailable):
+            check.check(made.pk, lend=lending(plain))
     assert ReleaseCheck.objects.get(release=made).state == ReleaseCheck.State.QUEUED
     assert check.check(made.pk, lend=lending(plain))
 
