@@ -35,7 +35,9 @@ def folder() -> Iterator[Path]:
 def demo(folder: Path, port: int) -> Iterator[str]:
     """What it prints until the course is there. At the end Ctrl-C, which a terminal sends to all of them."""
     ours = {"DATABASE_URL", "REDIS_URL", "DJANGO_SETTINGS_MODULE", "KERNEL_ENVIRONMENT", "LOG_LEVEL", "RUN_DIR"}
-    variables = {name: text for name, text in os.environ.items() if name not in ours}
+    # What the tests' own `make` was told, ARGS among it, is not for this one.
+    makes = {"MAKEFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "MFLAGS", "ARGS"}
+    variables = {name: text for name, text in os.environ.items() if name not in ours | makes}
     started = subprocess.Popen(
         ["make", "demo"],
         cwd=CHECKOUT,
