@@ -2,13 +2,14 @@
 
 The lower half of `bench.launch` where kernels are pods: no page, no row, no files. Cold: a pod is made on the click.
 Warm: one that waits is claimed by one patch. The clock covers what a student waits for: claim or start, connection with
-Curve, one cell.
+Curve, one cell. Besides, how long files take to a pod and back.
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
+import os
 import statistics
 import time
 from collections.abc import Mapping, Sequence
@@ -24,6 +25,7 @@ POOL_LOOK_SECONDS = 0.2
 #: What the claim promises, for 95 of 100.
 AIM_SECONDS = 0.1
 WARM = "warm, claimed"
+TEN_MB = 10_000_000
 
 
 async def measure(rounds: int, crowd: int, pause: float) -> dict[str, list[float]]:
@@ -31,6 +33,7 @@ async def measure(rounds: int, crowd: int, pause: float) -> dict[str, list[float
     from runtimes.machine import Machine
     from runtimes.provider import MIB, Limits, Request
     from tests.runtimes.pods.real import own_namespace, ready_ones, running, until
+    from tests.runtimes.sandbox.notebook import start_notebook
 
     # So that a crowd of them has room on one small node.
     small = Limits(memory_bytes=200 * MIB, home_bytes=32 * MIB, tmp_bytes=32 * MIB)
@@ -65,6 +68,26 @@ async def measure(rounds: int, crowd: int, pause: float) -> dict[str, list[float
             await provider.keep_warm([])
             await asyncio.gather(*(provider.release(name) for name in names))
 
+        async def files(count: int) -> None:
+            """10 MB in, and 10 MB that code made out again, over the agent's connection."""
+            notebook = await start_notebook(
+                provider, "files", limits=replace(small, memory_bytes=700 * MIB, home_bytes=300 * MIB)
+            )
+            pushed, pulled = found.setdefault("10 MB pushed", []), found.setdefault("10 MB pulled", [])
+            for number in range(count):
+                begun = time.perf_counter()
+                await notebook.agent.push({f"in-{number}": os.urandom(TEN_MB)})
+                pushed.append(time.perf_counter() - begun)
+                await notebook.run(f"import os; open('out-{number}', 'wb').write(os.urandom({TEN_MB}))")
+                begun = time.perf_counter()
+                answer = await notebook.agent.pull()
+                pulled.append(time.perf_counter() - begun)
+                assert len(answer.files[f"out-{number}"]) == TEN_MB
+                await notebook.agent.acknowledge(answer.token)
+            await notebook.close()
+            await provider.release("files")
+
+        await files(rounds)
         await several("cold, made on the click", rounds, 0)
         await several(WARM, 2 * rounds, 2)
         await at_once(f"{crowd} at once, warm", crowd, crowd)
@@ -127,5 +150,5 @@ def report(found: Mapping[str, list[float]]) -> None:
         milliseconds = [round(1000 * value) for value in (min(seconds), statistics.median(seconds), p95(seconds))]
         rows.append([kind, len(seconds), *milliseconds, round(1000 * max(seconds))])
         figures[kind] = dict(zip(("fastest", "median", "p95", "slowest"), rows[-1][2:], strict=True))
-    print(table(["to the first output, ms", "n", "fastest", "median", "p95", "slowest"], rows))
+    print(table(["to the first output (files: moved), ms", "n", "fastest", "median", "p95", "slowest"], rows))
     print(last_line("launch pods", ratio=AIM_SECONDS / p95(found[WARM]), figures=figures))

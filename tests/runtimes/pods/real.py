@@ -39,6 +39,8 @@ _PATHS = {
     "ServiceAccount": "/api/v1/namespaces/{0}/serviceaccounts",
     "Secret": "/api/v1/namespaces/{0}/secrets",
     "Pod": "/api/v1/namespaces/{0}/pods",
+    "PersistentVolume": "/api/v1/persistentvolumes",
+    "PersistentVolumeClaim": "/api/v1/namespaces/{0}/persistentvolumeclaims",
 }
 
 SMALL = Limits(memory_bytes=300 * MIB)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import zmq.asyncio
-from jupyter_client.asynchronous import AsyncKernelClient
+from jupyter_client.asynchronous.client import AsyncKernelClient
 
 from runtimes.agent_client import AgentClient
 from runtimes.keys import Keys, connection_keys
@@ -85,7 +85,7 @@ class Notebook:
 async def ready_client(endpoint: Endpoint, keys: Keys, index: int = 0) -> AsyncKernelClient:
     """A client that had a reply and whose iopub is subscribed."""
     client = AsyncKernelClient(context=zmq.asyncio.Context())
-    client.load_connection_info(endpoint.kernel_info(index, keys))
+    client.load_connection_info(endpoint.kernel_info(index, keys))  # type: ignore[arg-type]
     client.start_channels(hb=False, stdin=False)
     try:
         async with asyncio.timeout(WAIT):
