@@ -49,19 +49,6 @@ MERGE = "application/merge-patch+json"
 BUDGET = "pupitre-runtimes"
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def place() -> AsyncIterator[tuple[Admin, ClusterConfig]]:
-    """One namespace for the tests that leave nothing in it."""
-    async with own_namespace() as made:
-        yield made
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def provider(place: tuple[Admin, ClusterConfig]) -> AsyncIterator[PodsProvider]:
-    async with running(place[1]) as made:
-        yield made
-
-
 async def evict(admin: Admin, name: str) -> None:
     """What `kubectl drain` does for each pod of its node."""
     metadata = {"name": name, "namespace": admin.namespace}

@@ -3,38 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from runtimes.agent_replies import ExitReason
 from runtimes.machine import Gpu, Machine
 from runtimes.pods import conditions, labels, manifests
-from runtimes.pods.config import ClusterConfig
 from runtimes.pods.provider import PodsProvider
 from runtimes.provider import MIB, Phase, Reason, Request, Status
-from tests.runtimes.pods.real import ROOM, SMALL, Admin, needs_cluster, own_namespace, running, seats, until
+from tests.runtimes.pods.real import ROOM, SMALL, needs_cluster, own_namespace, running, seats, until
 from tests.runtimes.sandbox.notebook import WAIT, settled, start_notebook
 
 pytestmark = [needs_cluster, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
 GPU = Machine("gpu", accelerator=Gpu())
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def place() -> AsyncIterator[tuple[Admin, ClusterConfig]]:
-    """One namespace for the tests that leave nothing in it."""
-    async with own_namespace() as made:
-        yield made
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def provider(place: tuple[Admin, ClusterConfig]) -> AsyncIterator[PodsProvider]:
-    async with running(place[1]) as made:
-        yield made
 
 
 async def reason(provider: PodsProvider, name: str, wanted: Reason) -> Status:

@@ -3,36 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from runtimes.pods import claims
 from runtimes.pods.cluster import Refused
-from runtimes.pods.config import ClusterConfig
 from runtimes.pods.provider import PodsProvider
 from runtimes.provider import MIB, Phase, Request
 from tests.runtimes.pods.real import SMALL, Admin, needs_cluster, own_namespace, ready_ones, running, until, warm
 from tests.runtimes.sandbox.notebook import WAIT, settled, start_notebook
 
 pytestmark = [needs_cluster, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def place() -> AsyncIterator[tuple[Admin, ClusterConfig]]:
-    """One namespace for the tests that leave nothing in it."""
-    async with own_namespace() as made:
-        yield made
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def provider(place: tuple[Admin, ClusterConfig]) -> AsyncIterator[PodsProvider]:
-    async with running(place[1]) as made:
-        yield made
 
 
 async def gone(admin: Admin) -> bool:
