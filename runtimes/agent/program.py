@@ -6,10 +6,13 @@ python -I RUN program REQUEST_FILE [OWNER_FD]
 from __future__ import annotations
 
 import json
+import os
+import re
 import signal
 import socket
 import sys
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NoReturn
 
@@ -22,6 +25,11 @@ from .switch import IdleSwitch
 
 # On a volume that outlives the container.
 RECORD = f"{TEMPORARY}/.kernels"
+# What device plugins say of the accelerators that they gave (NVIDIA's; GKE's for MPS and for TPUs, whose library would
+# otherwise ask a metadata service, which nobody here reaches).
+_OF_ACCELERATORS = re.compile(
+    r"(NVIDIA|CUDA|TPU)_\w+|(CHIPS_PER_)?HOST_BOUNDS|ALT|WRAP|ENABLE_ICI_RESILIENCY|VBAR_CONTROL_SERVICE_URL"
+)
 
 
 def main(arguments: list[str]) -> None:
@@ -54,8 +62,14 @@ def _serve(source: str, owner: socket.socket | None) -> NoReturn:
     if owner is not None:
         gauges = Gauges.from_descriptors(descriptors, request["memory_limit_bytes"])
         Supervisor(request, ProgramSpawner(owner), gauges).serve()
+    request["env"] = {**of_accelerators(os.environ), **request["env"]}
     spawner = ProgramSpawner(record=Path(RECORD))
     # A pod that is deleted, evicted or past its deadline: its kernels get to finish. Only who ends by itself succeeds.
     signal.signal(signal.SIGTERM, lambda _number, _frame: spawner.end(128 + signal.SIGTERM))
     switch = IdleSwitch(request["idle_seconds"], lambda: spawner.end(0), armed=request["idle_armed"])
     Supervisor(request, spawner, Gauges.of_own_group(), switch).serve()
+
+
+def of_accelerators(variables: Mapping[str, str]) -> dict[str, str]:
+    """Those of `variables` by which code finds the accelerators of its machine."""
+    return {name: text for name, text in variables.items() if _OF_ACCELERATORS.fullmatch(name)}

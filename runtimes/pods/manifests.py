@@ -17,12 +17,11 @@ from dataclasses import asdict, replace
 from datetime import timedelta
 from typing import Any
 
-from runtimes.agent.enclosure import HOME, INSIDE_UID, TEMPORARY
-from runtimes.agent.kernel import base_environment
+from runtimes.agent.enclosure import HOME, INSIDE_UID, SHARED_MEMORY, TEMPORARY
 from runtimes.endpoint import AGENT_PORT, CHANNELS, FIRST_KERNEL_PORT, MAX_KERNELS
 from runtimes.keys import Keys
 from runtimes.machine import DataVolume, image_digest
-from runtimes.pods import labels
+from runtimes.pods import environment, labels
 from runtimes.pods.config import ClusterConfig
 from runtimes.pods.labels import Manifest
 from runtimes.provider import MIB, Network, NotOffered, Request
@@ -35,7 +34,6 @@ WARM_FOR = timedelta(hours=12)
 GRACE_SECONDS = 5
 SCRATCH = "/scratch"
 DATA = "/data"
-ORDER_FOLDER, ORDER_FILE = "/run/order", "order.json"
 # Its disk beside scratch: logs of the container, which hardly writes any.
 _OTHER_DISK_BYTES = 64 * MIB
 # GKE, "Cloud Storage FUSE CSI driver": pods with it get the sidecar that mounts; identity by Workload Identity.
@@ -95,7 +93,7 @@ def secret(request: Request, config: ClusterConfig, *, name: str, uid: str, keys
         },
         "type": "Opaque",
         "immutable": True,
-        "stringData": {ORDER_FILE: json.dumps(order(request, keys, config, warm=warm))},
+        "stringData": {environment.ORDER_FILE: json.dumps(order(request, keys, config, warm=warm))},
     }
 
 
@@ -110,7 +108,7 @@ def order(request: Request, keys: Keys, config: ClusterConfig, *, warm: bool = F
         # Its address is not known before it runs; who may connect is the policies' and Curve's to say.
         "host": "0.0.0.0",  # noqa: S104
         "keys": asdict(keys),
-        "env": {**({"PIP_INDEX_URL": config.index_url} if request.network is Network.INDEX else {}), **request.env},
+        "env": environment.of_kernels(request, config),
         "kernels": request.kernels,
         "watch_idle": request.purpose == "interactive",
         "idle_seconds": limits.idle.total_seconds(),
@@ -194,7 +192,7 @@ def _container(request: Request, config: ClusterConfig) -> Manifest:
         "name": labels.CONTAINER,
         "image": image(request, config),
         "imagePullPolicy": "IfNotPresent",
-        "command": _command(),
+        "command": environment.command(request),
         "workingDir": HOME,
         "ports": [{"name": "agent", "containerPort": AGENT_PORT, "protocol": "TCP"}],
         "resources": _resources(request),
@@ -208,23 +206,14 @@ def _container(request: Request, config: ClusterConfig) -> Manifest:
             "capabilities": {"drop": ["ALL"]},
         },
         "volumeMounts": [
-            {"name": "order", "mountPath": ORDER_FOLDER, "readOnly": True},
+            {"name": "order", "mountPath": environment.ORDER_FOLDER, "readOnly": True},
             {"name": "home", "mountPath": HOME},
             {"name": "tmp", "mountPath": TEMPORARY},
+            *([{"name": "shared", "mountPath": SHARED_MEMORY}] if request.gpu else []),
             *([{"name": "scratch", "mountPath": SCRATCH}] if request.machine.scratch_bytes else []),
             *([{"name": "data", "mountPath": DATA, "readOnly": True}] if request.machine.data else []),
         ],
     }
-
-
-def _command() -> list[str]:
-    """The agent under tini, which reaps what kernels leave. env: the variables that Kubernetes sets name the API."""
-    variables = {**base_environment(), "PYTHONDONTWRITEBYTECODE": "1"}
-    return [
-        *("/usr/bin/env", "-i", *(f"{name}={text}" for name, text in variables.items())),
-        *("/usr/bin/tini", "-g", "--"),
-        *("/opt/py/bin/python", "-I", "/opt/pupitre/agent/run.py", "program", f"{ORDER_FOLDER}/{ORDER_FILE}"),
-    ]
 
 
 def _resources(request: Request) -> Manifest:
@@ -255,6 +244,9 @@ def _volumes(request: Request, name: str) -> list[Manifest]:
     limit on the node's disk would cost the whole pod."""
     limits, scratch, data = request.limits, request.machine.scratch_bytes, request.machine.data
     sizes = {"home": limits.home_bytes, "tmp": limits.tmp_bytes}
+    if request.gpu:
+        # As in a sandbox: what feeds an accelerator is loaded by processes of its own. A container has 64 MiB else.
+        sizes["shared"] = limits.memory_bytes // 2
     in_memory = {key: {"medium": "Memory", "sizeLimit": str(size)} for key, size in sizes.items()}
     on_disk = {"scratch": {"sizeLimit": str(scratch)}} if scratch else {}
     return [

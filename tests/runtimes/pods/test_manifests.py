@@ -133,6 +133,50 @@ def test_the_container_runs_the_agent_on_its_order_with_nothing_of_kubernetes_in
     assert "env" not in container(made())
 
 
+@pytest.mark.parametrize("case", ["gpu", "tpu"])
+def test_with_an_accelerator_what_its_device_plugin_says_is_left_and_nothing_of_kubernetes(case: str) -> None:
+    """A GPU's driver and a TPU's place in its slice are told by variables of the container (GKE's device plugins)."""
+    command = container(made(EVERY_PROFILE[case]))["command"]
+    assert "-i" not in command
+    kubelets = {
+        "KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT", "KUBERNETES_SERVICE_PORT_HTTPS", "KUBERNETES_PORT",
+        "KUBERNETES_PORT_443_TCP", "KUBERNETES_PORT_443_TCP_PROTO", "KUBERNETES_PORT_443_TCP_PORT",
+        "KUBERNETES_PORT_443_TCP_ADDR",
+    }  # fmt: skip
+    assert {text.removeprefix("--unset=") for text in command if text.startswith("--unset=")} == kubelets
+
+
+def test_a_gpus_driver_is_found_where_gke_mounts_it_by_the_agent_and_by_kernels() -> None:
+    request, cluster = asked(EVERY_PROFILE["gpu"])
+    loader, programs = "/opt/py/lib:/usr/local/nvidia/lib64", "/usr/bin:/bin:/usr/local/nvidia/bin"
+    assert f"LD_LIBRARY_PATH={loader}" in container(made(EVERY_PROFILE["gpu"]))["command"]
+    env = manifests.order(replace(request, env={"SEED": "7"}), KEYS, cluster)["env"]
+    assert env.keys() == {"LD_LIBRARY_PATH", "PATH", "SEED"}
+    assert env["LD_LIBRARY_PATH"] == loader
+    assert env["PATH"].endswith(programs)
+    assert manifests.order(*asked(EVERY_PROFILE["tpu"])[:1], KEYS, cluster)["env"] == {}
+
+
+def test_what_loads_data_for_a_gpu_shares_half_the_memory_with_its_processes() -> None:
+    pod = made(EVERY_PROFILE["gpu"])
+    assert {"name": "shared", "mountPath": "/dev/shm"} in container(pod)["volumeMounts"]
+    half = {"medium": "Memory", "sizeLimit": str(REQUEST.limits.memory_bytes // 2)}
+    assert {"name": "shared", "emptyDir": half} in pod["spec"]["volumes"]
+
+
+def test_of_the_containers_variables_kernels_have_those_of_accelerators() -> None:
+    # GKE's device plugin for TPUs, and that for GPUs with MPS.
+    tpu = {
+        "TPU_ACCELERATOR_TYPE": "v5litepod-4", "TPU_TOPOLOGY": "2x2", "TPU_WORKER_ID": "0", "ALT": "false",
+        "TPU_WORKER_HOSTNAMES": "localhost", "TPU_SKIP_MDS_QUERY": "true", "TPU_CHIPS_PER_HOST_BOUNDS": "2,2,1",
+        "CHIPS_PER_HOST_BOUNDS": "2,2,1", "HOST_BOUNDS": "1,1,1", "TPU_HOST_BOUNDS": "1,1,1", "WRAP": "false",
+        "TPU_RUNTIME_METRICS_PORTS": "8431", "VBAR_CONTROL_SERVICE_URL": "unix:///var/run/tpu-plugin/vbar.sock",
+    }  # fmt: skip
+    gpu = {"NVIDIA_VISIBLE_DEVICES": "GPU-1", "CUDA_MPS_ACTIVE_THREAD_PERCENTAGE": "25"}
+    others = {"KUBERNETES_PORT": "tcp://10.0.0.1:443", "PATH": "/bin", "HOSTNAME": "notebook", "MY_ALT": "x"}
+    assert program.of_accelerators({**tpu, **gpu, **others}) == {**tpu, **gpu}
+
+
 def test_the_order_says_all_that_the_agent_reads() -> None:
     """Names are those that its code asks the request for, in a runtime without an owner."""
     owners = {"memory_limit_bytes"}

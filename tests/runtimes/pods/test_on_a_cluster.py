@@ -71,6 +71,33 @@ async def test_a_gpu_that_becomes_free_starts_the_next_by_itself(provider: PodsP
         await seats(admin, None)
 
 
+async def test_a_kernel_finds_its_gpu_as_the_device_plugin_says_and_hears_nothing_of_the_api(
+    provider: PodsProvider, place: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    admin, _config = place
+    plain = manifests.pod
+
+    def told_by_a_plugin(*asked: Any, **more: Any) -> dict[str, Any]:
+        """There is no device plugin here: the kubelet hears otherwise what it would hear from one."""
+        pod = plain(*asked, **more)
+        pod["spec"]["containers"][0]["env"] = [{"name": "NVIDIA_VISIBLE_DEVICES", "value": "GPU-1"}]
+        return pod
+
+    monkeypatch.setattr(manifests, "pod", told_by_a_plugin)
+    await seats(admin, 1)
+    try:
+        notebook = await start_notebook(provider, "seeing", gpu=1, machine=GPU, limits=SMALL)
+        names = "('NVIDIA_VISIBLE_DEVICES', 'LD_LIBRARY_PATH', 'KUBERNETES_SERVICE_HOST')"
+        found = await notebook.value(f"import os; R = [os.environ.get(name) for name in {names}]")
+        assert found == ["GPU-1", "/opt/py/lib:/usr/local/nvidia/lib64", None]
+        # Of the process that started the agent, which the kernel can read.
+        assert await notebook.value("R = 'KUBERNETES' in open('/proc/1/environ').read()") is False
+        await notebook.close()
+    finally:
+        await provider.release("seeing")
+        await seats(admin, None)
+
+
 # --- what ends or hurts one
 
 

@@ -1,0 +1,48 @@
+"""What the container of a runtime runs, and the variables that the agent and its kernels have. Pure."""
+
+from __future__ import annotations
+
+from runtimes.agent.kernel import base_environment
+from runtimes.machine import Gpu
+from runtimes.pods.config import ClusterConfig
+from runtimes.provider import Network, Request
+
+ORDER_FOLDER, ORDER_FILE = "/run/order", "order.json"
+# GKE, "About GPUs": its device plugin mounts the driver there; images have to look there.
+_GKE_DRIVER = "/usr/local/nvidia"
+# What the kubelet says of the API to every container, also without service links (Kubernetes, "Accessing the API from a
+# Pod").
+_OF_THE_API = (
+    "KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT", "KUBERNETES_SERVICE_PORT_HTTPS", "KUBERNETES_PORT",
+    *(f"KUBERNETES_PORT_443_TCP{part}" for part in ("", "_PROTO", "_PORT", "_ADDR")),
+)  # fmt: skip
+
+
+def command(request: Request) -> list[str]:
+    """The agent under tini, which reaps what kernels leave. env: the variables that Kubernetes sets name the API. Those
+    of a device plugin, whose names are its own, are left for the agent to choose from (`agent.program`)."""
+    variables = {**base_environment(), **_driver(request), "PYTHONDONTWRITEBYTECODE": "1"}
+    none = ["-i"] if request.machine.accelerator is None else [f"--unset={name}" for name in _OF_THE_API]
+    return [
+        *("/usr/bin/env", *none, *(f"{name}={text}" for name, text in variables.items())),
+        *("/usr/bin/tini", "-g", "--"),
+        *("/opt/py/bin/python", "-I", "/opt/pupitre/agent/run.py", "program", f"{ORDER_FOLDER}/{ORDER_FILE}"),
+    ]
+
+
+def of_kernels(request: Request, config: ClusterConfig) -> dict[str, str]:
+    """What kernels have beside `base_environment` and what the agent knows of accelerators."""
+    index = {"PIP_INDEX_URL": config.index_url} if request.network is Network.INDEX else {}
+    return {**_driver(request), **index, **request.env}
+
+
+def _driver(request: Request) -> dict[str, str]:
+    """Where programs find the driver of the GPU that they were given. The loader reads its path as a program starts,
+    and kernels are the agent's programs: it needs these as they do."""
+    if not isinstance(request.machine.accelerator, Gpu):
+        return {}
+    base = base_environment()
+    return {
+        "LD_LIBRARY_PATH": f"{base['LD_LIBRARY_PATH']}:{_GKE_DRIVER}/lib64",
+        "PATH": f"{base['PATH']}:{_GKE_DRIVER}/bin",
+    }
