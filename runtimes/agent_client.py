@@ -104,6 +104,8 @@ class AgentClient:
             kernels=tuple(KernelState.from_header(kernel) for kernel in header["kernels"]),
             memory_bytes=header["memory_bytes"],
             memory_limit_bytes=header["memory_limit_bytes"],
+            # A pod may be older than this site.
+            cpu_seconds=header.get("cpu_seconds"),
             oom_kills=int(header["oom_kills"]),
             home_used_bytes=int(header["home_used_bytes"]),
             home_total_bytes=int(header["home_total_bytes"]),

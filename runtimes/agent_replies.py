@@ -54,11 +54,13 @@ class KernelState:
 
 @dataclass(frozen=True, slots=True)
 class AgentStatus:
-    """A runtime from inside. Memory figures are None where no control group can be read."""
+    """A runtime from inside. Figures of memory and cpu are None where no control group can be read; cpu_seconds, of all
+    that ever ran in it, are told by pods alone (see `Provider.cpu_seconds`)."""
 
     kernels: tuple[KernelState, ...]
     memory_bytes: int | None
     memory_limit_bytes: int | None
+    cpu_seconds: float | None
     oom_kills: int
     home_used_bytes: int
     home_total_bytes: int

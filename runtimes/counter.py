@@ -150,7 +150,8 @@ class Counter:
             if loan.ended.done():
                 _say(connection, {"ended": loan.ended.result()})
         finally:
-            self._used.append(usage.Used(order["profile"], order["account"], loan.environment, began, timezone.now()))
+            who = order["profile"], order["account"], loan.environment
+            self._used.append(usage.Used(*who, began, timezone.now(), loan.cpu_seconds()))
 
     async def _write_used(self) -> None:
         while True:

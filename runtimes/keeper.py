@@ -18,6 +18,7 @@ from runtimes.agent_client import AgentClient
 from runtimes.agent_replies import AgentError, AgentUnreachable
 from runtimes.describe import source_text
 from runtimes.errors import KernelRefused, StorageAway
+from runtimes.metering import Metering
 from runtimes.models import Kernel, Runtime
 from runtimes.provider import Phase, Provider, ProviderError, Reason, Status, UnknownRuntime
 
@@ -50,6 +51,7 @@ class Keeper:
         self._status: Status | None = None
         self._memory_told = ""
         self._silence = signs.Silence()
+        self._metering = Metering(provider)
         self._wake = asyncio.Event()
         self._leaving = False
         self._ask_idle_at = timezone.now()
@@ -222,7 +224,7 @@ class Keeper:
             # A job's runtime that could outlive us must hear of us: see `agent/switch.py`.
             self._ask_idle_at = now + PULL_EVERY
             with suppress(AgentError):
-                await agent.status()
+                await self._metering.read(row, await agent.status())
 
     async def _check_use(self, agent: AgentClient) -> None:
         """A kernel that is busy is in use, however long nobody looks at it; an open page alone is not."""
@@ -230,6 +232,7 @@ class Keeper:
             status = await agent.status()
         except AgentError:
             return
+        await self._metering.read(self.row, status)
         now = timezone.now()
         idle_for = signs.idle_for(status, now - self.row.last_active_at)
         limit = self.row.profile.idle_timeout
@@ -264,6 +267,8 @@ class Keeper:
         if self._leaving and self.row.state == State.READY:
             await self._stop(Reason.OWNER_GONE)
         await self._last_pull()
+        if not self._over():
+            await self._metering.read_last(self.row)
         await self._provider.release(self.row.name, reason=Reason.of(self.row.reason))
         await rows.settle(self.row, State.STOPPED)
 

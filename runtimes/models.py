@@ -282,6 +282,7 @@ class Runtime(models.Model):
     """One sandbox or pod. The row is the request: whoever wants a runtime writes it, the `runtimes` process obeys.
 
     `reserved`: what its profile gave when it was ready (cpu, memory_bytes, gpu): a profile may change while it runs.
+    `cpu_meter`: the processor time that it used so far (`runtimes/meter.py`).
     `message`: a sentence for the person concerned, as in the source. `detail`: the provider's own words, for operators.
     `left_out`: path → why (a sentence of the source language) of the files there that storage has not got."""
 
@@ -318,6 +319,7 @@ class Runtime(models.Model):
     key_version = models.PositiveIntegerField(default=1)
     environment_digest = models.CharField(max_length=80, blank=True)
     reserved = models.JSONField(default=dict, blank=True)
+    cpu_meter = models.JSONField(default=dict, blank=True)
     requested_at = models.DateTimeField(default=timezone.now)
     ready_at = models.DateTimeField(null=True)
     deadline = models.DateTimeField(null=True)
@@ -492,12 +494,15 @@ class FrontEndSetting(models.Model):
 
 
 class Usage(models.Model):
-    """What one runtime used, charged to its account. Seconds are wall-clock seconds times what was reserved."""
+    """What one runtime used, charged to its account. Seconds are wall-clock seconds times what was reserved.
+
+    `cpu_used_seconds`: processor time as it was measured; None where nobody could tell."""
 
     runtime = models.OneToOneField(Runtime, on_delete=models.PROTECT, related_name="usage")
     account = models.CharField(max_length=200, db_index=True)
     wall_seconds = models.FloatField(default=0)
     cpu_seconds = models.FloatField(default=0)
+    cpu_used_seconds = models.FloatField(null=True)
     memory_gib_seconds = models.FloatField(default=0)
     gpu_seconds = models.FloatField(default=0)
     recorded_at = models.DateTimeField(default=timezone.now)

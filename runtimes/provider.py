@@ -163,6 +163,10 @@ class Loan(ABC):
         """The desk, where questions to its agent are asked, and the wire of its kernel's messages: packets (see
         `runtimes/agent/packets.py`)."""
 
+    def cpu_seconds(self) -> float | None:
+        """Processor time that it used so far; None where that is not known."""
+        return None
+
     @abstractmethod
     async def close(self) -> None:
         """Ends it and returns when nothing of it is left."""
@@ -236,6 +240,11 @@ class Provider(ABC):
 
     async def accelerators(self) -> int | None:
         """How many GPUs or TPUs there are in all; None where that is not known."""
+        return None
+
+    async def cpu_seconds(self, name: str) -> float | None:
+        """Processor time that everything in a runtime used so far, as seen from outside: code in it cannot change that.
+        None where only its agent can tell (`AgentStatus.cpu_seconds`), or nobody can."""
         return None
 
     async def refusal(self, request: Request) -> str:

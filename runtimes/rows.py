@@ -14,7 +14,7 @@ from django.db import connection
 from django.db.models import Case, F, Q, QuerySet, Value, When
 from django.utils import timezone
 
-from runtimes import bus, long_runs, usage
+from runtimes import bus, load, long_runs, usage
 from runtimes.agent_replies import ExitReason, KernelState
 from runtimes.models import Kernel, Profile, ProviderReport, Runtime, Usage
 from runtimes.provider import Endpoint, Reason, Status
@@ -245,6 +245,7 @@ def report(provider: str, warm: int, accelerators: int | None) -> None:
 
 
 make_way = in_thread(long_runs.make_way)
+note_cpu = in_thread(load.note)
 
 
 @in_thread

@@ -1,4 +1,4 @@
-"""What runtimes used, charged to their accounts: wall-clock seconds times what was reserved."""
+"""What runtimes used, charged to their accounts: wall-clock seconds times what was reserved, and what was measured."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ from typing import Any
 
 from django.db import transaction
 
+from runtimes.meter import Meter
 from runtimes.models import GIB, Profile, Runtime, Usage
 from runtimes.status import Reason
 
-FIELDS = ["account", "wall_seconds", "cpu_seconds", "memory_gib_seconds", "gpu_seconds", "recorded_at"]
+FIELDS = [
+    "account", "wall_seconds", "cpu_seconds", "cpu_used_seconds", "memory_gib_seconds", "gpu_seconds", "recorded_at",
+]  # fmt: skip
 _AT_ONCE = 500
 
 
@@ -50,6 +53,7 @@ def _used(runtime: Runtime, wall: float, until: datetime) -> dict[str, Any]:
         "account": runtime.account,
         "wall_seconds": wall,
         "cpu_seconds": wall * share["cpu"],
+        "cpu_used_seconds": Meter.of(runtime.cpu_meter).used,
         "memory_gib_seconds": wall * share["memory_bytes"] / GIB,
         "gpu_seconds": wall * share["gpu"],
         "recorded_at": until,
@@ -63,13 +67,14 @@ def _write(runtime: Runtime, wall: float, until: datetime) -> Usage:
 
 @dataclass(frozen=True, slots=True)
 class Used:
-    """One job's runtime. profile: its key."""
+    """One job's runtime. profile: its key. cpu_seconds: of processor time, None where that is not known."""
 
     profile: int
     account: str
     environment_digest: str
     began: datetime
     ended: datetime
+    cpu_seconds: float | None = None
 
 
 def record_jobs(used: Sequence[Used], provider: str) -> None:
@@ -87,6 +92,7 @@ def record_jobs(used: Sequence[Used], provider: str) -> None:
 
 def _record_stretch(profile: Profile, account: str, digest: str, used: Sequence[Used], provider: str) -> None:
     began, ended = min(one.began for one in used), max(one.ended for one in used)
+    measured = [one.cpu_seconds for one in used if one.cpu_seconds is not None]
     runtime = Runtime.objects.create(
         profile=profile,
         purpose=Runtime.Purpose.GRADING,
@@ -95,6 +101,7 @@ def _record_stretch(profile: Profile, account: str, digest: str, used: Sequence[
         reason=Reason.REQUESTED,
         provider=provider,
         environment_digest=digest,
+        cpu_meter=Meter(sum(measured)).to_json() if measured else {},
         requested_at=began,
         ready_at=began,
         stopped_at=ended,

@@ -129,9 +129,7 @@ class Attendant:
         disk = os.statvfs(HOME)
         return {
             "kernels": [self._kernel.describe()],
-            "memory_bytes": self._gauges.memory_bytes(),
-            "memory_limit_bytes": self._gauges.limit_bytes,
-            "oom_kills": self._gauges.oom_kills(),
+            **self._gauges.describe(),
             "home_used_bytes": (disk.f_blocks - disk.f_bfree) * disk.f_frsize,
             "home_total_bytes": disk.f_blocks * disk.f_frsize,
             "idle_seconds": 0.0,

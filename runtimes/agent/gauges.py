@@ -1,9 +1,13 @@
-"""What a runtime can read about its own use of memory: of its control group, v1 or v2, where it has one."""
+"""What a runtime can read about its own use of memory and processors: of its control group, v1 or v2, where it has one.
+
+The agent runs as the same user as the student's code, which might change what it says: whoever has another source, as
+the owner of local sandboxes has, uses that one."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
@@ -12,15 +16,18 @@ _FILES = (
     ("memory.current", "memory.max", "memory.events"),
     ("memory/memory.usage_in_bytes", "memory/memory.limit_in_bytes", "memory/memory.oom_control"),
 )
+# Processor time used, in each version's folder.
+_CPU_FILES = ("cpu.stat", "cpuacct/cpuacct.usage")
 _NO_LIMIT = 1 << 60
 
 
 class Gauges:
     """Reads descriptors that stay open: the files themselves cannot be seen from a local sandbox."""
 
-    def __init__(self, usage: int | None, events: int | None, limit_bytes: int | None) -> None:
+    def __init__(self, usage: int | None, events: int | None, limit_bytes: int | None, cpu: int | None = None) -> None:
         self._usage = usage
         self._events = events
+        self._cpu = cpu
         self.limit_bytes = limit_bytes
 
     @classmethod
@@ -33,6 +40,7 @@ class Gauges:
     @classmethod
     def of_own_group(cls, root: str = "/sys/fs/cgroup") -> Self:
         """As a pod sees its own control group."""
+        cpu = _first_that_opens(f"{root}/{name}" for name in _CPU_FILES)
         for usage, limit, events in _FILES:
             try:
                 text = Path(root, limit).read_text().strip()
@@ -40,8 +48,17 @@ class Gauges:
             except OSError:
                 continue
             bounded = text.isdigit() and int(text) < _NO_LIMIT
-            return cls(opened[0], opened[1], int(text) if bounded else None)
-        return cls(None, None, None)
+            return cls(opened[0], opened[1], int(text) if bounded else None, cpu)
+        return cls(None, None, None, cpu)
+
+    def describe(self) -> dict[str, float | None]:
+        """All of it, as agents tell it."""
+        return {
+            "memory_bytes": self.memory_bytes(),
+            "memory_limit_bytes": self.limit_bytes,
+            "cpu_seconds": self.cpu_seconds(),
+            "oom_kills": self.oom_kills(),
+        }
 
     def memory_bytes(self) -> int | None:
         """Memory in use by everything in the runtime, or None if that cannot be known."""
@@ -49,6 +66,17 @@ class Gauges:
             return None
         text = _read(self._usage).strip()
         return int(text) if text.isdigit() else None
+
+    def cpu_seconds(self) -> float | None:
+        """Processor time used by everything in the runtime so far, or None if that cannot be known from inside.
+
+        Of a container: it begins again at 0 where that is started again."""
+        if self._cpu is None:
+            return None
+        text = _read(self._cpu).strip()
+        if text.isdigit():
+            return int(text) / 1e9
+        return next((int(line.split()[1]) / 1e6 for line in text.splitlines() if line.startswith("usage_usec ")), None)
 
     def oom_kills(self) -> int:
         """How often the kernel killed something of this runtime for want of memory (0 where it cannot be known)."""
@@ -59,6 +87,13 @@ class Gauges:
             if name == "oom_kill":
                 return int(count)
         return 0
+
+
+def _first_that_opens(paths: Iterable[str]) -> int | None:
+    for path in paths:
+        with suppress(OSError):
+            return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    return None
 
 
 def _read(descriptor: int) -> str:

@@ -126,9 +126,7 @@ class Supervisor:
         disk = os.statvfs(HOME)
         return {
             "kernels": [kernel.describe() for kernel in self._kernels],
-            "memory_bytes": self._gauges.memory_bytes(),
-            "memory_limit_bytes": self._gauges.limit_bytes,
-            "oom_kills": self._gauges.oom_kills(),
+            **self._gauges.describe(),
             "home_used_bytes": (disk.f_blocks - disk.f_bfree) * disk.f_frsize,
             "home_total_bytes": disk.f_blocks * disk.f_frsize,
             "idle_seconds": self._kernels.idle_seconds(self._began),

@@ -13,6 +13,8 @@ from pathlib import Path
 from runtimes.provider import Limits
 
 CONTROLLERS = ("memory", "pids", "cpu")
+# Counts and limits nothing; v2 counts without it.
+COUNTER = "cpuacct"
 FOLDER = "sandboxes"
 CPU_PERIOD_MICROSECONDS = 100_000
 # (memory in use, out-of-memory counter) of each version.
@@ -43,6 +45,17 @@ class Group:
                 return [os.open(f"{folder}/{name}", os.O_RDONLY | os.O_CLOEXEC) for name in names]
         return []
 
+    def cpu_seconds(self) -> float | None:
+        """Processor time used in here so far; None where it is not counted."""
+        counted, folder = self.folders.get(COUNTER), self.folders.get("memory")
+        with suppress(OSError, ValueError):
+            if counted is not None:
+                return int((counted / "cpuacct.usage").read_text()) / 1e9
+            if folder is not None:
+                told = dict(line.split() for line in (folder / "cpu.stat").read_text().splitlines())
+                return int(told.get("usage_usec", "")) / 1e6
+        return None
+
     def oom_kills(self) -> int:
         """How often the kernel killed something in here for want of memory."""
         folder = self.folders.get("memory")
@@ -63,7 +76,7 @@ class Cgroups:
     @property
     def controllers(self) -> frozenset[str]:
         """Which of `CONTROLLERS` hold."""
-        return frozenset(self._bases)
+        return frozenset(self._bases).intersection(CONTROLLERS)
 
     def create(self, name: str, limits: Limits) -> Group:
         """A group for one sandbox with its limits set. Raises OSError."""
@@ -119,7 +132,7 @@ def _limit_v1(controller: str, folder: Path, limits: Limits) -> None:
                 (folder / name).write_text(value)
     elif controller == "pids":
         (folder / "pids.max").write_text(str(limits.processes))
-    else:
+    elif controller == "cpu":
         (folder / "cpu.cfs_period_us").write_text(str(CPU_PERIOD_MICROSECONDS))
         (folder / "cpu.cfs_quota_us").write_text(str(int(limits.cpu_cores * CPU_PERIOD_MICROSECONDS)))
 
@@ -159,7 +172,7 @@ def _bases_v1(root: Path) -> dict[str, Path]:
     bases = {}
     own = _own(root)
     for kind, point, options in _mounts(root):
-        for controller in CONTROLLERS:
+        for controller in (*CONTROLLERS, COUNTER):
             if kind == "cgroup" and controller in options and controller in own:
                 base = point / own[controller].lstrip("/") / FOLDER
                 if _usable(base):

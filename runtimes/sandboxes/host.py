@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import os
 import platform
@@ -9,11 +10,11 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from django.utils.translation import gettext_lazy as _
 
-from runtimes.provider import SandboxUnavailable
+from runtimes.provider import ProviderUnavailable, SandboxUnavailable
 from runtimes.sandboxes.seccomp import MACHINES
 
 
@@ -102,3 +103,14 @@ def _read(path: str) -> str:
         return Path(path).read_text().strip()
     except OSError:
         return ""
+
+
+def lock(run_dir: Path) -> IO[str]:
+    """Held as long as this process lives. Raises ProviderUnavailable while another one holds it."""
+    handle = (run_dir / "lock").open("w")
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        handle.close()
+        raise ProviderUnavailable(f"another process owns the sandboxes of {run_dir}") from error
+    return handle

@@ -36,6 +36,9 @@ class SandboxLoan(Loan):
     def sockets(self) -> Sequence[socket]:
         return self._sandbox.ends
 
+    def cpu_seconds(self) -> float | None:
+        return self._sandbox.cpu_seconds()
+
     async def close(self) -> None:
         self._lifetime.cancel()
         with suppress(ValueError):

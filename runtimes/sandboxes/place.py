@@ -27,6 +27,7 @@ class Place:
         self.request = request
         self.status = Status(Phase.STARTING)
         self.sandbox: Sandbox | None = None
+        self._cpu_seconds: float | None = None
         self._hold: Hold | None = None
         self._environment = environment
         self._changed = changed
@@ -45,6 +46,14 @@ class Place:
     def live(self) -> bool:
         """It takes up room."""
         return self.status.phase in (Phase.STARTING, Phase.READY, Phase.UNREACHABLE)
+
+    def cpu_seconds(self) -> float | None:
+        """Processor time that it used so far; never less than before, also where the children of a process that did not
+        wait for them are no longer counted."""
+        seen = self.sandbox.cpu_seconds() if self.sandbox is not None and not self.status.phase.final else None
+        if seen is not None:
+            self._cpu_seconds = max(self._cpu_seconds or 0.0, seen)
+        return self._cpu_seconds
 
     def wait(self, position: int, reason: Reason) -> None:
         """There is no room, or no GPU, yet."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import timedelta
@@ -191,6 +190,11 @@ class LocalProvider(Provider):
         return len(self._line.seats.found.gpus)
 
     @override
+    async def cpu_seconds(self, name: str) -> float | None:
+        place = self._places.get(name)
+        return None if place is None else await asyncio.to_thread(place.cpu_seconds)
+
+    @override
     async def refusal(self, request: Request) -> str:
         found = self._line.seats.found if self._starter else await asyncio.to_thread(gpus.configured, self._config)
         try:
@@ -226,7 +230,7 @@ class LocalProvider(Provider):
         for folder, mode in ((config.run_dir, 0o711), (config.records, 0o700)):
             folder.mkdir(parents=True, exist_ok=True)
             folder.chmod(mode)
-        self._lock = _lock(config)
+        self._lock = host.lock(config.run_dir)
         slots.make_folder(config)
         left = slots.sweep(config)
         if left:
@@ -285,14 +289,3 @@ class LocalProvider(Provider):
             self._line.serve(lambda place, hold: place.begin(starter, hold))
         if self._loans is not None:
             self._loans.notice_room()
-
-
-def _lock(config: SandboxConfig) -> IO[str]:
-    """Held as long as this process lives. Raises ProviderUnavailable while another one holds it."""
-    handle = (config.run_dir / "lock").open("w")
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        handle.close()
-        raise ProviderUnavailable(f"another process owns the sandboxes of {config.run_dir}") from error
-    return handle

@@ -18,6 +18,7 @@ from runtimes.addresses import REFUSED_NETWORKS
 from runtimes.endpoint import Endpoint
 from runtimes.keys import Keys
 from runtimes.provider import Limits, Network, ProviderError, Request
+from runtimes.sandboxes import processes
 from runtimes.sandboxes.cgroups import Group
 from runtimes.sandboxes.network import Internet
 from runtimes.sandboxes.slots import Slot
@@ -55,6 +56,11 @@ class Sandbox:
     def alive(self) -> bool:
         """Its pid 1 lives."""
         return self.pidfd >= 0 and not _wait_for(self.pidfd, 0)
+
+    def cpu_seconds(self) -> float | None:
+        """Processor time used by everything in it so far; None where that cannot be known."""
+        counted = self.group.cpu_seconds()
+        return processes.cpu_seconds(self.pid) if counted is None and self.pid else counted
 
     def kill(self) -> None:
         """Ends every process in it, now."""

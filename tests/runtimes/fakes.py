@@ -38,6 +38,7 @@ class FakeAgent:
         self.most_files = 1000
         self.during: dict[str, Callable[[], Awaitable[None]]] = {}
         self.idle_seconds = 0.0
+        self.cpu_seconds: float | None = None
         self.watchers: list[bytes] = []
         self._socket = zmq.asyncio.Context.instance().socket(zmq.ROUTER)
         self._socket.linger = 0
@@ -92,6 +93,7 @@ class FakeAgent:
     def on_status(self, *_question: Any) -> tuple[dict[str, Any], bytes]:
         return {
             "kernels": list(self.kernels.values()), "memory_bytes": 1, "memory_limit_bytes": 2, "oom_kills": 0,
+            "cpu_seconds": self.cpu_seconds,
             "home_used_bytes": 1, "home_total_bytes": 2, "idle_seconds": self.idle_seconds, "uptime_seconds": 1,
         }, b""  # fmt: skip
 
@@ -175,6 +177,8 @@ class FakeProvider(Provider):
         self.during: dict[str, Callable[[], Awaitable[None]]] = {}
         self.refusals: dict[str, str] = {}
         self.refusal_error: Exception | None = None
+        # Processor time as this provider counts it.
+        self.counted: dict[str, float] = {}
         self.hold = False
         self.gpus: int | None = None
         self.closed = False
@@ -256,6 +260,9 @@ class FakeProvider(Provider):
         if self.refusal_error:
             raise self.refusal_error
         return self.refusals.get(request.machine.slug, "")
+
+    async def cpu_seconds(self, name: str) -> float | None:
+        return self.counted.get(name)
 
     async def owned(self) -> list[Owned]:
         return [Owned(name, name, status) for name, status in self.statuses.items()]

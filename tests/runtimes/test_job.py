@@ -123,6 +123,7 @@ async def test_what_jobs_used_is_charged_to_their_account(process, profile):
     usage = await until(lambda: Usage.objects.select_related("runtime").filter(account="course-1").first())
     assert usage.wall_seconds > 0
     assert usage.cpu_seconds == pytest.approx(usage.wall_seconds * float(profile.cpu))
+    assert usage.cpu_used_seconds > 0
     assert (usage.runtime.state, usage.runtime.purpose) == (Runtime.State.STOPPED, Runtime.Purpose.GRADING)
 
 

@@ -145,6 +145,25 @@ async def test_there_is_no_endpoint_before_the_runtime_is_ready(provider: Provid
         await provider.endpoint("not-yet")
 
 
+async def test_processor_time_is_counted_whatever_used_it(provider: Provider) -> None:
+    notebook = await start_notebook(provider, "counted")
+
+    async def used() -> float | None:
+        told = await provider.cpu_seconds("counted")
+        return (await notebook.agent.status()).cpu_seconds if told is None else told
+
+    before = await used()
+    burn = "import time\\nwhile time.process_time() < 0.3: pass"
+    await notebook.run(f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', '{burn}'])")
+    after = await used()
+    assert before is not None
+    assert after is not None
+    assert 0.3 <= after - before < 10
+    await notebook.close()
+    await provider.release("counted")
+    assert await provider.cpu_seconds("counted") is None
+
+
 async def test_every_change_is_an_event(provider: Provider) -> None:
     told: list[tuple[str, Status]] = []
 

@@ -396,6 +396,17 @@ async def test_whatever_ends_a_runtime_its_use_until_then_is_charged_and_one_tha
         assert not await Usage.objects.filter(runtime=failed).aexists()
 
 
+@pytest.mark.parametrize("trusted", [True, False], ids=["its provider counts", "its agent alone can tell"])
+async def test_what_was_measured_is_charged_beside_what_was_reserved(provider, workspace, trusted):
+    async with running(provider):
+        runtime = await launch.ready(await launch.alaunch(workspace), timeout=20)
+        provider.agents[runtime.name].cpu_seconds = 7.5
+        provider.counted = {runtime.name: 3.5} if trusted else {}
+        await launch.astop(runtime)
+        await until(state_is(runtime, State.STOPPED))
+    assert (await Usage.objects.aget()).cpu_used_seconds == (3.5 if trusted else 7.5)
+
+
 async def test_what_vanished_while_nobody_watched_is_charged_until_it_was_last_seen(provider, profile, workspace):
     now = timezone.now()
     rows = [

@@ -9,6 +9,7 @@ import os
 import stat
 import struct
 import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
@@ -33,7 +34,7 @@ from runtimes.provider import (
     SandboxUnavailable,
     Status,
 )
-from runtimes.sandboxes import bubblewrap, cgroups, environment, host, seccomp
+from runtimes.sandboxes import bubblewrap, cgroups, environment, host, processes, seccomp
 from runtimes.sandboxes.cgroups import Group
 from runtimes.sandboxes.config import SandboxConfig
 from runtimes.sandboxes.environment import EnvironmentFailed
@@ -282,6 +283,9 @@ def test_version_two_groups_get_their_limits_in_its_words(tmp_path: Path) -> Non
     (folder / "memory.current").write_text("1000\n")
     (folder / "memory.events").write_text("low 0\nhigh 0\nmax 3\noom 1\noom_kill 2\n")
     assert group.oom_kills() == 2
+    assert group.cpu_seconds() is None
+    (folder / "cpu.stat").write_text("usage_usec 2500000\nuser_usec 2000000\nsystem_usec 500000\n")
+    assert group.cpu_seconds() == 2.5
     descriptors = group.open_gauges()
     gauges = Gauges.from_descriptors(descriptors, 1 << 28)
     assert (gauges.memory_bytes(), gauges.oom_kills(), gauges.limit_bytes) == (1000, 2, 1 << 28)
@@ -293,6 +297,22 @@ def test_version_one_counts_kills_apart_from_the_switch_that_forbids_them(tmp_pa
     (tmp_path / "memory.usage_in_bytes").write_text("5\n")
     (tmp_path / "memory.oom_control").write_text("oom_kill_disable 1\nunder_oom 0\noom_kill 3\n")
     assert Group({"memory": tmp_path}).oom_kills() == 3
+
+
+def test_version_one_counts_processor_time_in_a_group_that_limits_nothing(tmp_path: Path) -> None:
+    (tmp_path / "proc/self").mkdir(parents=True)
+    mounts = "".join(f"cgroup /cg/{name} cgroup rw,{name} 0 0\n" for name in ("memory", "cpu", "cpuacct"))
+    (tmp_path / "proc/self/mounts").write_text(mounts)
+    (tmp_path / "proc/self/cgroup").write_text("3:memory:/\n2:cpuacct:/\n1:cpu:/\n")
+    for name in ("memory", "cpu", "cpuacct"):
+        (tmp_path / "cg" / name).mkdir(parents=True)
+    found = cgroups.find(root=tmp_path)
+    assert found.controllers == {"memory", "cpu"}
+    group = found.create("k1", Limits())
+    counted = tmp_path / "cg/cpuacct" / cgroups.FOLDER / "k1"
+    assert list(counted.iterdir()) == []
+    (counted / "cpuacct.usage").write_text("1500000000\n")
+    assert group.cpu_seconds() == 1.5
 
 
 def test_a_host_without_delegated_groups_has_none(tmp_path: Path) -> None:
@@ -307,7 +327,34 @@ def test_a_pod_reads_its_own_group(tmp_path: Path) -> None:
         (tmp_path / name).write_text(text)
     gauges = Gauges.of_own_group(str(tmp_path))
     assert (gauges.memory_bytes(), gauges.oom_kills(), gauges.limit_bytes) == (7, 1, 100)
-    assert Gauges.of_own_group(str(tmp_path / "none")).memory_bytes() is None
+    assert gauges.cpu_seconds() is None
+    (tmp_path / "cpu.stat").write_text("usage_usec 1500000\nnr_periods 0\n")
+    assert Gauges.of_own_group(str(tmp_path)).cpu_seconds() == 1.5
+    nothing = Gauges.of_own_group(str(tmp_path / "none"))
+    assert nothing.describe() == {
+        "memory_bytes": None, "memory_limit_bytes": None, "cpu_seconds": None, "oom_kills": 0,
+    }  # fmt: skip
+
+
+def test_a_pod_of_version_one_reads_its_processor_time(tmp_path: Path) -> None:
+    (tmp_path / "cpuacct").mkdir()
+    (tmp_path / "cpuacct/cpuacct.usage").write_text("2500000000\n")
+    assert Gauges.of_own_group(str(tmp_path)).cpu_seconds() == 2.5
+
+
+def test_without_groups_processor_time_is_that_of_all_processes_also_of_those_that_ended() -> None:
+    burn = "import time\nwhile time.process_time() < 0.2: pass"
+    script = f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {burn!r}])\nprint(flush=True); input()"
+    with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        assert process.pid in processes.inside(process.pid)
+        assert processes.inside(process.pid) < processes.inside(os.getpid())
+        seconds = processes.cpu_seconds(process.pid)
+        assert seconds is not None
+        assert 0.2 <= seconds < 5
+        process.kill()
+    assert processes.cpu_seconds(process.pid) is None
 
 
 def test_room_is_what_was_set_or_follows_from_the_hosts_memory(tmp_path: Path) -> None:
