@@ -19,6 +19,7 @@ from classroom.management.commands.prepare import compile_translation
 from classroom.models import Course
 from classroom.people.models import User
 from classroom.places import CHECKOUT
+from tests import prepared
 from tests.live import LiveSite
 from tests.world import make_course, make_teacher, make_user
 
@@ -38,7 +39,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.get_closest_marker("live") is None)
 
 
-def pytest_unconfigure() -> None:
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        prepared.remove()
     if folder := os.environ.get("PUPITRE_TEST_DATA"):
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -25,6 +25,7 @@ from psycopg import sql
 from classroom import work_storage
 from classroom.places import CHECKOUT
 from deploy.local.services import free_port
+from tests import prepared
 
 PATIENCE_SECONDS = 120
 
@@ -56,6 +57,7 @@ class LiveSite:
 
     def __enter__(self) -> Self:
         try:
+            prepared.fill(self.folder, self.database_name if self.database else "")
             self.start()
         except BaseException:
             self.remove()
@@ -161,21 +163,23 @@ class LiveSite:
         storages = {**settings.STORAGES, "work": work}
         with self._blocker.unblock(), override_settings(STORAGES=storages, RUN_DIR=self.folder / "run"):
             connection.close()
-            connection.settings_dict["NAME"] = self._database_name()
+            connection.settings_dict["NAME"] = self.database_name
             try:
                 yield
             finally:
                 connection.close()
                 connection.settings_dict["NAME"] = before
 
-    def _database_name(self) -> str:
+    @property
+    def database_name(self) -> str:
+        """The database's name on its server; the file, where it is SQLite's."""
         return urlsplit(self.database).path.strip("/") if self.database else str(self.folder / "db.sqlite3")
 
     def remove(self) -> None:
         """Remove the data folder and the database. The processes must have ended."""
         shutil.rmtree(self.folder, ignore_errors=True)
         if self.database:
-            name = sql.Identifier(self._database_name())
+            name = sql.Identifier(self.database_name)
             with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as connection:
                 connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(name))
 

@@ -8,6 +8,8 @@ if not os.environ.get("DATA_DIR"):
     # Short, for the sockets below it; open, for the uid that student code runs as.
     os.environ["DATA_DIR"] = os.environ["PUPITRE_TEST_DATA"] = tempfile.mkdtemp(prefix="pt-", dir="/tmp")
     Path(os.environ["DATA_DIR"]).chmod(0o755)
+#: Of the whole run, where its processes share what each of them needs.
+TEST_RUN_DIR = Path(os.environ["DATA_DIR"])
 os.environ.setdefault("LOG_LEVEL", "WARNING")
 
 

@@ -21,7 +21,7 @@ from django.utils import timezone
 from classroom import back_up, bring_back
 from classroom.models import Course
 from classroom.people.models import User
-from grading.models import Submission
+from grading.models import ReleaseCheck, Submission
 from runtimes import blobs, leases, storage, sweep
 from runtimes.models import Blob, Lease, Snapshot
 from tests.live import LiveSite
@@ -37,6 +37,9 @@ def filled(live: LiveSite) -> LiveSite:
     with live.orm():
         people = {name: make_user(name) for name in ("tim", "tess", "ada", "ben", "cleo", "dan", "eve")}
         build(make_course({"grace": make_teacher("grace"), **people}))
+        # The site's worker has done what it will: nothing changes from here on that no test changes.
+        under_way = ReleaseCheck.objects.filter(state__in=[ReleaseCheck.State.QUEUED, ReleaseCheck.State.RUNNING])
+        live.until(lambda: not under_way.exists(), "the solutions were run")
     return live
 
 
