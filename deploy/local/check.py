@@ -64,6 +64,8 @@ AGAIN = ("--reruns=1", "-rfER")
 #: Tests wait for processes more than they compute, so one more runs than there are cores. The tests of a file run
 #: in one process, in order: they may share a running site. Files with few tests are the long ones here: not last.
 TOGETHER = (f"--numprocesses={(os.cpu_count() or 1) + 1}", "--dist=loadfile", "--no-loadscope-reorder")
+#: On a cluster they wait for its nodes, of which a small one is this machine.
+ON_NODES = ("--numprocesses=2", *TOGETHER[1:])
 
 
 def everything(arguments: list[str]) -> int:
@@ -98,21 +100,22 @@ def on_postgres(arguments: list[str]) -> int:
 
 
 def on_cluster(arguments: list[str]) -> int:
-    """What is promised of Kubernetes, one test after the other, on the cluster that KUBECONFIG names."""
+    """What is promised of Kubernetes, on the cluster that KUBECONFIG names: first what matters most."""
     if not os.environ.get("KUBECONFIG"):
         raise SetupError("KUBECONFIG is not set: name a cluster on which the tests may make namespaces.")
     python = _prepared()
     print("Tests on Kubernetes", flush=True)
     found = sorted(str(path.relative_to(CHECKOUT)) for path in CHECKOUT.glob("tests/**/test_*on_a_cluster.py"))
+    # Whole sites take the longest, and so begin (tests/conftest.py); the contract is next.
     chosen = [
         "tests/runtimes/test_provider_contract.py",
-        "tests/setup/test_chart.py",
         *found,
+        "tests/setup/test_chart.py",
         "-k",
         "pods or on_a_cluster or chart",
     ]
     variables = {"DATABASE_URL": "", "REDIS_URL": "", "KUBECONFIG": os.environ["KUBECONFIG"]}
-    return _pytest(python, arguments or ["--numprocesses=0", *chosen], variables)
+    return _pytest(python, arguments or [*ON_NODES, *chosen], variables)
 
 
 def lint(arguments: list[str]) -> int:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import secrets
+import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from typing import Any
+from pathlib import Path
+from typing import IO, Any
 
 import pytest
 
@@ -45,6 +48,8 @@ _PATHS = {
 
 SMALL = Limits(memory_bytes=300 * MIB)
 WAIT_SECONDS, LOOK_SECONDS = 60.0, 0.05
+#: How long another test may have the nodes to itself.
+TURN_SECONDS = 120.0
 _NO_CLUSTER = "NO CLUSTER: set KUBECONFIG to test what is promised of Kubernetes"
 needs_cluster = pytest.mark.skipif(not os.environ.get("KUBECONFIG"), reason=_NO_CLUSTER)
 
@@ -170,13 +175,39 @@ def site_settings(config: ClusterConfig) -> dict[str, str]:
     }
 
 
-async def seats(admin: Admin, count: int | None) -> None:
-    """So many GPUs on every node, as a device plugin reports them."""
+@asynccontextmanager
+async def seats(admin: Admin, count: int | None) -> AsyncIterator[None]:
+    """So many GPUs on every node, as a device plugin reports them; None leaves each as it is. Tests that run at the
+    same time share the nodes: only one of them has this at a time."""
+    with (Path(tempfile.gettempdir()) / "pupitre-test-nodes.lock").open("w") as lock:
+        async with asyncio.timeout(TURN_SECONDS):
+            while not _taken(lock):
+                await asyncio.sleep(LOOK_SECONDS)
+        try:
+            await _set_seats(admin, count)
+            yield
+        finally:
+            await _set_seats(admin, None)
+
+
+def _taken(lock: IO[str]) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+async def _set_seats(admin: Admin, count: int | None) -> None:
     value = None if count is None else str(count)
     body = {"status": {field: {"nvidia.com/gpu": value} for field in ("capacity", "allocatable")}}
     for name in await admin.names("Node"):
-        content = "application/merge-patch+json"
-        await admin.call("PATCH", "Node", f"{name}/status", body=body, content=content)
+        try:
+            await admin.call("PATCH", "Node", f"{name}/status", body=body, content="application/merge-patch+json")
+        except Refused as refusal:
+            # Another test's node, which is gone again.
+            if refusal.code != 404:
+                raise
 
 
 @contextmanager

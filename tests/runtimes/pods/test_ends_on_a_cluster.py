@@ -207,19 +207,18 @@ async def test_who_works_takes_the_place_of_what_grades(provider: PodsProvider, 
     admin, _config = place
     machine = Machine("gpu", accelerator=Gpu())
     grading = Request("grading", purpose="grading", gpu=1, machine=machine, limits=SMALL)
-    await seats(admin, 1)
-    try:
-        await provider.acquire(grading)
-        assert (await settled(provider, "grading")).phase is Phase.READY
-        await provider.acquire(replace(grading, name="at-work", purpose="interactive"))
-        status = await settled(provider, "grading", Phase.LOST)
-        assert (status.phase, status.reason) == (Phase.LOST, Reason.PREEMPTED)
-        assert status.sentence.startswith("A more urgent job took the place.")
-        assert (await settled(provider, "at-work")).phase is Phase.READY
-    finally:
-        await provider.release("grading")
-        await provider.release("at-work")
-        await seats(admin, None)
+    async with seats(admin, 1):
+        try:
+            await provider.acquire(grading)
+            assert (await settled(provider, "grading")).phase is Phase.READY
+            await provider.acquire(replace(grading, name="at-work", purpose="interactive"))
+            status = await settled(provider, "grading", Phase.LOST)
+            assert (status.phase, status.reason) == (Phase.LOST, Reason.PREEMPTED)
+            assert status.sentence.startswith("A more urgent job took the place.")
+            assert (await settled(provider, "at-work")).phase is Phase.READY
+        finally:
+            await provider.release("grading")
+            await provider.release("at-work")
 
 
 async def test_a_warm_pod_that_hears_no_more_of_its_site_ends_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:

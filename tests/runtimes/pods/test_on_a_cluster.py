@@ -54,21 +54,20 @@ async def test_a_full_quota_is_a_queue_and_who_leaves_makes_room_for_the_next() 
 
 async def test_a_gpu_that_becomes_free_starts_the_next_by_itself(provider: PodsProvider, place: Any) -> None:
     admin, _config = place
-    await seats(admin, 1)
-    try:
-        for name in ("seated", "waiting"):
-            await provider.acquire(Request(name, gpu=1, machine=GPU, limits=SMALL))
-            if name == "seated":
-                assert (await settled(provider, name)).phase is Phase.READY
-        status = await reason(provider, "waiting", Reason.ACCELERATOR_WAIT)
-        assert status.phase is Phase.QUEUED
-        assert "Insufficient nvidia.com/gpu" in status.message
-        await provider.release("seated")
-        assert (await settled(provider, "waiting")).phase is Phase.READY
-    finally:
-        await provider.release("seated")
-        await provider.release("waiting")
-        await seats(admin, None)
+    async with seats(admin, 1):
+        try:
+            for name in ("seated", "waiting"):
+                await provider.acquire(Request(name, gpu=1, machine=GPU, limits=SMALL))
+                if name == "seated":
+                    assert (await settled(provider, name)).phase is Phase.READY
+            status = await reason(provider, "waiting", Reason.ACCELERATOR_WAIT)
+            assert status.phase is Phase.QUEUED
+            assert "Insufficient nvidia.com/gpu" in status.message
+            await provider.release("seated")
+            assert (await settled(provider, "waiting")).phase is Phase.READY
+        finally:
+            await provider.release("seated")
+            await provider.release("waiting")
 
 
 async def test_a_kernel_finds_its_gpu_as_the_device_plugin_says_and_hears_nothing_of_the_api(

@@ -43,30 +43,26 @@ async def test_people_get_the_one_gpu_in_their_order_and_may_go_on_without_it(pr
         fallback=profile,
     )
     spaces = [await Workspace.objects.acreate(profile=gpu, account="x") for _ in range(4)]
-    async with own_namespace() as (admin, config):
-        await seats(admin, 1)
-        try:
-            with RuntimesProcess(**site_settings(config)):
-                first, second, third, fourth = [await launch.alaunch(space) for space in spaces]
-                await launch.ready(first, timeout=60)
-                await until(lambda: waiting(3))
-                assert await sync_to_async(
-                    lambda: [queue.queue_position(now(one)) for one in (second, third, fourth)]
-                )() == [1, 2, 3]
-                # The second goes on at once, in a pod without a GPU and on the same row.
-                assert await sync_to_async(lambda: use_fallback(now(second)))()
-                on_cpu = await launch.ready(second, timeout=60)
-                kernel = await launch.astart_kernel(on_cpu)
-                assert await run(on_cpu, kernel, "print('on')") == "on\n"
-                # Of those who still wait only one has a pod: no scheduler can choose among them.
-                await until(lambda: waiting(2))
-                assert await with_pods(admin) == {first.name, second.name, third.name}
-                await launch.astop(first)
-                await launch.ready(third, timeout=60)
-                await launch.astop(third)
-                await launch.ready(fourth, timeout=60)
-                for one in (second, fourth):
-                    await launch.astop(one)
-                    await until(state_is(one, Runtime.State.STOPPED))
-        finally:
-            await seats(admin, None)
+    async with own_namespace() as (admin, config), seats(admin, 1):
+        with RuntimesProcess(**site_settings(config)):
+            first, second, third, fourth = [await launch.alaunch(space) for space in spaces]
+            await launch.ready(first, timeout=60)
+            await until(lambda: waiting(3))
+            assert await sync_to_async(
+                lambda: [queue.queue_position(now(one)) for one in (second, third, fourth)]
+            )() == [1, 2, 3]
+            # The second goes on at once, in a pod without a GPU and on the same row.
+            assert await sync_to_async(lambda: use_fallback(now(second)))()
+            on_cpu = await launch.ready(second, timeout=60)
+            kernel = await launch.astart_kernel(on_cpu)
+            assert await run(on_cpu, kernel, "print('on')") == "on\n"
+            # Of those who still wait only one has a pod: no scheduler can choose among them.
+            await until(lambda: waiting(2))
+            assert await with_pods(admin) == {first.name, second.name, third.name}
+            await launch.astop(first)
+            await launch.ready(third, timeout=60)
+            await launch.astop(third)
+            await launch.ready(fourth, timeout=60)
+            for one in (second, fourth):
+                await launch.astop(one)
+                await until(state_is(one, Runtime.State.STOPPED))

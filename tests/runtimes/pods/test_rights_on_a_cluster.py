@@ -26,6 +26,7 @@ from tests.runtimes.pods.real import (
     own_namespace,
     ready_ones,
     running,
+    seats,
     until,
 )
 from tests.runtimes.sandbox.notebook import settled, start_notebook
@@ -177,7 +178,7 @@ NEVER = {
 
 
 async def test_a_profile_that_the_cluster_cannot_run_is_refused_with_its_own_reason() -> None:
-    async with own_namespace() as (_admin, config):
+    async with own_namespace() as (admin, config), seats(admin, None):
         provider = PodsProvider(config, {1: MASTER})
         assert await provider.refusal(Request("x", limits=SMALL)) == ""
         for what, (request, words) in NEVER.items():
