@@ -444,6 +444,8 @@ class Run(models.Model):
     state = models.CharField(max_length=10, choices=State, default=State.QUEUED)
     subject = models.CharField(max_length=100, blank=True)
     after_seq = models.BigIntegerField(default=0)
+    #: The page's own name for this one request, which it may send again; "" where it gave none.
+    number = models.CharField(max_length=64, blank=True, default="", db_default="")
     batch = models.BigIntegerField(default=0)
     position = models.PositiveIntegerField(default=0)
     queued_at = models.DateTimeField(default=timezone.now)
@@ -453,6 +455,11 @@ class Run(models.Model):
 
     class Meta:
         indexes: ClassVar = [models.Index(fields=["kernel", "state", "batch", "position"])]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["kernel", "number"], condition=~models.Q(number=""), name="one_run_a_request"
+            )
+        ]
 
     def __str__(self) -> str:
         return f"{self.cell_id} ({self.state})"

@@ -35,6 +35,7 @@ __all__ = ["Executor", "acancel_queued", "cancel_queued", "routes"]
 INPUT_TOPIC = "input"
 _LOOK_SECONDS = 1.0
 _MOST_TYPED = 32_000
+_MOST_NUMBER = 64
 _RENEW_SECONDS = 10.0
 
 log = logging.getLogger(__name__)
@@ -124,7 +125,7 @@ class Executor:
 
 
 async def execute(request: Request) -> Response:
-    """POST /api/kernels/<id>/execute {cell_id, document_id}: 202 as soon as the cell is queued."""
+    """POST /api/kernels/<id>/execute {cell_id, document_id}: 202 once the cell is queued, one time for each number."""
     entry = entry_of(request.scope)
     values = await json_object(request)
     cell_id, room = text(values, "cell_id", most=64), text(values, "document_id", most=200)
@@ -133,7 +134,8 @@ async def execute(request: Request) -> Response:
     document_id = await off_loop(document_id_of, entry.workspace_id, room)
     seen = await _seen(document_id)
     together = _number(request.headers.get("x-run-together", ""))
-    run = await off_loop(_queue, entry, request.path_params["kernel_id"], document_id, cell_id, seen, together)
+    number = request.headers.get("x-run-number", "")[:_MOST_NUMBER]
+    run = await off_loop(_queue, entry, request.path_params["kernel_id"], document_id, cell_id, seen, together, number)
     return replies.Json({"run": run.pk}, 202)
 
 
@@ -168,14 +170,18 @@ def _number(word: str) -> int:
     return int(word) if word.isascii() and word.isdigit() and len(word) <= 15 else 0
 
 
-def _queue(entry: Entry, kernel_id: UUID, document_id: UUID, cell_id: str, after_seq: int, together: int) -> Run:
+def _queue(
+    entry: Entry, kernel_id: UUID, document_id: UUID, cell_id: str, after_seq: int, together: int, number: str
+) -> Run:
     # Also a kernel that is dead: the cell then says why, and what to do.
     kernel = Kernel.objects.select_related("runtime").filter(pk=kernel_id, workspace_id=entry.workspace_id).first()
     if kernel is None:
         raise NotFound(str(kernel_id))
     launch.touch(kernel.runtime)
     document = Document(pk=document_id)
-    return runs.queue(kernel, document, cell_id, subject=entry.subject, after_seq=after_seq, together=together)
+    return runs.queue(
+        kernel, document, cell_id, subject=entry.subject, after_seq=after_seq, together=together, number=number
+    )
 
 
 def routes() -> list[BaseRoute]:

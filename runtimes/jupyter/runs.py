@@ -16,12 +16,26 @@ LEASE = timedelta(seconds=30)
 _State = Run.State
 
 
-def queue(kernel: Kernel, document: Document, cell_id: str, *, subject: str, after_seq: int, together: int = 0) -> Run:
+def queue(
+    kernel: Kernel,
+    document: Document,
+    cell_id: str,
+    *,
+    subject: str,
+    after_seq: int,
+    together: int = 0,
+    number: str = "",
+) -> Run:
     """Queues a cell. The executor wakes, and shows it as waiting. after_seq: what of the document the person saw;
-    together: the page's number of what was asked for at once (0: unknown)."""
-    run = Run.objects.create(
-        kernel=kernel, document=document, cell_id=cell_id, subject=subject, after_seq=after_seq, batch=together
-    )
+    together: the page's number of what was asked for at once (0: unknown); number: the page's name for this request,
+    which is queued once however often it comes ("": each time)."""
+    values = {
+        "document": document, "cell_id": cell_id, "subject": subject, "after_seq": after_seq, "batch": together
+    }  # fmt: skip
+    if number:
+        run, _new = Run.objects.get_or_create(kernel=kernel, number=number, defaults=values)
+    else:
+        run = Run.objects.create(kernel=kernel, **values)
     bus.publish_on_commit("runs")
     return run
 

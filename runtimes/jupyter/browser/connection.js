@@ -6,16 +6,18 @@
 
 (() => {
   const ROOM = "/api/collaboration/room/json:notebook:";
-  const SYNC = 0, RAW = 2, STEP1 = 0;
+  const SYNC = 0, RAW = 2, STEP1 = 0, STEP2 = 1;
   const ACCESS_CHANGED = 4401;
   const PAUSE_MS = 400, AGAIN_MS = 2000;
   const FIRST_NUMBER = 1 << 24; // the front end numbers its own saves from 1
 
   let socket = null; // the open one
+  let told = null; // the one on which the server was told what it lacked
+  let behind = false; // a socket was lost, and not all of the document is known to have arrived since
   let dirty = false;
   let number = FIRST_NUMBER;
   let timer = 0;
-  const asked = new Map(); // number → {resolve, reject, edits}
+  const asked = new Map(); // number → {resolve, reject, edits, whole: the server knew all edits before}
   let edits = 0;
   const listeners = new Set();
 
@@ -39,7 +41,7 @@
         return;
       }
       number += 1;
-      asked.set(number, { resolve, reject, edits });
+      asked.set(number, { resolve, reject, edits, whole: told === socket });
       socket.send(new Uint8Array([RAW, 4, ...new TextEncoder().encode("save"), ...varint(number)]));
     });
   }
@@ -57,6 +59,7 @@
     const question = asked.get(reply.responseTo);
     if (!question) return;
     asked.delete(reply.responseTo);
+    if (question.whole) behind = false;
     if (reply.status === "success") question.resolve(question.edits);
     else question.reject(new Error(String(reply.status)));
   }
@@ -102,6 +105,7 @@
       if (code === ACCESS_CHANGED) location.reload();
       if (socket !== opened) return;
       socket = null;
+      behind = true;
       for (const question of asked.values()) question.reject(new Error("offline"));
       asked.clear();
       tell("nb:offline");
@@ -110,6 +114,7 @@
     opened.send = function (data) {
       send.call(opened, data);
       const bytes = data instanceof ArrayBuffer ? new Uint8Array(data) : data;
+      if (bytes[0] === SYNC && bytes[1] === STEP2) told = opened;
       // Step 2 and updates carry edits; an empty update (0 0) carries none.
       if (bytes[0] === SYNC && bytes[1] !== STEP1 && bytes.length > 5) edited();
     };
@@ -126,12 +131,52 @@
   // Cells are asked to run one request after the other, in the front end's own order (the document's, for Run All): over
   // its several connections they would arrive in any order. What is asked for while another still waits belongs together:
   // an error in one of them ends the rest.
+  //
+  // A cell that is run while the site is away, as it is for a moment when it is upgraded, is run once it is back, as it
+  // was typed. Each request has a number of its own, by which the server knows one whose answer was lost.
   const EXECUTE = /^\/api\/kernels\/[^/]+\/execute$/;
-  const TURN_MS = 10000; // a request that hangs does not hold up the others for ever
+  const FORGETS = /^\/api\/kernels\/[^/]+\/(interrupt|restart)$/;
+  const ANSWER_MS = 10000, RETRY_MS = 500, LOOK_MS = 100;
+  const GIVE_UP_MS = 60000; // of failures while the document's own socket is open
   const fetchNow = window.fetch;
   let turn = Promise.resolve();
   let waiting = 0;
   let together = 0;
+  let forgotten = 0; // how often what waits to be run was given up, by an interrupt or a restart
+
+  const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
+
+  // Waits until the server has all that was typed, where the socket was lost. True if it had to wait.
+  async function caughtUp() {
+    if (!behind) return false;
+    while (behind) {
+      // Also one that cannot save now has it.
+      if (socket && told === socket) await ask().catch(() => undefined);
+      if (behind) await pause(LOOK_MS);
+    }
+    return true;
+  }
+
+  // A proxy's page in the site's place; the site's own answers are JSON.
+  function isNobodys(answer) {
+    return [502, 503, 504].includes(answer.status) && !answer.headers.get("Content-Type")?.includes("json");
+  }
+
+  async function delivered(request, since) {
+    let failing = Date.now();
+    for (;;) {
+      if (await caughtUp()) failing = Date.now();
+      if (since !== forgotten) return notRun();
+      const last = Date.now() - failing > GIVE_UP_MS;
+      try {
+        const answer = await fetchNow.call(window, request.clone(), { signal: AbortSignal.timeout(ANSWER_MS) });
+        if (last || !isNobodys(answer)) return answer;
+      } catch (error) {
+        if (last) throw error;
+      }
+      await pause(RETRY_MS);
+    }
+  }
 
   // Run before the page has found or started its kernel, the front end asks for the kernel `undefined`: those requests
   // wait for the one that comes.
@@ -151,26 +196,26 @@
     return new Request(address, { method, headers, credentials, body: await request.text() });
   }
 
-  const sendNow = (request) => (request ? fetchNow.call(window, request) : new Response("", { status: 503 }));
+  const notRun = () => new Response("", { status: 503 });
 
   function inTurn(request) {
     if (waiting === 0) together = Math.max(Date.now(), together + 1);
     waiting += 1;
     request.headers.set("X-Run-Together", String(together));
-    const ready = turn.then(() => addressed(request));
-    const answer = ready.then(sendNow);
-    const late = ready.then(() => new Promise((resolve) => setTimeout(resolve, TURN_MS)));
-    turn = Promise.race([answer, late]).then(() => undefined, () => undefined);
+    request.headers.set("X-Run-Number", [...crypto.getRandomValues(new Uint32Array(4))].join("-"));
+    const since = forgotten;
+    const answer = turn.then(() => addressed(request)).then((known) => (known ? delivered(known, since) : notRun()));
     const done = () => { waiting -= 1; };
-    answer.then(done, done);
+    turn = answer.then(done, done);
     return answer;
   }
 
   window.fetch = function (resource, options) {
     const request = resource instanceof Request && !options ? resource : new Request(resource, options);
     const { origin, pathname } = new URL(request.url);
-    const run = origin === location.origin && request.method === "POST" && EXECUTE.test(pathname);
-    return run ? inTurn(request) : fetchNow.call(window, resource, options);
+    const posted = origin === location.origin && request.method === "POST";
+    if (posted && FORGETS.test(pathname)) forgotten += 1;
+    return posted && EXECUTE.test(pathname) ? inTurn(request) : fetchNow.call(window, resource, options);
   };
 
   window.pupitreConnection = {

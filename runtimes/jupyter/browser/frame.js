@@ -197,7 +197,16 @@
 
   // --- the front end's start
 
-  connection.listen((type) => tell({ type }));
+  connection.listen((type) => {
+    tell({ type });
+    if (type === "nb:online") again();
+  });
+
+  // The front end tries the kernel's own socket again ever more seldom, and in the end not at all.
+  function again() {
+    const kernel = panel?.sessionContext.session?.kernel;
+    if (kernel && kernel.connectionStatus !== "connected") kernel.reconnect().catch(() => undefined);
+  }
 
   function begin() {
     app = window.jupyterapp;

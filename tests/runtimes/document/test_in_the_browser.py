@@ -32,6 +32,19 @@ async def chromium() -> AsyncIterator[Browser]:
         yield browser
 
 
+# The site was asked, and did it; its answer never came.
+LOSES_AN_ANSWER = """
+const asks = window.fetch;
+window.answersLost = 0;
+window.fetch = async (...given) => {
+  const answer = await asks.call(window, ...given);
+  if (!answer.url.includes("/execute") || window.answersLost) return answer;
+  window.answersLost += 1;
+  throw new TypeError("lost");
+};
+"""
+
+
 class Tab:
     """A notebook page of one person, in a browser of their own."""
 
@@ -41,12 +54,12 @@ class Tab:
     @classmethod
     async def open(
         cls, desk: Desk, browser: Browser, work: Workspace, subject: str = "ada", *, idle: bool = True,
-        slow: Callable[[Route], Awaitable[None]] | None = None,
+        before: Callable[[Page], Awaitable[object]] | None = None,
     ) -> Tab:  # fmt: skip
-        """idle: waits for the kernel; slow: what the page's requests for sessions go through."""
+        """idle: waits for the kernel; before: what is done to the page before anything is opened in it."""
         page = await (await browser.new_context(viewport={"width": 1300, "height": 1000})).new_page()
-        if slow:
-            await page.route("**/api/sessions*", slow)
+        if before:
+            await before(page)
         tab = cls(page, await desk.open(page, work, subject))
         if idle:
             await said(page, "nb:kernel", status="idle")
@@ -203,7 +216,7 @@ async def test_run_all_before_there_is_a_kernel_runs_every_cell_in_order(desk, c
         else:
             await route.fulfill(json=[])
 
-    ada = await Tab.open(desk, chromium, work, idle=False, slow=slow)
+    ada = await Tab.open(desk, chromium, work, idle=False, before=lambda page: page.route("**/api/sessions*", slow))
     await ada.run_all()
     pressed.set()
     await ada.is_idle(0, 1)
@@ -248,13 +261,45 @@ async def test_a_site_that_is_killed_in_the_middle_of_a_run_loses_nothing(desk, 
     await ada.sees_output(0, "tick 2")
     desk._processes[1].kill()
     await ada.type(1, " + 1  # offline")
+    # Asked for while nobody listens: run when somebody does again, as it was typed.
+    await ada.run(1)
     desk.restart_site()
     await ada.sees_output(0, "tick 79")
     assert (await ada.output(0)).count("tick") == 80
     await until(lambda: holds(desk, work, b"# offline"))
-    await ada.run(1)
     await ada.sees_output(1, "2")
     assert await ada.frame.locator(".jp-Dialog").count() == 0
+
+
+async def test_a_cell_whose_request_was_answered_in_vain_runs_once(desk, chromium):
+    work = await desk.make_work("print('ran')", "print('then')")
+    ada = await Tab.open(desk, chromium, work, before=lambda page: page.add_init_script(LOSES_AN_ANSWER))
+    await ada.run(0)
+    await ada.run(1)
+    await ada.is_idle(1, 2)
+    assert await ada.frame.evaluate("answersLost") == 1
+    assert await desk.do(lambda: Run.objects.filter(kernel__workspace=work).count()) == 2
+
+
+async def test_what_waits_for_the_connection_is_forgotten_by_an_interrupt(desk, chromium):
+    work = await desk.make_work("print('never')", "print('then')")
+    tried, back = asyncio.Event(), asyncio.Event()
+
+    async def refused(route: Route) -> None:
+        if back.is_set():
+            await route.continue_()
+        else:
+            await route.fulfill(status=502, body="<h1>Bad gateway</h1>", content_type="text/html")
+            tried.set()
+
+    ada = await Tab.open(desk, chromium, work, before=lambda page: page.route("**/execute*", refused))
+    await ada.run(0)
+    await tried.wait()
+    await ada.interrupt()
+    back.set()
+    await ada.run(1)
+    await ada.is_idle(1, 1)
+    assert await ada.output(0) == "[]"
 
 
 async def test_widgets_interact_and_files_that_code_writes(desk, chromium):
