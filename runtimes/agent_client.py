@@ -111,6 +111,8 @@ class AgentClient:
             home_total_bytes=int(header["home_total_bytes"]),
             idle_seconds=float(header["idle_seconds"]),
             uptime_seconds=float(header["uptime_seconds"]),
+            # An agent of an older image says nothing of it.
+            ending=bool(header.get("ending")),
         )
 
     async def start_kernel(
@@ -206,6 +208,11 @@ class AgentClient:
         """What was pulled under `token` is stored, but for the paths in `without`. An unknown token is no error: the
         next pull is complete."""
         await self._ask("acknowledge", token=token, without=list(without))
+
+    async def dismiss(self) -> None:
+        """Nothing more is wanted of the runtime: it ends as soon as somebody ends it, or at once if that was before.
+        Raises AgentUnreachable, or AgentRefused by one of an older image."""
+        await self._ask("dismiss")
 
     async def watch(self) -> AsyncIterator[AgentEvent]:
         """Events from now on, first one `kernel` event for each kernel there is. Raises AgentUnreachable when the

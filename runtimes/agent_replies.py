@@ -55,7 +55,8 @@ class KernelState:
 @dataclass(frozen=True, slots=True)
 class AgentStatus:
     """A runtime from inside. Figures of memory and cpu are None where no control group can be read; cpu_seconds, of all
-    that ever ran in it, are told by pods alone (see `Provider.cpu_seconds`)."""
+    that ever ran in it, are told by pods alone (see `Provider.cpu_seconds`). ending: it was told to end by others than
+    its site, and serves for a short while yet."""
 
     kernels: tuple[KernelState, ...]
     memory_bytes: int | None
@@ -66,6 +67,7 @@ class AgentStatus:
     home_total_bytes: int
     idle_seconds: float
     uptime_seconds: float
+    ending: bool
 
     def kernel(self, index: int) -> KernelState | None:
         """Kernel `index`, or None if it was never started or was stopped on request."""
@@ -90,7 +92,7 @@ class Pulled:
 
 @dataclass(frozen=True, slots=True)
 class AgentEvent:
-    """Something happened inside: `kernel` (a KernelState changed) or `memory` (an out-of-memory kill was counted)."""
+    """Something happened inside: `kernel` (a KernelState changed), or `ending` (see `AgentStatus`)."""
 
     kind: str
     kernel: KernelState | None

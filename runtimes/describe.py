@@ -64,17 +64,26 @@ def moved(before: Runtime, now: Runtime) -> str:
     if before.reason not in MOVED_SENTENCES:
         return ""
     why = str(MOVED_SENTENCES[Reason(before.reason)])
-    if now.state == Runtime.State.READY:
-        there = gettext("Your work is on a new machine, with its files as last saved: run the cells again.")
-    else:
-        there = gettext("Your work moves to a new machine, with its files as last saved.")
-    return f"{why} {there}"
+    return f"{why} {_there(arrived=now.state == Runtime.State.READY, whole=bool(before.message))}"
+
+
+def _there(*, arrived: bool, whole: bool) -> str:
+    """whole: its files were fetched when its machine was taken away."""
+    if arrived and whole:
+        return gettext("Your work is on a new machine, with all its files: run the cells again.")
+    if arrived:
+        return gettext("Your work is on a new machine, with its files as last saved: run the cells again.")
+    if whole:
+        return gettext("Your work moves to a new machine, with all its files.")
+    return gettext("Your work moves to a new machine, with its files as last saved.")
 
 
 def because(reason: str, message: str) -> str:
     """The sentence of a reason, or of an error the row's own message where it has one."""
     if message and reason in ("", Reason.ERROR):
         return gettext(message)
+    if message and reason in MOVED_SENTENCES:
+        return f"{MOVED_SENTENCES[Reason(reason)]} {gettext(message)}"
     if message and reason == Reason.OPERATOR:
         told = gettext("An administrator stopped the machine: %(why)s Your files are kept.")
         return told % {"why": message if message.endswith((".", "!", "?")) else f"{message}."}

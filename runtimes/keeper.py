@@ -13,11 +13,12 @@ from datetime import timedelta
 
 from django.utils import timezone
 
-from runtimes import disk, profiles, rows, signs, steer, transfer
+from runtimes import disk, profiles, rows, signs, steer
 from runtimes.agent_client import AgentClient
 from runtimes.agent_replies import AgentError, AgentUnreachable
 from runtimes.describe import source_text
 from runtimes.errors import KernelRefused, StorageAway
+from runtimes.last_pull import Rescue, last_pull, pull
 from runtimes.metering import Metering
 from runtimes.models import Kernel, Runtime
 from runtimes.provider import Phase, Provider, ProviderError, Reason, Status, UnknownRuntime
@@ -28,7 +29,6 @@ State = Runtime.State
 RETRY_SECONDS = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 LOOK_SECONDS = 5.0
 PULL_EVERY = timedelta(minutes=2)
-FINAL_PULL_SECONDS = 30.0
 AGENT_RETRY_SECONDS = 1.0
 _RANK: dict[str, int] = {
     str(state): rank for rank, state in enumerate([*Runtime.LIVE, State.STOPPED, State.LOST, State.FAILED])
@@ -53,6 +53,7 @@ class Keeper:
         self._silence = signs.Silence()
         self._metering = Metering(provider)
         self._wake = asyncio.Event()
+        self._rescue = Rescue(self._wake)
         self._leaving = False
         self._ask_idle_at = timezone.now()
 
@@ -160,7 +161,8 @@ class Keeper:
         async with AgentClient.of(self.row) as agent, asyncio.TaskGroup() as group:
             watching = group.create_task(self._watch(agent))
             try:
-                while self.row.state == State.READY and not self._leaving and not self._over():
+                while self.row.state == State.READY and not self._leaving and not self._ends():
+                    await self._rescue.if_told(self.row)
                     await self._note_memory()
                     await self._obey_kernels(agent)
                     await self._check_silence(agent)
@@ -172,6 +174,9 @@ class Keeper:
 
     def _over(self) -> bool:
         return self._status is not None and self._status.phase.final
+
+    def _ends(self) -> bool:
+        return self._over() or (self._status is not None and self._status.phase is Phase.ENDING)
 
     async def _note_memory(self) -> None:
         """A pod that ran out of memory may take all its kernels along and start again: only its provider knows why."""
@@ -204,6 +209,8 @@ class Keeper:
         while True:
             try:
                 async for event in agent.watch():
+                    if await self._rescue.heard(event):
+                        break
                     if event.kernel is not None:
                         await rows.kernel_seen(self.row, event.kernel)
             except AgentError:
@@ -242,16 +249,8 @@ class Keeper:
         self._ask_idle_at = now + min(limit - idle_for, PULL_EVERY)
         pulled_at = self.row.pulled_at or now
         if now - pulled_at >= PULL_EVERY and idle_for < now - pulled_at:
-            await self._pull(agent)
-
-    async def _pull(self, agent: AgentClient) -> bool:
-        """False where storage is away: the same again may help soon."""
-        try:
-            await transfer.pull(self.row, agent=agent)
-        except (AgentError, StorageAway) as error:
-            logger.warning("runtime %s: files not pulled: %s", self.row.name, error)
-            return not isinstance(error, StorageAway)
-        return True
+            with suppress(StorageAway):
+                await pull(self.row, agent)
 
     async def _stop(self, reason: str) -> None:
         await rows.ask_to_stop(self.row, reason)
@@ -260,27 +259,23 @@ class Keeper:
     # --- end
 
     async def _end(self) -> None:
-        if self._over() and self._status is not None and self.row.state != State.STOPPING:
-            lost = self._status.phase is Phase.LOST
-            await self._fail(State.LOST if lost else State.STOPPED, self._status.reason, "", self._status.message)
+        if self._ends() and self._status is not None and self.row.state != State.STOPPING:
+            await self._ended(self._status)
             return
         if self._leaving and self.row.state == State.READY:
             await self._stop(Reason.OWNER_GONE)
-        await self._last_pull()
         if not self._over():
+            await last_pull(self.row)
             await self._metering.read_last(self.row)
         await self._provider.release(self.row.name, reason=Reason.of(self.row.reason))
         await rows.settle(self.row, State.STOPPED)
 
-    async def _last_pull(self) -> None:
-        if not self.row.endpoint or self.row.workspace_id is None or self._over():
-            return
-        try:
-            async with asyncio.timeout(FINAL_PULL_SECONDS), AgentClient.of(self.row) as agent:
-                while not await self._pull(agent):
-                    await asyncio.sleep(AGENT_RETRY_SECONDS)
-        except TimeoutError:
-            logger.warning("runtime %s: files not pulled in time", self.row.name)
+    async def _ended(self, status: Status) -> None:
+        """By others. One whose node only its cluster has lost sight of may still answer."""
+        if status.phase is Phase.ENDING or status.reason is Reason.NODE_LOST:
+            await self._rescue.now(self.row)
+        state = State.STOPPED if status.phase is Phase.STOPPED else State.LOST
+        await self._fail(state, status.reason, self._rescue.sentence(status.reason), status.message)
 
     async def _fail(self, state: str, reason: str, message: str, detail: str) -> None:
         with suppress(ProviderError):
@@ -299,5 +294,5 @@ class Keeper:
             status = await self._provider.status(self.row.name)
         except UnknownRuntime:
             status = Status(Phase.LOST, Reason.OWNER_GONE)
-        if status.phase.final or status.phase is Phase.UNREACHABLE:
+        if status.phase.final or status.phase in (Phase.UNREACHABLE, Phase.ENDING):
             self.told(status)

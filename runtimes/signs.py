@@ -33,7 +33,7 @@ class Silence:
     async def told(self, status: Status | None, agent: AgentClient) -> Status | None:
         """The status that it has for good where neither speaks any more: lost, for the reason that its provider gave;
         None while one does, or is waited for. status: what its provider said last."""
-        if status is None or status.phase is not Phase.UNREACHABLE or await _answers(agent):
+        if status is None or status.phase is not Phase.UNREACHABLE or await answers(agent):
             self._since = None
             return None
         now = time.monotonic()
@@ -41,7 +41,8 @@ class Silence:
         return replace(status, phase=Phase.LOST) if now - self._since >= SILENCE.total_seconds() else None
 
 
-async def _answers(agent: AgentClient) -> bool:
+async def answers(agent: AgentClient) -> bool:
+    """Whether it does so soon."""
     try:
         async with asyncio.timeout(ANSWER_SECONDS):
             await agent.status()

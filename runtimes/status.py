@@ -12,12 +12,14 @@ from django.utils.translation import gettext_lazy as _
 
 
 class Phase(StrEnum):
-    """Where a runtime is in its life. `stopped` and `lost` are final."""
+    """Where a runtime is in its life. `ending`: others than its site end it, and its agent answers for a short while
+    yet. `stopped` and `lost` are final."""
 
     QUEUED = "queued"
     STARTING = "starting"
     READY = "ready"
     UNREACHABLE = "unreachable"
+    ENDING = "ending"
     LOST = "lost"
     STOPPED = "stopped"
 
@@ -73,7 +75,7 @@ REASON_SENTENCES: Mapping[Reason, Promise] = {
     Reason.LIFETIME: _("The longest time a kernel may run was reached. Your files are kept: start it again."),
     Reason.IDLE: _("The kernel was stopped because nothing ran for a while. Your files are kept: start it again."),
     Reason.REQUESTED: _("The kernel was stopped. Your files are kept: start it again when you need it."),
-    Reason.EVICTED: _("The machine needed the place. Your files are kept: start the kernel again."),
+    Reason.EVICTED: _("The machine needed the place. Your files are kept as last saved: start the kernel again."),
     Reason.PREEMPTED: _("A more urgent job took the place. It starts by itself when one is free."),
     Reason.NODE_LOST: _("The machine was lost. Your files are kept as last saved: start the kernel again."),
     Reason.OWNER_GONE: _("The service that ran the kernel stopped. Your files are kept: start the kernel again."),
@@ -88,6 +90,9 @@ REASON_SENTENCES: Mapping[Reason, Promise] = {
 
 #: What takes a machine away from under somebody's work: it goes on elsewhere with its files.
 MOVES = frozenset({Reason.EVICTED, Reason.PREEMPTED, Reason.NODE_LOST, Reason.OWNER_GONE})
+
+#: On the row of one that was taken away, where that is so.
+ALL_KEPT = _("Your files are kept as they were at that moment: start the kernel again.")
 
 MOVED_SENTENCES: Mapping[Reason, Promise] = {
     Reason.EVICTED: _("The machine needed the place."),

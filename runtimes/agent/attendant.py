@@ -126,14 +126,13 @@ class Attendant:
         return {"ok": True, **answer}, body
 
     def _status(self, _header: dict[str, Any], _payload: bytes) -> Result:
-        disk = os.statvfs(HOME)
         return {
             "kernels": [self._kernel.describe()],
             **self._gauges.describe(),
-            "home_used_bytes": (disk.f_blocks - disk.f_bfree) * disk.f_frsize,
-            "home_total_bytes": disk.f_blocks * disk.f_frsize,
+            **gauge.of_home(),
             "idle_seconds": 0.0,
             "uptime_seconds": time.monotonic() - self._began,
+            "ending": False,
         }, b""
 
     def _interrupt(self, _header: dict[str, Any], _payload: bytes) -> Result:

@@ -64,6 +64,11 @@ class Desk:
         """The asker gets events for the next minute."""
         self._watchers[asker[0]] = time.monotonic() + WATCH_SECONDS
 
+    def is_watched(self) -> bool:
+        """Whether anybody gets events."""
+        now = time.monotonic()
+        return any(until > now for until in self._watchers.values())
+
     def tell(self, event: Mapping[str, Any], only: Asker | None = None) -> None:
         """Sends an event to one asker or to all that watch."""
         now = time.monotonic()

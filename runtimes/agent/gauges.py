@@ -1,4 +1,5 @@
-"""What a runtime can read about its own use of memory and processors: of its control group, v1 or v2, where it has one.
+"""What a runtime can read about its own use of memory, processors and disk: of its control group, v1 or v2, where it
+has one.
 
 The agent runs as the same user as the student's code, which might change what it says: whoever has another source, as
 the owner of local sandboxes has, uses that one."""
@@ -10,6 +11,8 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Self
+
+from .enclosure import HOME
 
 # (in use, limit, events) in each version's folder, seen from inside a pod.
 _FILES = (
@@ -94,6 +97,13 @@ def _first_that_opens(paths: Iterable[str]) -> int | None:
         with suppress(OSError):
             return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     return None
+
+
+def of_home() -> dict[str, int]:
+    """How full the home folder is, as agents tell it."""
+    disk = os.statvfs(HOME)
+    size = disk.f_frsize
+    return {"home_used_bytes": (disk.f_blocks - disk.f_bfree) * size, "home_total_bytes": disk.f_blocks * size}
 
 
 def _read(descriptor: int) -> str:

@@ -28,6 +28,12 @@ class Mover:
         self._readable, self._wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._done: list[Callable[[], None]] = []
 
+    @property
+    def verbs(self) -> dict[str, Callable[[Asker, dict[str, Any], bytes], None]]:
+        """What is asked of it, by name."""
+        verbs = (self.push, self.remove, self.rename, self.pull, self.acknowledge)
+        return {verb.__name__: verb for verb in verbs}
+
     def fileno(self) -> int:
         """Readable when something was moved."""
         return self._readable

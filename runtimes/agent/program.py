@@ -21,7 +21,7 @@ from .enclosure import TEMPORARY
 from .gauges import Gauges
 from .spawner import ProgramSpawner
 from .supervisor import Supervisor
-from .switch import IdleSwitch
+from .switch import Ends, Farewell, IdleSwitch
 
 # On a volume that outlives the container.
 RECORD = f"{TEMPORARY}/.kernels"
@@ -64,10 +64,16 @@ def _serve(source: str, owner: socket.socket | None) -> NoReturn:
         Supervisor(request, ProgramSpawner(owner), gauges).serve()
     request["env"] = {**of_accelerators(os.environ), **request["env"]}
     spawner = ProgramSpawner(record=Path(RECORD))
-    # A pod that is deleted, evicted or past its deadline: its kernels get to finish. Only who ends by itself succeeds.
-    signal.signal(signal.SIGTERM, lambda _number, _frame: spawner.end(128 + signal.SIGTERM))
     switch = IdleSwitch(request["idle_seconds"], lambda: spawner.end(0), armed=request["idle_armed"])
-    Supervisor(request, spawner, Gauges.of_own_group(), switch).serve()
+    # A pod that is deleted, evicted or past its deadline: its kernels get to finish. Only who ends by itself succeeds.
+    farewell = Farewell(request["grace_seconds"], lambda: spawner.end(128 + signal.SIGTERM))
+
+    def terminated(_number: int, _frame: object) -> None:
+        farewell.ask()
+        spawner.wake()
+
+    signal.signal(signal.SIGTERM, terminated)
+    Supervisor(request, spawner, Gauges.of_own_group(), Ends(switch, farewell)).serve()
 
 
 def of_accelerators(variables: Mapping[str, str]) -> dict[str, str]:

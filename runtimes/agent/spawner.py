@@ -232,8 +232,12 @@ class ProgramSpawner:
             with self._lock, suppress(OSError):
                 self._record.write_text(json.dumps(sorted(self._indices.values())))
 
+    def wake(self) -> None:
+        """Makes `fileno()` readable, whether or not there are news. Safe in a signal's handler."""
+        with suppress(BlockingIOError):
+            os.write(self._wake_write, b"1")
+
     def _add(self, news: News) -> None:
         with self._lock:
             self._news.append(news)
-        with suppress(BlockingIOError):
-            os.write(self._wake_write, b"1")
+        self.wake()

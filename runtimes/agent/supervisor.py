@@ -17,12 +17,12 @@ import zmq
 from . import layout, relay
 from .desk import Asker, Desk, Refused
 from .enclosure import HOME, SOCKETS
-from .gauges import Gauges
+from .gauges import Gauges, of_home
 from .kernels import Kernel, Kernels, kernel_index
 from .mover import Mover
 from .pulse import Pulse
 from .spawner import Before, Exited, Failed, News, Spawner, Started
-from .switch import IdleSwitch
+from .switch import Ends
 
 TICK_MILLISECONDS = 1000
 
@@ -32,15 +32,13 @@ class Supervisor:
 
     request: keys, transport, host, env (of each kernel), kernels (to start at once), preload (by these), watch_idle."""
 
-    def __init__(
-        self, request: Mapping[str, Any], spawner: Spawner, gauges: Gauges, switch: IdleSwitch | None = None
-    ) -> None:
+    def __init__(self, request: Mapping[str, Any], spawner: Spawner, gauges: Gauges, ends: Ends | None = None) -> None:
         self._keys: dict[str, str] = request["keys"]
         self._transport, self._host = request["transport"], request.get("host", SOCKETS)
         self._env: dict[str, str] = dict(request["env"])
         self._first_kernels, self._preload = int(request["kernels"]), request.get("preload", [])
         self._spawner = spawner
-        self._gauges, self._switch = gauges, switch
+        self._gauges, self._ends = gauges, ends or Ends()
         self._oom_kills_told = 0
         self._began = time.monotonic()
         self._ready_told = False
@@ -57,11 +55,8 @@ class Supervisor:
             "restart_kernel": self._restart_kernel,
             "stop_kernel": self._stop_kernel,
             "watch": self._watch,
-            "push": self._mover.push,
-            "remove": self._mover.remove,
-            "rename": self._mover.rename,
-            "pull": self._mover.pull,
-            "acknowledge": self._mover.acknowledge,
+            "dismiss": self._dismiss,
+            **self._mover.verbs,
         }
 
     def serve(self) -> NoReturn:
@@ -73,8 +68,8 @@ class Supervisor:
         while True:
             for source, _event in self._poller.poll(TICK_MILLISECONDS):
                 self._attend(source)
-            if self._switch is not None:
-                self._switch.look(self._kernels.idle_seconds(self._began))
+            if self._ends.look(self._kernels.idle_seconds(self._began), watched=self._desk.is_watched()):
+                self._desk.tell({"event": "ending"})
 
     def _adopt(self, before: Before) -> None:
         for index, pid in before.running.items():
@@ -105,8 +100,7 @@ class Supervisor:
         question = self._desk.hear()
         if question is None:
             return
-        if self._switch is not None:
-            self._switch.heard()
+        self._ends.heard()
         asker, header, payload = question
         try:
             answer = self._verbs[str(header["verb"])](asker, header, payload)
@@ -123,14 +117,13 @@ class Supervisor:
     # --- verbs; None: the answer comes later
 
     def _status(self, _asker: Asker, _header: dict[str, Any], _payload: bytes) -> dict[str, Any]:
-        disk = os.statvfs(HOME)
         return {
             "kernels": [kernel.describe() for kernel in self._kernels],
             **self._gauges.describe(),
-            "home_used_bytes": (disk.f_blocks - disk.f_bfree) * disk.f_frsize,
-            "home_total_bytes": disk.f_blocks * disk.f_frsize,
+            **of_home(),
             "idle_seconds": self._kernels.idle_seconds(self._began),
             "uptime_seconds": time.monotonic() - self._began,
+            "ending": self._ends.begun,
         }
 
     def _start_kernel(self, asker: Asker, header: dict[str, Any], _payload: bytes) -> dict[str, Any] | None:
@@ -182,6 +175,10 @@ class Supervisor:
         self._desk.watch(asker)
         for kernel in self._kernels if header["first"] else ():
             self._desk.tell({"event": "kernel", "kernel": kernel.describe()}, only=asker)
+        return {}
+
+    def _dismiss(self, _asker: Asker, _header: dict[str, Any], _payload: bytes) -> dict[str, Any]:
+        self._ends.dismiss()
         return {}
 
     # --- a kernel's life

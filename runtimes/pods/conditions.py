@@ -203,9 +203,16 @@ def _after_restart(pod: Pod) -> tuple[Reason, str]:
 
 def _leaving(pod: Pod) -> Status:
     disruption = _disruption(pod)
-    if disruption is not None:
-        return disruption
-    return Status(Phase.STOPPED, Reason.REQUESTED, "the pod is being deleted")
+    if disruption is None:
+        return Status(Phase.STOPPED, Reason.REQUESTED, "the pod is being deleted")
+    # Its agent serves on within the grace (see `runtimes.agent.switch`), where its node is one that can be spoken to.
+    serves = _serves(pod) and disruption.reason is not Reason.NODE_LOST
+    return replace(disruption, phase=Phase.ENDING) if serves else disruption
+
+
+def _serves(pod: Pod) -> bool:
+    container = _container(pod)
+    return "running" in container.get("state", {}) and bool(container.get("started") or container.get("ready"))
 
 
 def _failed(pod: Pod) -> Status:

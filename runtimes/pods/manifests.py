@@ -30,8 +30,11 @@ from runtimes.provider import MIB, Network, NotOffered, Request
 FIRST_PORT, LAST_PORT = AGENT_PORT, FIRST_KERNEL_PORT + len(CHANNELS) * MAX_KERNELS - 1
 #: How long a warm pod may wait. A deadline can be shortened and never lengthened, and counts from the pod's start.
 WARM_FOR = timedelta(hours=12)
-#: As long as SIGTERM may take. Never 0: a forced deletion frees a GPU before its process is gone.
-GRACE_SECONDS = 5
+#: As long as SIGTERM may take. Never 0: a forced deletion frees a GPU before its process is gone. What people wrote is
+#: fetched in that time (Kubernetes' own default, which autoscalers and drains respect); what grades ends at once.
+GRACE_SECONDS = {"interactive": 30, "grading": 5}
+#: Of it, for the kernels to end.
+_LAST_SECONDS = 5
 SCRATCH = "/scratch"
 DATA = "/data"
 # Its disk beside scratch: logs of the container, which hardly writes any.
@@ -116,6 +119,7 @@ def order(request: Request, keys: Keys, config: ClusterConfig, *, warm: bool = F
         "preload": list(request.preload) if warm else [],
         # A warm one waits for its site; whoever was asked for and never spoken to is forgotten.
         "idle_armed": not warm,
+        "grace_seconds": GRACE_SECONDS[request.purpose] - _LAST_SECONDS,
         "rlimits": rlimits,
     }
 
@@ -159,7 +163,7 @@ def _spec(request: Request, config: ClusterConfig, *, name: str, warm: bool) -> 
         "activeDeadlineSeconds": math.ceil(lifetime.total_seconds()),
         # What is graded starts afresh elsewhere. For people the disk outlives an agent that was killed for memory.
         "restartPolicy": "Never" if request.purpose == "grading" else "OnFailure",
-        "terminationGracePeriodSeconds": GRACE_SECONDS,
+        "terminationGracePeriodSeconds": GRACE_SECONDS[request.purpose],
         "priorityClassName": priority(request, warm=warm),
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,

@@ -10,8 +10,9 @@ from django.utils import timezone
 
 from classroom.launch import open_work
 from classroom.machine import MOST_MOVES
+from runtimes.describe import source_text
 from runtimes.models import Kernel, Profile, Runtime, Session
-from runtimes.status import Reason
+from runtimes.status import ALL_KEPT, Reason
 from tests.classroom.work import PS1
 
 pytestmark = pytest.mark.django_db
@@ -80,6 +81,13 @@ def test_work_whose_machine_is_taken_away_moves_to_another_by_itself_where_someb
     Runtime.objects.filter(pk=new.pk).update(state=State.READY, ready_at=timezone.now())
     assert "Your work is on a new machine, with its files as last saved: run the cells again." in bar()
     assert Runtime.objects.count() == 2
+
+
+def test_work_whose_files_were_fetched_as_its_machine_was_taken_away_moves_with_all_of_them(runs, bar):
+    runs(State.LOST, reason=Reason.EVICTED, message=source_text(ALL_KEPT))
+    assert "Your work moves to a new machine, with all its files." in bar()
+    Runtime.objects.filter(state=State.QUEUED).update(state=State.READY, ready_at=timezone.now())
+    assert "Your work is on a new machine, with all its files: run the cells again." in bar()
 
 
 @pytest.mark.parametrize("reason", [Reason.IDLE, Reason.LIFETIME, Reason.REQUESTED, Reason.OPERATOR, Reason.DISK_FULL])

@@ -82,6 +82,10 @@ class FakeAgent:
         for watcher in self.watchers:
             await self._send(watcher, {"event": "kernel", "kernel": self.kernels[index]})
 
+    async def tell_of_its_end(self) -> None:
+        for watcher in self.watchers:
+            await self._send(watcher, {"event": "ending"})
+
     async def die(self, index: int, reason: str, status: int) -> None:
         self.kernels[index] |= {"state": "dead", "exit_reason": reason, "exit_status": status}
         await self.tell(index)
@@ -95,6 +99,7 @@ class FakeAgent:
             "kernels": list(self.kernels.values()), "memory_bytes": 1, "memory_limit_bytes": 2, "oom_kills": 0,
             "cpu_seconds": self.cpu_seconds,
             "home_used_bytes": 1, "home_total_bytes": 2, "idle_seconds": self.idle_seconds, "uptime_seconds": 1,
+            "ending": False,
         }, b""  # fmt: skip
 
     def on_start_kernel(self, header: dict[str, Any], *_rest: Any) -> tuple[dict[str, Any], bytes]:
@@ -153,6 +158,9 @@ class FakeAgent:
         for path in header["without"]:
             self.told.pop(path, None)
         self.known = self.told
+        return {}, b""
+
+    def on_dismiss(self, *_question: Any) -> tuple[dict[str, Any], bytes]:
         return {}, b""
 
     def on_watch(self, _header: Any, _payload: bytes, sender: bytes) -> tuple[dict[str, Any], bytes]:

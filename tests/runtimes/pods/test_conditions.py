@@ -191,8 +191,28 @@ LEAVING: dict[str, tuple[dict[str, Any], Reason, Phase]] = {
         Phase.LOST,
     ),
     "deleted after its deadline": (failed("DeadlineExceeded"), Reason.LIFETIME, Phase.STOPPED),
-    "pre-empted": (running(conditions=disrupted("PreemptionByScheduler")), Reason.PREEMPTED, Phase.LOST),
-    "drained": (running(conditions=disrupted("EvictionByEvictionAPI")), Reason.EVICTED, Phase.LOST),
+    # While its agent answers, what is there can be fetched.
+    "pre-empted": (running(conditions=disrupted("PreemptionByScheduler")), Reason.PREEMPTED, Phase.ENDING),
+    "drained": (running(conditions=disrupted("EvictionByEvictionAPI")), Reason.EVICTED, Phase.ENDING),
+    "drained, no longer well": (
+        running(
+            conditions=disrupted("EvictionByEvictionAPI"), containerStatuses=[container({"running": {}}, started=True)]
+        ),
+        Reason.EVICTED,
+        Phase.ENDING,
+    ),
+    "drained before it was ready": (
+        running(
+            conditions=disrupted("EvictionByEvictionAPI"), containerStatuses=[container({"running": {}}, started=False)]
+        ),
+        Reason.EVICTED,
+        Phase.LOST,
+    ),
+    "drained, its agent has ended": (
+        running(conditions=disrupted("EvictionByEvictionAPI"), containerStatuses=[container(CRASH, started=False)]),
+        Reason.EVICTED,
+        Phase.LOST,
+    ),
     "node tainted": (running(conditions=disrupted("DeletionByTaintManager")), Reason.NODE_LOST, Phase.LOST),
     "node gone": (running(conditions=disrupted("DeletionByPodGC")), Reason.NODE_LOST, Phase.LOST),
 }
@@ -206,7 +226,7 @@ def test_what_a_pod_tells_is_a_phase_and_a_reason(case: str) -> None:
 
 
 @pytest.mark.parametrize("case", LEAVING)
-def test_a_pod_that_is_being_deleted_is_over_for_the_reason_that_it_gives(case: str) -> None:
+def test_a_pod_that_is_being_deleted_ends_for_the_reason_that_it_gives(case: str) -> None:
     status, reason, phase = LEAVING[case]
     found = conditions.status(seen(status, deletionTimestamp=text(NOW)), NOW)
     assert (found.phase, found.reason) == (phase, reason)

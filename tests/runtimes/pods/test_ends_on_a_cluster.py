@@ -14,7 +14,7 @@ import pytest
 import pytest_asyncio
 from asgiref.sync import sync_to_async
 
-from runtimes import launch, storage
+from runtimes import launch
 from runtimes.machine import Gpu, Machine
 from runtimes.models import Profile, Runtime, Workspace
 from runtimes.pods import conditions, labels
@@ -47,6 +47,8 @@ State = Runtime.State
 NODE = "pupitre.test/node"
 MERGE = "application/merge-patch+json"
 BUDGET = "pupitre-runtimes"
+#: A cell that has written a file that nobody has pulled, and runs on.
+BUSY = "open('kept.txt', 'w').write('kept')\nprint('on', flush=True)\nwhile True: pass"
 
 
 async def evict(admin: Admin, name: str) -> None:
@@ -134,18 +136,25 @@ async def test_a_drain_takes_warm_pods_at_once_and_waits_for_those_at_work(provi
 
 
 @on_rows
-async def test_who_is_evicted_is_told_and_goes_on_elsewhere_with_the_files(workspace: Workspace) -> None:
+async def test_who_is_evicted_is_told_and_goes_on_elsewhere_with_all_that_a_cell_has_written(
+    workspace: Workspace,
+) -> None:
     async with own_namespace() as (admin, config):
         with RuntimesProcess(**site_settings(config)):
             runtime, kernel = await at_work(workspace)
-            await run(runtime, kernel, "open('kept.txt', 'w').write('kept')")
-            assert await storage.pull(runtime) == ["kept.txt"]
+            begun = asyncio.Event()
+            cell = asyncio.create_task(run(runtime, kernel, BUSY, begun=begun))
+            await begun.wait()
             # An administrator who cannot wait takes the budget away.
             await admin.call("DELETE", "PodDisruptionBudget", BUDGET)
             await evict(admin, runtime.endpoint["identity"])
             row = await waiting.until(state_is(runtime, State.LOST))
+            cell.cancel()
+            await asyncio.gather(cell, return_exceptions=True)
             assert row.reason == Reason.EVICTED
-            assert (await sync_to_async(launch.sentence)(row)).startswith("The machine needed the place.")
+            assert (await sync_to_async(launch.sentence)(row)).startswith(
+                "The machine needed the place. Your files are kept as they were at that moment"
+            )
             again, kernel = await at_work(workspace)
             assert again.pk != runtime.pk
             assert await run(again, kernel, "print(open('kept.txt').read())") == "kept\n"

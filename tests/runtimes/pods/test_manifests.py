@@ -72,7 +72,11 @@ def test_every_pod_meets_pod_security_restricted_and_more(case: Case, warm: bool
     own = [volume for volume in spec["volumes"] if volume["name"] != "data"]
     assert {tuple(set(volume) - {"name"}) for volume in own} == {("secret",), ("emptyDir",)}
     assert spec["activeDeadlineSeconds"] > 0
-    assert 0 < spec["terminationGracePeriodSeconds"] <= 5
+    # Whatever its site does, it ends before it would be killed.
+    request, cluster = asked(case)
+    grace = manifests.order(request, KEYS, cluster, warm=warm)["grace_seconds"]
+    assert 0 <= grace < spec["terminationGracePeriodSeconds"] <= 30
+    assert bool(grace) == (request.purpose == "interactive")
     # Nothing that Kubernetes would read as "unset" is sent as an empty value.
     assert all(value not in ("", {}, [], None) for value in spec.values())
 

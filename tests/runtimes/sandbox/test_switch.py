@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from runtimes.agent.spawner import Before, Exited, ProgramSpawner
-from runtimes.agent.switch import IdleSwitch
+from runtimes.agent.switch import SITE_SECONDS, Ends, Farewell, IdleSwitch
 
 
 class Clock:
@@ -65,6 +65,75 @@ def test_without_a_limit_it_never_ends(clock: Clock) -> None:
     switch = IdleSwitch(None, lambda: pytest.fail("ended"), armed=True)
     clock.now += 100_000
     switch.look(100_000)
+
+
+GRACE = 25.0
+
+
+class Leaving:
+    """A farewell that somebody has asked for, with what its site does."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.ended: list[float] = []
+        self.farewell = Farewell(GRACE, lambda: self.ended.append(clock.now))
+        self.farewell.ask()
+
+
+@pytest.fixture
+def leaving(clock: Clock) -> Leaving:
+    return Leaving(clock)
+
+
+def test_what_nobody_ends_never_leaves_whatever_its_site_says(clock: Clock) -> None:
+    farewell = Farewell(GRACE, lambda: pytest.fail("ended"))
+    farewell.dismiss()
+    clock.now += 100_000
+    farewell.look(watched=False)
+    assert not farewell.begun
+
+
+def test_whom_nobody_follows_leaves_at_once(leaving: Leaving, clock: Clock) -> None:
+    leaving.farewell.look(watched=False)
+    leaving.farewell.look(watched=False)
+    assert leaving.ended == [clock.now]
+
+
+def test_it_stays_for_its_site_until_that_has_all(leaving: Leaving, clock: Clock) -> None:
+    leaving.farewell.look(watched=True)
+    leaving.farewell.heard()
+    clock.now += GRACE - 1
+    leaving.farewell.look(watched=True)
+    assert not leaving.ended
+    leaving.farewell.dismiss()
+    leaving.farewell.look(watched=True)
+    assert leaving.ended == [clock.now]
+
+
+def test_it_leaves_before_the_end_of_its_grace_whatever_its_site_wants(leaving: Leaving, clock: Clock) -> None:
+    leaving.farewell.heard()
+    clock.now += GRACE
+    leaving.farewell.heard()
+    leaving.farewell.look(watched=True)
+    assert leaving.ended
+
+
+def test_a_site_that_says_nothing_when_told_of_the_end_is_not_waited_for(clock: Clock) -> None:
+    ended: list[float] = []
+    farewell = Farewell(GRACE, lambda: ended.append(clock.now))
+    farewell.heard()
+    farewell.ask()
+    clock.now += SITE_SECONDS - 0.5
+    farewell.look(watched=True)
+    assert not ended
+    clock.now += 0.5
+    farewell.look(watched=True)
+    assert ended
+
+
+def test_that_its_end_has_begun_is_told_once(leaving: Leaving) -> None:
+    ends = Ends(None, leaving.farewell)
+    assert [ends.look(0.0, watched=True) for _look in range(3)] == [True, False, False]
+    assert ends.begun
 
 
 @pytest.fixture
