@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 _IMAGE = re.compile(r"[a-z0-9][A-Za-z0-9._:/-]*@(sha256:[0-9a-f]{64})")
 _TOPOLOGY = re.compile(r"\d+(x\d+)+")
+# Chips of the largest host whose topologies have so many dimensions (GKE, "Plan TPUs": ct5lp-hightpu-8t and
+# ct6e-standard-8t; ct4p-hightpu-4t, ct5p-hightpu-4t and tpu7x-standard-4t).
+_MOST_CHIPS = {2: 8, 3: 4}
 
 
 def image_digest(image: str) -> str:
@@ -31,17 +34,23 @@ def topology_chips(topology: str) -> int:
     return math.prod(int(side) for side in topology.split("x")) if _TOPOLOGY.fullmatch(topology) else 0
 
 
+def spans_hosts(topology: str) -> bool:
+    """Whether a TPU topology is more than one host has, and so more than one pod."""
+    return topology_chips(topology) > _MOST_CHIPS.get(topology.count("x") + 1, 0)
+
+
 @dataclass(frozen=True, slots=True)
 class Gpu:
     """NVIDIA GPUs, chosen on GKE by node labels ("" for any; elsewhere `Machine.node_selector` says where).
 
     model: such as nvidia-l4. partition: a part of one by MIG, such as 1g.5gb. sharing: several pods on one, at most
-    `clients`; their memory is not kept apart."""
+    `clients`; their memory is not kept apart. There is no sharing by MPS: its clients speak to the node's daemon over
+    the host's IPC (GKE, "Share GPUs with NVIDIA MPS"), which Pod Security `restricted` keeps from pods."""
 
     resource: ClassVar[str] = "nvidia.com/gpu"
     model: str = ""
     partition: str = ""
-    sharing: Literal["", "time-sharing", "mps"] = ""
+    sharing: Literal["", "time-sharing"] = ""
     clients: int = 0
 
     def selector(self) -> dict[str, str]:
@@ -85,6 +94,10 @@ class Tpu:
         chips = topology_chips(self.topology)
         if not self.model or not chips:
             return f"a TPU needs a model and a topology such as 2x2, not {self.model!r} and {self.topology!r}"
+        if spans_hosts(self.topology):
+            return (
+                f"a topology of {self.topology} is spread over several hosts, and a runtime is one pod on one of them"
+            )
         return "" if chips == count else f"a topology of {self.topology} is {chips} chips in one pod, not {count}"
 
 

@@ -70,7 +70,6 @@ class Profile(models.Model):
 
     class Sharing(models.TextChoices):
         TIME = "time-sharing", _("in turns, memory not kept apart")
-        MPS = "mps", _("at once (MPS), memory not kept apart")
 
     slug = models.SlugField(unique=True)
     name = models.CharField(max_length=100)

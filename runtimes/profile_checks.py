@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 from django.utils.translation import gettext as _
 
 from runtimes import timetable
-from runtimes.machine import image_digest, topology_chips
+from runtimes.machine import image_digest, spans_hosts, topology_chips
 
 if TYPE_CHECKING:
     from runtimes.models import Profile
@@ -84,6 +84,11 @@ def _tpu(profile: Profile) -> Found:
     chips = topology_chips(profile.accelerator_topology)
     if not chips:
         found.append(("accelerator_topology", _("A TPU has a topology, such as 2x2.")))
+    elif spans_hosts(profile.accelerator_topology):
+        words = _(
+            "A kernel has the chips of one host: at most 2x4, or 2x2x1 of a model whose topologies are three numbers."
+        )
+        found.append(("accelerator_topology", words))
     elif chips != profile.gpu:
         words = _("A topology of %(topology)s is %(chips)s chips, not %(count)s.")
         told = {"topology": profile.accelerator_topology, "chips": chips, "count": profile.gpu}

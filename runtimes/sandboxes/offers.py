@@ -36,8 +36,6 @@ def _check_gpus(request: Request, gpus: HostGpus) -> None:
         raise NotOffered("local sandboxes have no TPU")
     if kind.partition:
         raise NotOffered("this host's parts of GPUs are not told apart by size: leave the partition empty")
-    if kind.sharing == "mps":
-        raise NotOffered("local sandboxes share a GPU by time-sharing only")
     if not gpus.gpus:
         raise NotOffered(gpus.lack, _("This machine has no GPU that notebooks can use. Tell your teacher."))
     if request.gpu > (most := gpus.most(kind.model)):

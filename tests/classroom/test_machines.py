@@ -143,7 +143,7 @@ def test_a_retired_machine_stays_where_it_is_used(ps1, grace, as_user):
 
 def test_a_machine_that_shares_a_gpu_grades_nothing(ps1, grace, as_user):
     shared = Profile.objects.create(
-        slug="shared", name="Shared", gpu=1, accelerator_sharing="mps", accelerator_clients=4
+        slug="shared", name="Shared", gpu=1, accelerator_sharing="time-sharing", accelerator_clients=4
     )
     fields = as_user(grace).get("/c/data/a/ps1/teach/settings/").context["form"].fields
     assert shared in fields["profile"].queryset

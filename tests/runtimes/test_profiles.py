@@ -37,7 +37,7 @@ def asked(row: Profile, purpose: str = Runtime.Purpose.INTERACTIVE) -> Request:
         ({"scratch_bytes": -1}, "scratch_bytes", "negative"),
         ({"idle_timeout": timedelta(days=2)}, "idle_timeout", "longest life"),
         ({"gpu": 2, "accelerator_partition": "1g.5gb"}, "gpu", "alone"),
-        ({"gpu": 1, "accelerator_sharing": "mps"}, "accelerator_clients", "above one"),
+        ({"gpu": 1, "accelerator_sharing": "time-sharing"}, "accelerator_clients", "above one"),
         ({"gpu": 1, "accelerator_clients": 4}, "accelerator_clients", "no other has it"),
         ({"gpu": 1, "accelerator_topology": "2x2"}, "accelerator_topology", "Only a TPU"),
         ({"gpu": 4, "accelerator": "tpu", "accelerator_topology": "2x2"}, "accelerator_model", "tpu-v6e-slice"),
@@ -47,6 +47,11 @@ def asked(row: Profile, purpose: str = Runtime.Purpose.INTERACTIVE) -> Request:
             "gpu",
             "4 chips, not 3",
         ),
+        # Two hosts with eight chips each, and two with four.
+        ({"gpu": 16, "accelerator": "tpu", "accelerator_model": "tpu-v6e-slice", "accelerator_topology": "4x4"},
+         "accelerator_topology", "one host"),
+        ({"gpu": 8, "accelerator": "tpu", "accelerator_model": "tpu-v5p-slice", "accelerator_topology": "2x2x2"},
+         "accelerator_topology", "one host"),
         ({"node_selector": {"room": 12}}, "node_selector", "as text"),
         ({"node_selector": {"not a label": "x"}}, "node_selector", "as text"),
         ({"tolerations": [{"key": "lab", "kind": "x"}]}, "tolerations", "operator"),
@@ -83,6 +88,8 @@ def test_what_nobody_could_run_is_refused_at_its_field(fields: dict[str, Any], a
         {"image": f"registry.example/kernel@{DIGEST}", "runtime_class": "gvisor", "scratch_bytes": GIB},
         {"gpu": 1, "accelerator_model": "nvidia-l4", "accelerator_sharing": "time-sharing", "accelerator_clients": 4},
         {"gpu": 4, "accelerator": "tpu", "accelerator_model": "tpu-v6e-slice", "accelerator_topology": "2x2"},
+        {"gpu": 8, "accelerator": "tpu", "accelerator_model": "tpu-v5-lite-podslice", "accelerator_topology": "2x4"},
+        {"gpu": 4, "accelerator": "tpu", "accelerator_model": "tpu-v5p-slice", "accelerator_topology": "2x2x1"},
         {
             "node_selector": {"example.com/room": "b12", "gpu": ""},
             "tolerations": [{"key": "lab", "operator": "Exists"}],
@@ -121,7 +128,7 @@ def test_grading_has_no_network_and_so_no_bucket_but_keeps_a_volume() -> None:
 
 
 def test_a_shared_gpu_never_grades() -> None:
-    row = profile(gpu=1, accelerator_sharing="mps", accelerator_clients=2)
+    row = profile(gpu=1, accelerator_sharing="time-sharing", accelerator_clients=2)
     with pytest.raises(InvalidRequest, match="never shares"):
         asked(row, Runtime.Purpose.GRADING)
 
@@ -147,7 +154,9 @@ def test_where_class_hours_overlap_the_larger_class_counts() -> None:
     assert profiles.warm_now(row, datetime(2026, 11, 24, 11, 30, tzinfo=UTC)) == 80
 
 
-@pytest.mark.parametrize("accelerator", [None, Gpu("nvidia-l4", sharing="mps", clients=2), Tpu("tpu-v6e-slice", "2x2")])
+@pytest.mark.parametrize(
+    "accelerator", [None, Gpu("nvidia-l4", sharing="time-sharing", clients=2), Tpu("tpu-v6e-slice", "2x2")]
+)
 def test_another_process_is_told_the_same_machine(accelerator: Gpu | Tpu | None) -> None:
     machine = Machine("lab", "", accelerator, {"room": "b12"}, ({"key": "lab"},), data=DataVolume("sets"))
     assert Machine.from_json(json.loads(json.dumps(machine.to_json()))) == machine

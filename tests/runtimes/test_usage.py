@@ -15,7 +15,7 @@ pytestmark = pytest.mark.django_db
 
 def test_of_a_gpu_that_four_share_each_is_charged_a_quarter():
     shared = Profile.objects.create(
-        slug="shared", name="Shared", cpu=2, memory_bytes=4 * GIB, gpu=1, accelerator_sharing="mps",
+        slug="shared", name="Shared", cpu=2, memory_bytes=4 * GIB, gpu=1, accelerator_sharing="time-sharing",
         accelerator_clients=4,
     )  # fmt: skip
     now = timezone.now()

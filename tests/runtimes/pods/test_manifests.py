@@ -446,12 +446,17 @@ def test_a_warm_pod_serves_no_request_that_needs_another_pod(case: Case) -> None
         (WITH_GPU, PROFILE, "no kind"),
         (REQUEST, replace(PROFILE, accelerator=L4), "0 GPUs"),
         (replace(REQUEST, gpu=2), replace(PROFILE, accelerator=Gpu(partition="1g.5gb")), "asked for alone"),
-        (replace(REQUEST, gpu=2), replace(PROFILE, accelerator=Gpu(sharing="mps", clients=2)), "asked for alone"),
-        (replace(GRADING, gpu=1), replace(PROFILE, accelerator=Gpu(sharing="mps", clients=2)), "never shares"),
+        (
+            replace(REQUEST, gpu=2),
+            replace(PROFILE, accelerator=Gpu(sharing="time-sharing", clients=2)),
+            "asked for alone",
+        ),
+        (replace(GRADING, gpu=1), replace(PROFILE, accelerator=Gpu(sharing="time-sharing", clients=2)), "never shares"),
         (WITH_GPU, replace(PROFILE, accelerator=Gpu(sharing="time-sharing")), "number of clients"),
         (WITH_GPU, replace(PROFILE, accelerator=Gpu(clients=4)), "number of clients"),
         (WITH_GPU, replace(PROFILE, accelerator=Tpu("tpu-v6e-slice", "2x2")), "4 chips"),
         (WITH_GPU, replace(PROFILE, accelerator=Tpu("tpu-v6e-slice", "")), "topology"),
+        (replace(REQUEST, gpu=16), replace(PROFILE, accelerator=Tpu("tpu-v6e-slice", "4x4")), "several hosts"),
     ],
 )
 def test_what_no_cluster_can_run_is_refused_with_its_reason(request_: Request, profile: Machine, why: str) -> None:

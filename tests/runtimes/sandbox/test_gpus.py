@@ -259,7 +259,6 @@ async def test_a_gpu_is_shared_where_profiles_say_so_and_by_as_many_as_they_say(
         (3, ANY, "3 GPUs are asked for, and a runtime on this machine can have 2"),
         (1, Machine(accelerator=Gpu("nvidia-t4")), "of the model nvidia-t4 are asked for"),
         (1, Machine(accelerator=Gpu(partition="1g.5gb")), "not told apart by size"),
-        (1, Machine(accelerator=Gpu(sharing="mps", clients=2)), "by time-sharing only"),
         (4, Machine(accelerator=Tpu("tpu-v6e-slice", "2x2")), "no TPU"),
     ],
 )
