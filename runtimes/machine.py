@@ -120,6 +120,11 @@ class DataVolume:
             return "a bucket is reached over the internet: use a volume claim where the profile has none"
         return ""
 
+    def selector(self) -> dict[str, str]:
+        """Labels of nodes where it can be had. A bucket is read as a service account for which the node's metadata
+        server vouches; where that is not GKE's it would tell of the node's own account."""
+        return {"iam.gke.io/gke-metadata-server-enabled": "true"} if self.bucket else {}
+
 
 @dataclass(frozen=True, slots=True)
 class Machine:
@@ -173,8 +178,9 @@ class Machine:
 
     def placement(self) -> dict[str, Any]:
         """Which nodes it may run on, and as what: fields of a pod's spec. What the profile says itself goes before the
-        labels of GKE."""
-        selector = {**(self.accelerator.selector() if self.accelerator else {}), **self.node_selector}
+        labels of GKE, but for those of a bucket's nodes."""
+        accelerator = self.accelerator.selector() if self.accelerator else {}
+        selector = {**accelerator, **self.node_selector, **(self.data.selector() if self.data else {})}
         tolerations = [dict(one) for one in self.tolerations]
         if self.accelerator is not None:
             tolerations.append({"key": self.accelerator.resource, "operator": "Exists", "effect": "NoSchedule"})

@@ -32,8 +32,10 @@ RUNTIME = "pupitre/runtime"
 PROFILE = "pupitre/profile"
 PURPOSE = "pupitre/purpose"
 NETWORK = "pupitre/network"
+DATA = "pupitre/data"
 TEMPLATE = "pupitre/template"
 WARM, CLAIMED = "warm", "claimed"
+BUCKET = "bucket"
 
 KEY_VERSION = "pupitre/key-version"
 ISOLATION = "pupitre/isolation"
@@ -68,6 +70,7 @@ def of_pod(request: Request, template: str, config: ClusterConfig, *, warm: bool
 
     template: what it was made from; see `manifests.template_digest`."""
     claimed = {} if warm else {RUNTIME: request.name}
+    data = request.machine.data
     return {
         **of_site(config),
         STATE: WARM if warm else CLAIMED,
@@ -75,6 +78,7 @@ def of_pod(request: Request, template: str, config: ClusterConfig, *, warm: bool
         PURPOSE: request.purpose,
         NETWORK: str(request.network),
         TEMPLATE: template,
+        **({DATA: BUCKET} if data is not None and data.bucket else {}),
         **claimed,
     }
 

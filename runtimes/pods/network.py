@@ -26,6 +26,8 @@ _WEB_PORTS = (80, 443)
 _GKE_SERVICES = "34.118.224.0/20"
 _INTERNET_V4 = "0.0.0.0/0"
 _LOOPBACK = "127.0.0.0/8"
+# GKE, "About Workload Identity Federation for GKE": with Dataplane V2, and where policies are Calico's.
+_GKE_METADATA = {"169.254.169.254": (80, 8080), "169.254.169.252": (987, 988)}
 
 
 def policies(config: ClusterConfig) -> list[Manifest]:
@@ -35,6 +37,7 @@ def policies(config: ClusterConfig) -> list[Manifest]:
         _policy("nothing", everything, config),
         _policy("site", _from_site(config), config),
         _policy("internet", _egress(Network.INTERNET, [_names(config), *_internet(config)], config), config),
+        _policy("bucket", _identity(config), config),
     ]
     if config.index is not None:
         to_index = {
@@ -69,6 +72,20 @@ def _from_site(config: ClusterConfig) -> Manifest:
 def _egress(network: Network, rules: Sequence[Manifest], config: ClusterConfig) -> Manifest:
     chosen = {**labels.of_site(config), labels.NETWORK: str(network)}
     return {"podSelector": {"matchLabels": chosen}, "policyTypes": ["Egress"], "egress": list(rules)}
+
+
+def _identity(config: ClusterConfig) -> Manifest:
+    """Whoever reads a bucket asks the node's metadata server of GKE who it is, and hears of its own service account and
+    no other: such pods are on nodes with that server only (`DataVolume.selector`)."""
+    rules = [
+        {
+            "to": [{"ipBlock": {"cidr": f"{address}/32"}}],
+            "ports": [{"protocol": "TCP", "port": port} for port in ports],
+        }
+        for address, ports in _GKE_METADATA.items()
+    ]
+    chosen = {**labels.of_site(config), labels.DATA: labels.BUCKET}
+    return {"podSelector": {"matchLabels": chosen}, "policyTypes": ["Egress"], "egress": rules}
 
 
 def _names(config: ClusterConfig) -> Manifest:

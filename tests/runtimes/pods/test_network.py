@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
+from runtimes.machine import DataVolume
 from runtimes.pods import manifests, network
 from runtimes.provider import Network, Request
 from tests.runtimes.pods.policies import Cluster, End, Outside, Pod
-from tests.runtimes.pods.samples import CLUSTER, GRADING, NAME, REQUEST, request_for
+from tests.runtimes.pods.samples import CLUSTER, GRADING, NAME, PROFILE, REQUEST, request_for
 
 POLICIES = network.policies(CLUSTER)
 SITE_LABELS = {"app.kubernetes.io/name": "pupitre", "app.kubernetes.io/instance": "school"}
@@ -27,7 +28,7 @@ DISGUISED = ["::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe", "2002:a9fe:a9fe::1"
 CLUSTERS_OWN = ["10.88.7.1", "34.118.224.1", "35.190.0.7", "2600:1900:4000::1", "fd00:88::1"]
 NEVER = [*CLOUD_METADATA, *CLOUD_METADATA_V6, *PRIVATE, *DISGUISED, *CLUSTERS_OWN]
 WORLD = ["93.184.216.34", "151.101.0.223", "2a04:4e42::223"]
-PORTS = [22, 25, 53, 80, 443, 988, 3141, 5432, 6379, 6443, 10250, 52316, 52317]
+PORTS = [22, 25, 53, 80, 443, 987, 988, 3141, 5432, 6379, 6443, 8080, 10250, 52316, 52317]
 DNS = Pod("kube-system", {"k8s-app": "kube-dns"}, "10.96.0.10")
 NODE_DNS = Outside("169.254.20.10")
 MIRROR = Pod("mirrors", {"app": "devpi"})
@@ -83,6 +84,18 @@ def test_with_internet_the_web_is_reached_and_nothing_else_of_the_world(who: str
     assert reached(POLICIES, EVERYONE[who], WORLD) == {(address, port) for address in WORLD for port in (80, 443)}
 
 
+def test_who_reads_a_bucket_reaches_gkes_metadata_server_beside_the_web_and_only_on_nodes_that_have_it() -> None:
+    data = DataVolume(bucket="sets", service_account="sets-reader")
+    reads = replace(request_for(Network.INTERNET), machine=replace(PROFILE, data=data, node_selector={"room": "b12"}))
+    metadata = {("169.254.169.254", 80), ("169.254.169.254", 8080), ("169.254.169.252", 987), ("169.254.169.252", 988)}
+    assert reached(POLICIES, runtime(reads), NEVER) == metadata
+    assert reached(POLICIES, runtime(reads, warm=True), NEVER) == metadata
+    assert reached(POLICIES, runtime(reads), WORLD) == reached(POLICIES, ONLINE, WORLD)
+    # Elsewhere the same address is the cloud's own, which would name the node's account.
+    nodes = manifests.pod(reads, CLUSTER, name=NAME)["spec"]["nodeSelector"]
+    assert nodes == {"room": "b12", "iam.gke.io/gke-metadata-server-enabled": "true"}
+
+
 def test_a_policy_that_forgot_an_exception_is_noticed() -> None:
     """The proof above can fail: each exception taken away opens something that it lists."""
     for number, exceptions in enumerate(_exceptions(POLICIES)):
@@ -119,7 +132,9 @@ def test_the_package_index_is_reached_only_where_the_profile_says_so(who: str, o
 
 def test_without_an_index_there_is_no_policy_for_one() -> None:
     policies = network.policies(replace(CLUSTER, index=None))
-    assert [each["metadata"]["name"] for each in policies] == ["pupitre-nothing", "pupitre-site", "pupitre-internet"]
+    assert [each["metadata"]["name"] for each in policies] == [
+        "pupitre-nothing", "pupitre-site", "pupitre-internet", "pupitre-bucket",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
