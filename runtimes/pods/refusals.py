@@ -24,10 +24,13 @@ async def refusal(cluster: Cluster, config: ClusterConfig, request: Request) -> 
     except InvalidRequest as error:
         return str(error)
     try:
-        await cluster.create(pod, dry_run=True)
+        # As it would be admitted: a runtime class chooses nodes, tolerates taints and has an overhead.
+        pod = await cluster.create(pod, dry_run=True)
     except Refused as refused:
         if "exceeded quota" not in refused.message or beyond_quota(refused.message):
             return refused.message
+        if request.machine.runtime_class:
+            return ""
     nodes = None if config.adds_nodes else await cluster.nodes()
     return unschedulable(pod, nodes) if nodes is not None else ""
 
@@ -60,8 +63,11 @@ def _lacking(pod: Json, node: Json) -> str:
         if taint["effect"] != "PreferNoSchedule" and not _tolerated(taint, spec.get("tolerations", ())):
             return f"node(s) had untolerated taint {{{taint['key']}: {taint.get('value', '')}}}"
     has = node["status"].get("allocatable", {})
-    for resource, wanted in spec["containers"][0]["resources"]["requests"].items():
-        if amount(wanted) > amount(has.get(resource, "0")):
+    # The cluster may have added others beside it.
+    ours = next(each for each in spec["containers"] if each["name"] == labels.CONTAINER)
+    overhead = spec.get("overhead", {})
+    for resource, wanted in ours["resources"]["requests"].items():
+        if amount(wanted) + amount(overhead.get(resource, "0")) > amount(has.get(resource, "0")):
             return f"Insufficient {resource}"
     return ""
 

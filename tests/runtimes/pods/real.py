@@ -39,6 +39,7 @@ _PATHS = {
     "ClusterRole": "/apis/rbac.authorization.k8s.io/v1/clusterroles",
     "ClusterRoleBinding": "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
     "PriorityClass": "/apis/scheduling.k8s.io/v1/priorityclasses",
+    "RuntimeClass": "/apis/node.k8s.io/v1/runtimeclasses",
     "ServiceAccount": "/api/v1/namespaces/{0}/serviceaccounts",
     "Secret": "/api/v1/namespaces/{0}/secrets",
     "Pod": "/api/v1/namespaces/{0}/pods",

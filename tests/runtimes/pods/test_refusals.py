@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from typing import Any
 
@@ -61,6 +62,24 @@ def test_a_quota_that_is_full_is_no_refusal_and_one_that_would_not_do_is(
 def test_a_pod_that_some_node_could_hold_is_not_refused() -> None:
     assert unschedulable(PLAIN, [node(cpu="50m"), node()]) == ""
     assert unschedulable(ON_GPU, [node(), GPU_NODE]) == ""
+
+
+def test_what_the_cluster_adds_to_a_pod_counts() -> None:
+    """A runtime class: its nodes, whose taint it tolerates, and what its sandbox takes itself; and a sidecar."""
+    sandboxed = copy.deepcopy(PLAIN)
+    only_there = {"key": "sandbox.gke.io/runtime", "value": "gvisor", "effect": "NoSchedule"}
+    sandboxed["spec"] |= {
+        "nodeSelector": {"sandbox.gke.io/runtime": "gvisor"},
+        "tolerations": [{"key": "sandbox.gke.io/runtime", "operator": "Equal", "value": "gvisor"}],
+        "overhead": {"memory": "1Gi"},
+    }
+    sandboxed["spec"]["containers"].insert(0, {"name": "sidecar", "resources": {}})
+    gvisor = {"sandbox.gke.io/runtime": "gvisor"}
+    assert unschedulable(sandboxed, [node([only_there], gvisor)]) == ""
+    assert "without the label" in unschedulable(sandboxed, [node()])
+    asked = int(PLAIN["spec"]["containers"][0]["resources"]["requests"]["memory"])
+    assert "Insufficient memory" in unschedulable(sandboxed, [node([only_there], gvisor, memory=str(asked + GIB - 1))])
+    assert unschedulable(sandboxed, [node([only_there], gvisor, memory=str(asked + GIB))]) == ""
 
 
 @pytest.mark.parametrize(

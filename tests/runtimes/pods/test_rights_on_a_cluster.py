@@ -188,6 +188,19 @@ async def test_a_profile_that_the_cluster_cannot_run_is_refused_with_its_own_rea
         assert await grows.refusal(NEVER["a GPU where there is none"][0]) == ""
 
 
+async def test_what_a_runtime_class_adds_counts_when_a_profile_is_tried() -> None:
+    async with own_namespace() as (admin, config):
+        name = f"{config.namespace}-sandboxed"
+        scheduling = {"nodeSelector": {"kubernetes.io/os": "linux", "sandboxed": "yes"}}
+        kind = {"apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "metadata": {"name": name}, "handler": "runc"}
+        await admin.call("POST", "RuntimeClass", body={**kind, "scheduling": scheduling})
+        try:
+            request = Request("x", machine=Machine(runtime_class=name), limits=SMALL)
+            assert "without the label sandboxed=yes" in await PodsProvider(config, {1: MASTER}).refusal(request)
+        finally:
+            await admin.call("DELETE", "RuntimeClass", name)
+
+
 async def test_a_quota_that_is_full_now_refuses_no_profile() -> None:
     async with own_namespace(replace(ROOM, pods=1)) as (_admin, config), running(config) as provider:
         await provider.acquire(Request("first", limits=SMALL))
