@@ -21,6 +21,9 @@ from runtimes.provider import NotReady, Owned, Phase, Reason, Status
 Pod = Mapping[str, Any]
 #: How long the kubelet may try to fetch an image before the runtime counts as lost.
 IMAGE_PATIENCE = timedelta(minutes=2)
+#: How long a node may take over a pod's volumes and network, which come before its image. Why it does not get on is in
+#: events, which are not read.
+VOLUMES_PATIENCE = timedelta(minutes=5)
 #: How long a deleted pod may outlast its grace where nobody has heard of its node, and where the cluster has taken it
 #: from a node that may still end it.
 SILENT_PATIENCE, TAKEN_PATIENCE = timedelta(seconds=5), timedelta(minutes=1)
@@ -51,6 +54,10 @@ _FAILURES = {
 # The kubelet's words for a pod that is evicted for what it wrote itself (eviction manager, local storage).
 _OWN_DISK = re.compile(r"Usage of EmptyDir volume|ephemeral local storage usage|local ephemeral storage limit")
 _ACCELERATORS_SHORT = tuple(f"Insufficient {kind.resource}" for kind in (Gpu, Tpu))
+# The scheduler's words where no time helps: somebody has to make the claim, or its volume (Kubernetes, volume binding).
+_NO_VOLUME = re.compile(
+    r'persistentvolumeclaim "[^"]*" (not found|is being deleted|bound to non-existent persistentvolume)'
+)
 # A container that never came to be: its program is missing, or it was lost with its node.
 _NOT_BEGUN = frozenset({"StartError", "ContainerCannotRun"})
 _OUT_OF_MEMORY = "OOMKilled"
@@ -165,12 +172,19 @@ def _is_silent(pod: Pod) -> bool:
 
 def _queued(scheduled: Mapping[str, Any]) -> Status:
     words = _words(scheduled)
+    if _NO_VOLUME.search(words):
+        return Status(Phase.LOST, Reason.ERROR, words)
     short = any(phrase in words for phrase in _ACCELERATORS_SHORT)
     return Status(Phase.QUEUED, Reason.ACCELERATOR_WAIT if short else Reason.CAPACITY_WAIT, words)
 
 
 def _not_ready(pod: Pod, now: datetime) -> Status:
-    container = _container(pod)
+    container, sandbox = _container(pod), _condition(pod, "PodReadyToStartContainers")
+    since = _time(sandbox.get("lastTransitionTime"))
+    if sandbox.get("status") == "False" and since is not None and now - since >= VOLUMES_PATIENCE:
+        return Status(
+            Phase.LOST, Reason.ERROR, "its volumes or its network did not get ready: see the events of the pod"
+        )
     waiting = container.get("state", {}).get("waiting", {})
     if waiting:
         scheduled_at = _time(_condition(pod, "PodScheduled").get("lastTransitionTime"))

@@ -75,6 +75,16 @@ TABLE: dict[str, tuple[dict[str, Any], Phase, Reason]] = {
         Phase.QUEUED,
         Reason.CAPACITY_WAIT,
     ),
+    "its data sets are not there": (
+        unscheduled('0/1 nodes are available: persistentvolumeclaim "sets" not found. not found'),
+        Phase.LOST,
+        Reason.ERROR,
+    ),
+    "its volume is being made": (
+        unscheduled("0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims."),
+        Phase.QUEUED,
+        Reason.CAPACITY_WAIT,
+    ),
     "held by a gate": (unscheduled("", "SchedulingGated"), Phase.QUEUED, Reason.CAPACITY_WAIT),
     "scheduled": ({"phase": "Pending", "conditions": [SCHEDULED]}, Phase.STARTING, Reason.NONE),
     "container is made": (waiting("ContainerCreating"), Phase.STARTING, Reason.NONE),
@@ -269,6 +279,19 @@ def test_an_image_that_cannot_be_fetched_is_given_up_after_a_while(why: str) -> 
     found = conditions.status(pod, MUCH_LATER)
     assert (found.phase, found.reason) == (Phase.LOST, Reason.IMAGE_PULL)
     assert "as the kubelet says" in found.message
+
+
+def test_volumes_that_do_not_get_ready_are_given_up_after_a_while_and_an_image_that_is_fetched_is_not() -> None:
+    """As where a bucket may not be read: the pod says no more than this."""
+    late = BEGAN + conditions.VOLUMES_PATIENCE
+    made = waiting("ContainerCreating")
+    without, within = (condition("PodReadyToStartContainers", status) for status in ("False", "True"))
+    pod = seen({**made, "conditions": [SCHEDULED, without]})
+    assert conditions.status(pod, late - timedelta(seconds=1)).phase is Phase.STARTING
+    found = conditions.status(pod, late)
+    assert (found.phase, found.reason) == (Phase.LOST, Reason.ERROR)
+    assert "volumes" in found.message
+    assert conditions.status(seen({**made, "conditions": [SCHEDULED, within]}), late).phase is Phase.STARTING
 
 
 def test_on_cgroup_v1_the_pod_says_nothing_of_a_kernel_killed_for_memory() -> None:

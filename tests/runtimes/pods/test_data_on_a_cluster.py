@@ -1,4 +1,4 @@
-"""Data sets on a real cluster: a volume that a claim names is there at /data, for reading only."""
+"""Data sets on a real cluster: a volume that a claim names is at /data, for reading only; without it nobody waits."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ import pytest
 
 from runtimes.machine import DataVolume, Machine
 from runtimes.pods.config import ClusterConfig
+from runtimes.provider import Phase, Reason, Request
 from tests.runtimes.pods.real import SMALL, Admin, needs_cluster, own_namespace, running
-from tests.runtimes.sandbox.notebook import start_notebook
+from tests.runtimes.sandbox.notebook import settled, start_notebook
 
 pytestmark = [needs_cluster, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
 CLAIM = "sets"
@@ -71,3 +72,10 @@ async def test_data_sets_of_a_claim_are_read_and_cannot_be_written(folder: Path)
         assert "Read-only file system" in await notebook.run("open('/data/open/mine', 'w')")
         await notebook.close()
         await provider.release("reads")
+        # A claim that nobody made is no queue in which somebody could wait.
+        nothing = Machine("nothing", data=DataVolume("no-sets"))
+        await provider.acquire(Request("waits-in-vain", limits=SMALL, machine=nothing))
+        status = await settled(provider, "waits-in-vain")
+        assert (status.phase, status.reason) == (Phase.LOST, Reason.ERROR)
+        assert 'persistentvolumeclaim "no-sets" not found' in status.message
+        await provider.release("waits-in-vain")
