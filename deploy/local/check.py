@@ -160,7 +160,10 @@ def run(command: Sequence[str | Path], variables: dict[str, str] | None = None) 
 def _prepared() -> Path:
     packages.ensure(packages.DEMO | packages.TEST)
     host.check_user_namespaces()
-    return environment.ensure("dev")
+    python = environment.ensure("dev")
+    # Else each of the hundreds of processes that tests start would compile the site again.
+    run([python, "-m", "compileall", "-q", "classroom", "grading", "runtimes"])
+    return python
 
 
 def _pytest(python: Path, arguments: list[str], variables: dict[str, str], left_out: Sequence[str] = ()) -> int:
