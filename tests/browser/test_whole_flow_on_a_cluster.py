@@ -12,7 +12,7 @@ from tests.browser.test_whole_flow import test_a_course_from_its_first_page_to_f
 from tests.live import LiveSite
 from tests.runtimes.pods.real import live_site, needs_cluster
 
-pytestmark = needs_cluster
+pytestmark = [needs_cluster, pytest.mark.live, pytest.mark.browser]
 
 
 @pytest.fixture(scope="module")

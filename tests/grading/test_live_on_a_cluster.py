@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
-from bench._nbgrader_course import CELL_SECONDS, Course, Rows
+from bench._nbgrader_course import CELL_SECONDS, Rows
 from grading.models import ReleaseCheck
 from runtimes.models import Runtime
-from tests.grading import corpus
+from tests.grading.conftest import Verdicts, course_files
 from tests.grading.live_steps import hand_in, line_item, published, rows_and_files, until_graded
 from tests.grading.test_live_grading import nbgraders, stored
 from tests.live import LiveSite
@@ -32,32 +31,17 @@ def site(django_db_blocker) -> Iterator[LiveSite]:
         yield live
 
 
-@pytest.fixture
-def course(tmp_path: Path, kernel_python: str) -> Course:
-    """nbgrader's quickstart, handed in by some and graded by its command line."""
-    made = Course(tmp_path / "course", kernel_python)
-    made.create()
-    made.release()
-    works = corpus.ps1(made.files("release"))
-    for student in STUDENTS:
-        made.submit(student, dict(works[student]))
-    made.autograde()
-    return made
-
-
 def scores(rows: Rows) -> Rows:
     """Without comments, which quote the traceback of whichever Python ran."""
     return {key: row for key, row in rows.items() if key[2] == "grade"}
 
 
-def test_ps1_is_scored_in_pods_as_nbgrader_scores_it(site: LiveSite, course: Course) -> None:
+def test_ps1_is_scored_in_pods_as_nbgrader_scores_it(site: LiveSite, verdicts: Verdicts) -> None:
     item = line_item("ps1", cell_timeout=timedelta(seconds=CELL_SECONDS), strict_nbgrader=True)
-    header = {"header.ipynb": course.folder.joinpath("source", "header.ipynb").read_bytes()}
-    made = published(site, item, course.files("source"), header)
+    made = published(site, item, verdicts.course.files("source"), course_files(verdicts.course))
     assert ReleaseCheck.objects.get(release=made).state == ReleaseCheck.State.PASSED
-    submissions = {student: hand_in(made, student, course.files(f"submitted/{student}")) for student in STUDENTS}
+    submissions = {student: hand_in(made, student, verdicts.submitted["ps1", student]) for student in STUDENTS}
     until_graded(site, list(submissions.values()))
     ours = {student: scores(stored(submission)) for student, submission in submissions.items()}
-    theirs = course.rows()
-    assert ours == {student: scores(nbgraders(theirs[student])) for student in STUDENTS}
+    assert ours == {student: scores(nbgraders(verdicts.rows["ps1", student])) for student in STUDENTS}
     assert set(Runtime.objects.values_list("provider", flat=True)) == {"pods"}

@@ -30,6 +30,7 @@ HERS = f"{labels.PURPOSE}={Runtime.Purpose.INTERACTIVE}"
 pytestmark = [
     needs_cluster,
     pytest.mark.skipif(not (SITE_IMAGE and PODS_IMAGE), reason=NO_IMAGE),
+    pytest.mark.live,
     pytest.mark.browser,
     pytest.mark.timeout(900),
 ]
