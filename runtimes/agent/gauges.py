@@ -31,6 +31,7 @@ class Gauges:
         self._usage = usage
         self._events = events
         self._cpu = cpu
+        self._kills_told = 0
         self.limit_bytes = limit_bytes
 
     @classmethod
@@ -42,16 +43,12 @@ class Gauges:
 
     @classmethod
     def of_own_group(cls, root: str = "/sys/fs/cgroup") -> Self:
-        """As a pod sees its own control group."""
+        """As a pod sees its own control group. gVisor shows one of its own making, version 1 and without events."""
         cpu = _first_that_opens(f"{root}/{name}" for name in _CPU_FILES)
         for usage, limit, events in _FILES:
-            try:
-                text = Path(root, limit).read_text().strip()
-                opened = [os.open(f"{root}/{name}", os.O_RDONLY | os.O_CLOEXEC) for name in (usage, events)]
-            except OSError:
-                continue
-            bounded = text.isdigit() and int(text) < _NO_LIMIT
-            return cls(opened[0], opened[1], int(text) if bounded else None, cpu)
+            opened = _first_that_opens([f"{root}/{usage}"])
+            if opened is not None:
+                return cls(opened, _first_that_opens([f"{root}/{events}"]), _limit(Path(root, limit)), cpu)
         return cls(None, None, None, cpu)
 
     def describe(self) -> dict[str, float | None]:
@@ -90,6 +87,23 @@ class Gauges:
             if name == "oom_kill":
                 return int(count)
         return 0
+
+    def ran_out(self) -> bool:
+        """Whether a kernel that was killed and not by us, of which this is asked once, was killed for want of memory.
+        Where memory is limited and nobody counts (gVisor) yes: nobody else kills there but the kernel's own code."""
+        if self._events is None:
+            return self._usage is not None and self.limit_bytes is not None
+        kills = self.oom_kills()
+        more, self._kills_told = kills > self._kills_told, kills
+        return more
+
+
+def _limit(path: Path) -> int | None:
+    try:
+        text = path.read_text().strip()
+    except OSError:
+        return None
+    return int(text) if text.isdigit() and int(text) < _NO_LIMIT else None
 
 
 def _first_that_opens(paths: Iterable[str]) -> int | None:

@@ -39,7 +39,6 @@ class Supervisor:
         self._first_kernels, self._preload = int(request["kernels"]), request.get("preload", [])
         self._spawner = spawner
         self._gauges, self._ends = gauges, ends or Ends()
-        self._oom_kills_told = 0
         self._began = time.monotonic()
         self._ready_told = False
         self._kernels = Kernels()
@@ -227,11 +226,9 @@ class Supervisor:
                 self._ended(kernel, news.status, "")
 
     def _ended(self, kernel: Kernel, status: int, message: str) -> None:
-        kills = self._gauges.oom_kills()
-        out_of_memory, self._oom_kills_told = kills > self._oom_kills_told, kills
         was_starting = kernel.state == "starting"
         self._forget_descriptor(kernel)
-        kernel.end(status, out_of_memory=out_of_memory)
+        kernel.end(status, out_of_memory=self._gauges.ran_out())
         self._tell(kernel)
         if kernel.restarting:
             self._again(kernel)

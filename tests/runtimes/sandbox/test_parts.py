@@ -6,18 +6,20 @@ import ctypes
 import errno
 import io
 import os
+import resource
 import stat
 import struct
 import subprocess
 import sys
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import zmq
 
 from runtimes import kernelspecs, keyring
-from runtimes.agent import archive, layout, wire
+from runtimes.agent import archive, enclosure, layout, wire
 from runtimes.agent.files import Bounds, Home
 from runtimes.agent.gauges import Gauges
 from runtimes.agent.kernels import Kernel, Kernels
@@ -355,6 +357,44 @@ def test_without_groups_processor_time_is_that_of_all_processes_also_of_those_th
         assert 0.2 <= seconds < 5
         process.kill()
     assert processes.cpu_seconds(process.pid) is None
+
+
+def test_an_end_for_want_of_memory_is_told_once_each(tmp_path: Path) -> None:
+    for name, text in (("memory.current", "7\n"), ("memory.max", "100\n"), ("memory.events", "oom_kill 1\n")):
+        (tmp_path / name).write_text(text)
+    gauges = Gauges.of_own_group(str(tmp_path))
+    assert [gauges.ran_out(), gauges.ran_out()] == [True, False]
+    (tmp_path / "memory.events").write_text("oom_kill 2\n")
+    assert gauges.ran_out()
+
+
+def test_gvisor_shows_memory_and_counts_nobody_that_was_killed_for_it(tmp_path: Path) -> None:
+    (tmp_path / "memory").mkdir()
+    for name, text in (("usage_in_bytes", "74670080\n"), ("limit_in_bytes", "419430400\n")):
+        (tmp_path / f"memory/memory.{name}").write_text(text)
+    gauges = Gauges.of_own_group(str(tmp_path))
+    assert (gauges.memory_bytes(), gauges.limit_bytes, gauges.oom_kills()) == (74670080, 419430400, 0)
+    assert [gauges.ran_out(), gauges.ran_out()] == [True, True]
+    (tmp_path / "memory/memory.limit_in_bytes").write_text("9223372036854775807\n")
+    assert not Gauges.of_own_group(str(tmp_path)).ran_out()
+
+
+def _refusing(refused: str) -> Callable[[int, tuple[int, int]], None]:
+    """setrlimit of a kernel that lets nobody set this one."""
+
+    def setrlimit(number: int, _limits: tuple[int, int]) -> None:
+        if number == getattr(resource, f"RLIMIT_{refused}"):
+            raise ValueError("not allowed to raise maximum limit")
+
+    return setrlimit
+
+
+def test_only_the_limit_that_gvisor_lets_nobody_set_may_be_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(enclosure.resource, "setrlimit", _refusing("MSGQUEUE"))
+    enclosure.limit({"CORE": 0, "MSGQUEUE": 0, "NOFILE": 64})
+    monkeypatch.setattr(enclosure.resource, "setrlimit", _refusing("NOFILE"))
+    with pytest.raises(ValueError, match="not allowed"):
+        enclosure.limit({"NOFILE": 64})
 
 
 def test_room_is_what_was_set_or_follows_from_the_hosts_memory(tmp_path: Path) -> None:
