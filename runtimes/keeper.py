@@ -165,7 +165,7 @@ class Keeper:
                     await self._rescue.if_told(self.row)
                     await self._note_memory()
                     await self._obey_kernels(agent)
-                    await self._check_silence(agent)
+                    await self._check_signs(agent)
                     if not self._over():
                         await self._check_limits(agent)
                     await self._news(LOOK_SECONDS)
@@ -185,9 +185,9 @@ class Keeper:
             self._memory_told = status.message
             await rows.died_of_memory(self.row)
 
-    async def _check_silence(self, agent: AgentClient) -> None:
+    async def _check_signs(self, agent: AgentClient) -> None:
         status = self._status
-        lost = await self._silence.told(status, agent)
+        lost = await signs.begun_anew(self.row, self._provider) or await self._silence.told(status, agent)
         if lost is not None and self._status is status:
             self._status = lost
 

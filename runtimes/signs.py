@@ -1,5 +1,5 @@
-"""Signs of life of a runtime: for how long nothing has stirred in it, and whether it still answers when its provider
-has lost sight of it."""
+"""Signs of life of a runtime: for how long nothing has stirred in it, whether it still answers when its provider has
+lost sight of it, and whether it is still the same."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from datetime import timedelta
 
 from runtimes.agent_client import AgentClient
 from runtimes.agent_replies import AgentError, AgentStatus
-from runtimes.provider import Phase, Status
+from runtimes.models import Runtime
+from runtimes.provider import Phase, Provider, ProviderError, Reason, Status
 
 #: How long neither its provider nor its agent may be heard of. The cluster has waited for its node before.
 SILENCE = timedelta(seconds=30)
@@ -39,6 +40,20 @@ class Silence:
         now = time.monotonic()
         self._since = now if self._since is None else self._since
         return replace(status, phase=Phase.LOST) if now - self._since >= SILENCE.total_seconds() else None
+
+
+async def begun_anew(row: Runtime, provider: Provider) -> Status | None:
+    """The status for good of a ready runtime that listens elsewhere than its row says: what was in it is lost, for the
+    reason that its provider gives. None for one that is where it was. Its node was started again, or its sandbox has a
+    kernel of its own (gVisor), which ends as a whole when memory does: the pod then goes on at another address."""
+    try:
+        endpoint, status = await provider.endpoint(row.name), await provider.status(row.name)
+    except ProviderError:
+        return None
+    if endpoint.to_json() == row.endpoint:
+        return None
+    words = "; ".join(text for text in (status.message, f"it went on at {endpoint.host}") if text)
+    return replace(status, phase=Phase.LOST, reason=status.reason or Reason.NODE_LOST, message=words)
 
 
 async def answers(agent: AgentClient) -> bool:

@@ -7,7 +7,7 @@ the owner of local sandboxes has, uses that one."""
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Self
@@ -44,11 +44,11 @@ class Gauges:
     @classmethod
     def of_own_group(cls, root: str = "/sys/fs/cgroup") -> Self:
         """As a pod sees its own control group. gVisor shows one of its own making, version 1 and without events."""
-        cpu = _first_that_opens(f"{root}/{name}" for name in _CPU_FILES)
+        cpu = _first_that_opens(*(f"{root}/{name}" for name in _CPU_FILES))
         for usage, limit, events in _FILES:
-            opened = _first_that_opens([f"{root}/{usage}"])
+            opened = _first_that_opens(f"{root}/{usage}")
             if opened is not None:
-                return cls(opened, _first_that_opens([f"{root}/{events}"]), _limit(Path(root, limit)), cpu)
+                return cls(opened, _first_that_opens(f"{root}/{events}"), _limit(Path(root, limit)), cpu)
         return cls(None, None, None, cpu)
 
     def describe(self) -> dict[str, float | None]:
@@ -106,7 +106,7 @@ def _limit(path: Path) -> int | None:
     return int(text) if text.isdigit() and int(text) < _NO_LIMIT else None
 
 
-def _first_that_opens(paths: Iterable[str]) -> int | None:
+def _first_that_opens(*paths: str) -> int | None:
     for path in paths:
         with suppress(OSError):
             return os.open(path, os.O_RDONLY | os.O_CLOEXEC)

@@ -6,9 +6,9 @@ from datetime import timedelta
 
 import pytest
 
-from runtimes import launch
+from runtimes import launch, storage
 from runtimes.models import Kernel, Profile, Runtime, Workspace
-from runtimes.provider import Phase, Reason, Status
+from runtimes.provider import Endpoint, Phase, Reason, Status
 from tests.runtimes.fakes import FakeProvider, running
 from tests.runtimes.waiting import state_is, until
 
@@ -84,3 +84,36 @@ async def test_a_job_hears_of_the_process_that_keeps_it(provider: FakeProvider, 
         await until(lambda: "status" in provider.agents[runtime.name].asked)
         await launch.astop(runtime)
         await until(state_is(runtime, State.STOPPED))
+
+
+@pytest.mark.parametrize(
+    ("reason", "expected"), [(Reason.OUT_OF_MEMORY, Reason.OUT_OF_MEMORY), (Reason.NONE, Reason.NODE_LOST)]
+)
+async def test_one_that_began_anew_at_another_address_is_lost_and_the_next_has_the_files(
+    provider: FakeProvider, workspace: Workspace, reason: Reason, expected: Reason, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runtimes.keeper.LOOK_SECONDS", 0.02)
+    await storage.awrite(workspace, "x.csv", b"1,2", source="saved")
+    async with running(provider):
+        runtime = await launch.ready(await launch.alaunch(workspace), timeout=20)
+        own = provider._endpoint
+        moved = Endpoint("tcp", "10.0.0.9", runtime.name)
+        monkeypatch.setattr(provider, "_endpoint", lambda name: moved if name == runtime.name else own(name))
+        provider.say(runtime.name, Status(Phase.READY, reason, "its memory limit is 268435456"))
+        row = await until(state_is(runtime, State.LOST))
+        assert (row.reason, row.detail) == (expected, "its memory limit is 268435456; it went on at 10.0.0.9")
+        assert provider.released == [(runtime.name, Reason.REQUESTED)]
+        again = await launch.ready(await launch.alaunch(workspace), timeout=20)
+        assert provider.agents[again.name].files == {"x.csv": b"1,2"}
+        await launch.astop(again)
+        await until(state_is(again, State.STOPPED))
+
+
+async def test_one_that_began_anew_while_nobody_looked_is_lost_for_the_successor(
+    provider: FakeProvider, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(provider):
+        runtime = await launch.ready(await launch.alaunch(workspace), timeout=20)
+    monkeypatch.setattr(provider, "_endpoint", lambda name: Endpoint("tcp", "10.0.0.9", name))
+    async with running(provider):
+        assert (await until(state_is(runtime, State.LOST))).reason == Reason.NODE_LOST
