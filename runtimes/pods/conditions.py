@@ -26,7 +26,7 @@ IMAGE_PATIENCE = timedelta(minutes=2)
 VOLUMES_PATIENCE = timedelta(minutes=5)
 #: How long a deleted pod may outlast its grace where nobody has heard of its node, and where the cluster has taken it
 #: from a node that may still end it.
-SILENT_PATIENCE, TAKEN_PATIENCE = timedelta(seconds=5), timedelta(minutes=1)
+SILENT_PATIENCE, TAKEN_PATIENCE = timedelta(seconds=5), timedelta(seconds=15)
 
 # Reasons of a waiting container (kubelet, images and containers). These can still come right:
 _FETCHING = frozenset({"ErrImagePull", "ImagePullBackOff", "RegistryUnavailable", "ImageInspectError"})

@@ -35,6 +35,11 @@ WARM_FOR = timedelta(hours=12)
 GRACE_SECONDS = {"interactive": 30, "grading": 5}
 #: Of it, for the kernels to end.
 _LAST_SECONDS = 5
+#: How long a pod waits on a node of which nothing is heard, also one that only starts there: as long as the site does
+#: for one that is ready (`signs.SILENCE`). Unless told, Kubernetes waits ten times so long (DefaultTolerationSeconds),
+#: and has waited for the node before.
+SILENT_NODE_SECONDS = 30
+_SILENT_NODE = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
 SCRATCH = "/scratch"
 DATA = "/data"
 # Its disk beside scratch: logs of the container, which hardly writes any.
@@ -171,6 +176,7 @@ def _spec(request: Request, config: ClusterConfig, *, name: str, warm: bool) -> 
         **_names(request.network),
         **({"hostUsers": False} if config.user_namespaces else {}),
         **request.machine.placement(),
+        "tolerations": _tolerations(request.machine.placement().get("tolerations", [])),
         **_identity(request.machine.data),
         "securityContext": {
             "runAsNonRoot": True,
@@ -182,6 +188,13 @@ def _spec(request: Request, config: ClusterConfig, *, name: str, warm: bool) -> 
         "containers": [_container(request, config)],
         "volumes": _volumes(request, name),
     }
+
+
+def _tolerations(own: list[Manifest]) -> list[Manifest]:
+    """The machine's, and for how long a silent node is borne, where those do not say it."""
+    said = {each.get("key", "") for each in own if each.get("effect", "") in ("", "NoExecute")}
+    bears = {"operator": "Exists", "effect": "NoExecute", "tolerationSeconds": SILENT_NODE_SECONDS}
+    return [*own, *({"key": key, **bears} for key in _SILENT_NODE if not said & {key, ""})]
 
 
 def _names(network: Network) -> Manifest:

@@ -71,9 +71,11 @@ def test_every_end_is_told_with_the_files_and_something_to_press(runs, bar, reas
     assert "notice-restart" in page
 
 
+# FAILED: it was still starting.
+@pytest.mark.parametrize("state", [State.LOST, State.FAILED])
 @pytest.mark.parametrize("reason", [Reason.EVICTED, Reason.PREEMPTED, Reason.NODE_LOST, Reason.OWNER_GONE])
-def test_work_whose_machine_is_taken_away_moves_to_another_by_itself_where_somebody_looks(runs, bar, reason):
-    runs(State.LOST, reason=reason)
+def test_work_whose_machine_is_taken_away_moves_to_another_by_itself_where_somebody_looks(runs, bar, reason, state):
+    runs(state, reason=reason)
     page = bar()
     new = Runtime.objects.get(state=State.QUEUED)
     assert "Your work moves to a new machine, with its files as last saved." in page

@@ -257,8 +257,8 @@ TAKEN = condition("DisruptionTarget", "True", reason="DeletionByTaintManager")
         (waiting("ContainerCreating"), 3600, False),
         (running(conditions=[SCHEDULED, condition("Ready", "False", reason="ContainersNotReady")]), 3600, False),
         (running(conditions=disrupted("EvictionByEvictionAPI")), 3600, False),
-        (running(conditions=disrupted("DeletionByTaintManager")), 59, False),
-        (waiting("ContainerCreating") | {"conditions": [SCHEDULED, TAKEN]}, 60, True),
+        (running(conditions=disrupted("DeletionByTaintManager")), 14, False),
+        (waiting("ContainerCreating") | {"conditions": [SCHEDULED, TAKEN]}, 15, True),
     ],
 )
 def test_a_deleted_pod_is_abandoned_only_where_nobody_answers_for_its_node(

@@ -45,6 +45,7 @@ pytestmark = [needs_cluster, pytest.mark.asyncio(loop_scope="module"), pytest.ma
 on_rows = pytest.mark.django_db(transaction=True)
 State = Runtime.State
 NODE = "pupitre.test/node"
+STARTING = "still-starting"
 MERGE = "application/merge-patch+json"
 BUDGET = "pupitre-runtimes"
 #: A cell that has written a file that nobody has pulled, and runs on.
@@ -79,20 +80,25 @@ def node(name: str) -> dict[str, Any]:
     }
 
 
-async def at_home(provider: PodsProvider, admin: Admin, name: str) -> None:
-    """A runtime on the node of this name, ready as its kubelet would say."""
+async def bound_to(provider: PodsProvider, admin: Admin, name: str, node: str) -> str:
+    """A runtime on this node, where nobody starts it; its pod's name."""
     silent = {"key": "node.kubernetes.io/unreachable", "operator": "Exists", "effect": "NoExecute"}
     new = {"key": "node.kubernetes.io/not-ready", "operator": "Exists", "effect": "NoSchedule"}
     tolerations = ({"key": NODE, "operator": "Exists"}, new, {**silent, "tolerationSeconds": 1})
     await provider.acquire(
-        Request(name, machine=Machine(name, node_selector={NODE: name}, tolerations=tolerations), limits=SMALL)
+        Request(name, machine=Machine(name, node_selector={NODE: node}, tolerations=tolerations), limits=SMALL)
     )
 
     async def bound() -> str:
         pods, _version = await admin.pods(f"{labels.RUNTIME}={name}")
-        return next((pod["metadata"]["name"] for pod in pods if pod["spec"].get("nodeName") == name), "")
+        return next((pod["metadata"]["name"] for pod in pods if pod["spec"].get("nodeName") == node), "")
 
-    pod = await until(bound)
+    return str(await until(bound))
+
+
+async def at_home(provider: PodsProvider, admin: Admin, name: str) -> None:
+    """A runtime on the node of this name, ready as its kubelet would say."""
+    pod = await bound_to(provider, admin, name, name)
     well = samples.running(startTime=samples.text(datetime.now(UTC)))
     await admin.call("PATCH", "Pod", f"{pod}/status", body={"status": well}, content=MERGE)
     assert (await settled(provider, name)).phase is Phase.READY
@@ -107,7 +113,10 @@ async def lost(place: tuple[Admin, ClusterConfig], provider: PodsProvider) -> As
     try:
         for name in (silent, deleted):
             await admin.call("POST", "Node", body=node(name))
-        await asyncio.gather(*(at_home(provider, admin, name) for name in (silent, deleted)))
+        await asyncio.gather(
+            *(at_home(provider, admin, name) for name in (silent, deleted)),
+            bound_to(provider, admin, STARTING, silent),
+        )
         await admin.call("DELETE", "Node", deleted)
         yield silent, deleted
     finally:
@@ -130,6 +139,13 @@ async def test_a_drain_takes_warm_pods_at_once_and_waits_for_those_at_work(provi
     await provider.keep_warm([])
     await provider.acquire(replace(request, name="at-work"))
     assert (await settled(provider, "at-work")).phase is Phase.READY
+    at_work = await admin.pod((await provider.endpoint("at-work")).identity)
+    for each in (pod, at_work):
+        # Nothing was added on the way in.
+        assert {one["key"]: one["tolerationSeconds"] for one in each["spec"]["tolerations"]} == {
+            "node.kubernetes.io/not-ready": 30,
+            "node.kubernetes.io/unreachable": 30,
+        }
     with pytest.raises(ProviderUnavailable, match="would violate the pod's disruption budget"):
         await evict(admin, (await provider.endpoint("at-work")).identity)
     await provider.release("at-work")
@@ -256,7 +272,9 @@ async def test_a_lost_node_is_told_and_what_was_on_it_is_forgotten_without_its_k
     provider: PodsProvider, place: Any, lost: tuple[str, str]
 ) -> None:
     admin, _config = place
-    for name, words in zip(lost, ("DeletionByTaintManager", "DeletionByPodGC"), strict=True):
+    silent, deleted = lost
+    taken, collected = "DeletionByTaintManager", "DeletionByPodGC"
+    for name, words in ((silent, taken), (STARTING, taken), (deleted, collected)):
         status = await settled(provider, name, Phase.LOST)
         assert (status.phase, status.reason) == (Phase.LOST, Reason.NODE_LOST)
         assert words in status.message

@@ -268,6 +268,8 @@ def test_every_mounted_volume_exists_and_nothing_else_is_writable() -> None:
 
 
 ANY = {"operator": "Exists", "effect": "NoSchedule"}
+BORNE = {"operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 30}
+SILENT = [{"key": f"node.kubernetes.io/{state}", **BORNE} for state in ("not-ready", "unreachable")]
 
 
 @pytest.mark.parametrize(
@@ -312,7 +314,7 @@ def test_an_accelerator_is_a_resource_with_its_nodes(
     resources = container(pod)["resources"]
     assert resources["limits"][resource] == resources["requests"][resource] == str(count)
     assert pod["spec"].get("nodeSelector") == selector
-    assert pod["spec"]["tolerations"] == [{"key": resource, **ANY}]
+    assert pod["spec"]["tolerations"] == [{"key": resource, **ANY}, *SILENT]
 
 
 def test_a_profile_chooses_its_own_nodes_before_those_of_gke() -> None:
@@ -326,13 +328,24 @@ def test_a_profile_chooses_its_own_nodes_before_those_of_gke() -> None:
     )
     spec = made((WITH_GPU, chosen, CLUSTER))["spec"]
     assert spec["nodeSelector"] == {"cloud.google.com/gke-accelerator": "nvidia-t4", "room": "b12"}
-    assert spec["tolerations"] == [lab, {"key": "nvidia.com/gpu", **ANY}]
+    assert spec["tolerations"] == [lab, {"key": "nvidia.com/gpu", **ANY}, *SILENT]
     assert spec["runtimeClassName"] == "gvisor"
 
 
 def test_without_an_accelerator_nothing_is_said_of_one() -> None:
     pod = json.dumps(made())
-    assert not [word for word in ("gpu", "tpu", "tolerations", "nodeSelector", "runtimeClassName") if word in pod]
+    assert not [word for word in ("gpu", "tpu", "nodeSelector", "runtimeClassName") if word in pod]
+
+
+@pytest.mark.parametrize("warm", [True, False])
+def test_a_silent_node_is_borne_for_half_a_minute_unless_the_machine_says_for_how_long(warm: bool) -> None:
+    assert made(warm=warm)["spec"]["tolerations"] == SILENT
+    patient = {**SILENT[1], "tolerationSeconds": 600}
+    own = replace(PROFILE, tolerations=(patient,))
+    assert made((REQUEST, own, CLUSTER), warm=warm)["spec"]["tolerations"] == [patient, SILENT[0]]
+    for everything in ({"operator": "Exists"}, {"operator": "Exists", "effect": "NoExecute"}):
+        own = replace(PROFILE, tolerations=(everything,))
+        assert made((REQUEST, own, CLUSTER), warm=warm)["spec"]["tolerations"] == [everything]
 
 
 @pytest.mark.parametrize(
