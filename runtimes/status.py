@@ -46,6 +46,7 @@ class Reason(StrEnum):
     EVICTED = "Evicted"
     PREEMPTED = "Preempted"
     NODE_LOST = "NodeLost"
+    DELETED = "Deleted"
     OWNER_GONE = "OwnerGone"
     OPERATOR = "Operator"
     YIELDED = "Yielded"
@@ -78,6 +79,9 @@ REASON_SENTENCES: Mapping[Reason, Promise] = {
     Reason.EVICTED: _("The machine needed the place. Your files are kept as last saved: start the kernel again."),
     Reason.PREEMPTED: _("A more urgent job took the place. It starts by itself when one is free."),
     Reason.NODE_LOST: _("The machine was lost. Your files are kept as last saved: start the kernel again."),
+    Reason.DELETED: _(
+        "The operators of the cluster ended the machine. Your files are kept as last saved: start the kernel again."
+    ),
     Reason.OWNER_GONE: _("The service that ran the kernel stopped. Your files are kept: start the kernel again."),
     Reason.OPERATOR: _("An administrator stopped the machine. Your files are kept: start it again."),
     Reason.YIELDED: _(
@@ -89,7 +93,7 @@ REASON_SENTENCES: Mapping[Reason, Promise] = {
 
 
 #: What takes a machine away from under somebody's work: it goes on elsewhere with its files.
-MOVES = frozenset({Reason.EVICTED, Reason.PREEMPTED, Reason.NODE_LOST, Reason.OWNER_GONE})
+MOVES = frozenset({Reason.EVICTED, Reason.PREEMPTED, Reason.NODE_LOST, Reason.DELETED, Reason.OWNER_GONE})
 
 #: On the row of one that was taken away, where that is so.
 ALL_KEPT = _("Your files are kept as they were at that moment: start the kernel again.")
@@ -98,6 +102,7 @@ MOVED_SENTENCES: Mapping[Reason, Promise] = {
     Reason.EVICTED: _("The machine needed the place."),
     Reason.PREEMPTED: _("A more urgent job took the place."),
     Reason.NODE_LOST: _("The machine was lost."),
+    Reason.DELETED: _("The operators of the cluster ended the machine."),
     Reason.OWNER_GONE: _("The service that ran the kernel stopped."),
 }
 

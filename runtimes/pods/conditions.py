@@ -216,9 +216,8 @@ def _after_restart(pod: Pod) -> tuple[Reason, str]:
 
 
 def _leaving(pod: Pod) -> Status:
-    disruption = _disruption(pod)
-    if disruption is None:
-        return Status(Phase.STOPPED, Reason.REQUESTED, "the pod is being deleted")
+    # What we delete is being released, and nobody asks then.
+    disruption = _disruption(pod) or Status(Phase.LOST, Reason.DELETED, "the pod is deleted, and not by this site")
     # Its agent serves on within the grace (see `runtimes.agent.switch`), where its node is one that can be spoken to.
     serves = _serves(pod) and disruption.reason is not Reason.NODE_LOST
     return replace(disruption, phase=Phase.ENDING) if serves else disruption

@@ -12,7 +12,7 @@ from classroom.launch import open_work
 from classroom.machine import MOST_MOVES
 from runtimes.describe import source_text
 from runtimes.models import Kernel, Profile, Runtime, Session
-from runtimes.status import ALL_KEPT, Reason
+from runtimes.status import ALL_KEPT, MOVES, Reason
 from tests.classroom.work import PS1
 
 pytestmark = pytest.mark.django_db
@@ -73,7 +73,7 @@ def test_every_end_is_told_with_the_files_and_something_to_press(runs, bar, reas
 
 # FAILED: it was still starting.
 @pytest.mark.parametrize("state", [State.LOST, State.FAILED])
-@pytest.mark.parametrize("reason", [Reason.EVICTED, Reason.PREEMPTED, Reason.NODE_LOST, Reason.OWNER_GONE])
+@pytest.mark.parametrize("reason", sorted(MOVES))
 def test_work_whose_machine_is_taken_away_moves_to_another_by_itself_where_somebody_looks(runs, bar, reason, state):
     runs(state, reason=reason)
     page = bar()

@@ -179,15 +179,15 @@ TABLE: dict[str, tuple[dict[str, Any], Phase, Reason]] = {
     "phase unknown": ({"phase": "Unknown"}, Phase.UNREACHABLE, Reason.NODE_LOST),
 }
 LEAVING: dict[str, tuple[dict[str, Any], Reason, Phase]] = {
-    "its agent has ended, as it was told": ({"phase": "Succeeded"}, Reason.REQUESTED, Phase.STOPPED),
-    "deleted": (running(), Reason.REQUESTED, Phase.STOPPED),
+    "its agent has ended, as it was told": ({"phase": "Succeeded"}, Reason.DELETED, Phase.LOST),
+    "deleted": (running(), Reason.DELETED, Phase.ENDING),
     "deleted, ended by SIGTERM": (
         failed(state={"terminated": {"reason": "Error", "exitCode": 143}}),
-        Reason.REQUESTED,
-        Phase.STOPPED,
+        Reason.DELETED,
+        Phase.LOST,
     ),
-    "deleted while it waited": (unscheduled(CPU_SHORT), Reason.REQUESTED, Phase.STOPPED),
-    "deleted, and told so before it could begin": (waiting("ContainerCreating"), Reason.REQUESTED, Phase.STOPPED),
+    "deleted while it waited": (unscheduled(CPU_SHORT), Reason.DELETED, Phase.LOST),
+    "deleted, and told so before it could begin": (waiting("ContainerCreating"), Reason.DELETED, Phase.LOST),
     "pre-empted, its agent ended as it was told": (
         {"phase": "Succeeded", "conditions": disrupted("PreemptionByScheduler")},
         Reason.PREEMPTED,

@@ -15,14 +15,16 @@ import pytest_asyncio
 from asgiref.sync import sync_to_async
 
 from runtimes import launch
+from runtimes.describe import source_text
 from runtimes.machine import Gpu, Machine
-from runtimes.models import Profile, Runtime, Workspace
+from runtimes.models import Profile, Runtime, Workspace, WorkspaceFile
 from runtimes.pods import conditions, labels
 from runtimes.pods import warm as warm_pods
 from runtimes.pods.cluster import Refused
 from runtimes.pods.config import ClusterConfig
 from runtimes.pods.provider import PodsProvider
 from runtimes.provider import Phase, ProviderUnavailable, Reason, Request
+from runtimes.status import ALL_KEPT
 from tests.runtimes import waiting
 from tests.runtimes.pods import samples
 from tests.runtimes.pods.real import (
@@ -174,8 +176,12 @@ async def test_who_is_evicted_is_told_and_goes_on_elsewhere_with_all_that_a_cell
             again, kernel = await at_work(workspace)
             assert again.pk != runtime.pk
             assert await run(again, kernel, "print(open('kept.txt').read())") == "kept\n"
-            await launch.astop(again)
-            await waiting.until(state_is(again, State.STOPPED))
+            # As `kubectl delete pod` and `kubectl drain --disable-eviction` do.
+            await run(again, kernel, "open('more.txt', 'w').write('more')")
+            await admin.call("DELETE", "Pod", again.endpoint["identity"])
+            row = await waiting.until(state_is(again, State.LOST))
+            assert (row.reason, row.message) == (Reason.DELETED, source_text(ALL_KEPT))
+            assert await sync_to_async(_paths)(workspace) == {"kept.txt", "more.txt"}
 
 
 @on_rows
@@ -211,6 +217,10 @@ async def test_while_the_site_is_away_pods_end_at_their_limits_and_go_when_it_is
         finally:
             process.__exit__()
             print(process.output)
+
+
+def _paths(workspace: Workspace) -> set[str]:
+    return set(WorkspaceFile.objects.filter(workspace=workspace).values_list("path", flat=True))
 
 
 async def ended(admin: Admin, count: int) -> dict[str, Reason] | None:
