@@ -74,8 +74,8 @@ def everything(arguments: list[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="nbgrader-") as verdicts:
         os.environ.setdefault("NBGRADER_VERDICTS", verdicts)
         status = max(on_sqlite(arguments), on_postgres(arguments))
-    if os.environ.get("KUBECONFIG") and not arguments:
-        return max(status, on_cluster([]))
+        if os.environ.get("KUBECONFIG") and not arguments:
+            return max(status, on_cluster([]))
     print("NOT ON KUBERNETES: no KUBECONFIG is set, so nothing was tested that needs a cluster.", flush=True)
     return status
 
