@@ -89,14 +89,15 @@ def _identity(config: ClusterConfig) -> Manifest:
 
 
 def _names(config: ClusterConfig) -> Manifest:
-    """Names are resolved by kube-dns, and where else the cluster says."""
+    """Names are resolved by kube-dns, by a node's own cache of it, and where else the cluster says. A plugin that leads
+    what is sent to kube-dns to that cache asks whether the cache may be reached (GKE's Dataplane V2)."""
     elsewhere = [ipaddress.ip_network(text) for text in config.dns_networks]
     for network in elsewhere:
         if any(address in network for address in _METADATA):
             raise ValueError(f"names cannot be resolved in {network}: a metadata service is there")
     return {
         "to": [
-            _pods("kube-system", {"k8s-app": "kube-dns"}),
+            *(_pods("kube-system", {"k8s-app": name}) for name in ("kube-dns", "node-local-dns")),
             *({"ipBlock": {"cidr": str(network)}} for network in elsewhere),
         ],
         "ports": [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")],

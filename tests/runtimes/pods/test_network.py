@@ -31,6 +31,7 @@ WORLD = ["93.184.216.34", "151.101.0.223", "2a04:4e42::223"]
 PORTS = [22, 25, 53, 80, 443, 987, 988, 3141, 5432, 6379, 6443, 8080, 10250, 52316, 52317]
 DNS = Pod("kube-system", {"k8s-app": "kube-dns"}, "10.96.0.10")
 NODE_DNS = Outside("169.254.20.10")
+CACHE = Pod("kube-system", {"k8s-app": "node-local-dns"}, "10.128.0.7")
 MIRROR = Pod("mirrors", {"app": "devpi"})
 
 
@@ -140,7 +141,7 @@ def test_without_an_index_there_is_no_policy_for_one() -> None:
 @pytest.mark.parametrize(
     ("who", "open_"), [("none", False), ("grading", False), ("index", True), ("internet", True), ("warm", True)]
 )
-@pytest.mark.parametrize("server", [DNS, NODE_DNS], ids=["kube-dns", "node-local"])
+@pytest.mark.parametrize("server", [DNS, NODE_DNS, CACHE], ids=["kube-dns", "node-local", "node-local by its pod"])
 def test_names_are_resolved_only_where_a_network_needs_it(who: str, open_: bool, server: End) -> None:
     cluster = Cluster(POLICIES)
     assert cluster.may_connect(EVERYONE[who], server, 53, "UDP") is open_
