@@ -14,8 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from runtimes.endpoint import Endpoint
-from runtimes.machine import Gpu, Tpu
-from runtimes.pods import labels
+from runtimes.pods import labels, unplaced
 from runtimes.provider import NotReady, Owned, Phase, Reason, Status
 
 Pod = Mapping[str, Any]
@@ -53,11 +52,6 @@ _FAILURES = {
 }
 # The kubelet's words for a pod that is evicted for what it wrote itself (eviction manager, local storage).
 _OWN_DISK = re.compile(r"Usage of EmptyDir volume|ephemeral local storage usage|local ephemeral storage limit")
-_ACCELERATORS_SHORT = tuple(f"Insufficient {kind.resource}" for kind in (Gpu, Tpu))
-# The scheduler's words where no time helps: somebody has to make the claim, or its volume (Kubernetes, volume binding).
-_NO_VOLUME = re.compile(
-    r'persistentvolumeclaim "[^"]*" (not found|is being deleted|bound to non-existent persistentvolume)'
-)
 # A container that never came to be: its program is missing, or it was lost with its node.
 _NOT_BEGUN = frozenset({"StartError", "ContainerCannotRun"})
 _OUT_OF_MEMORY = "OOMKilled"
@@ -65,9 +59,11 @@ _OUT_OF_MEMORY = "OOMKilled"
 _OTHER_CONTAINER = "ContainersNotReady"
 
 
-def status(pod: Pod, now: datetime) -> Status:
-    """The pod as the contract's status; `deadline`, `ready_at` and the walls come with each."""
-    found = _phase(pod, now)
+def status(pod: Pod, now: datetime, *, grows: bool = False) -> Status:
+    """The pod as the contract's status; `deadline`, `ready_at` and the walls come with each.
+
+    grows: an autoscaler adds nodes for pods that have none, up to a number that is not known here."""
+    found = _phase(pod, now, grows)
     ready = _condition(pod, "Ready")
     isolation = tuple(code for code in labels.annotation(pod, labels.ISOLATION).split(",") if code)
     ready_at = _time(ready.get("lastTransitionTime")) if ready.get("status") == "True" else None
@@ -133,15 +129,15 @@ def endpoint(pod: Pod) -> Endpoint:
     return Endpoint("tcp", host, pod["metadata"]["name"], int(labels.annotation(pod, labels.KEY_VERSION)))
 
 
-def owned(pod: Pod, now: datetime) -> Owned:
+def owned(pod: Pod, now: datetime, *, grows: bool = False) -> Owned:
     """The pod as a reconciler compares it with rows."""
-    return Owned(labels.label(pod, labels.RUNTIME), pod["metadata"]["name"], status(pod, now))
+    return Owned(labels.label(pod, labels.RUNTIME), pod["metadata"]["name"], status(pod, now, grows=grows))
 
 
 # --- inside
 
 
-def _phase(pod: Pod, now: datetime) -> Status:
+def _phase(pod: Pod, now: datetime, grows: bool) -> Status:
     state, leaving = _state(pod), "deletionTimestamp" in pod["metadata"]
     if state.get("phase") == "Succeeded" and not leaving:
         # By its own switch: see `runtimes.agent.switch`.
@@ -154,7 +150,8 @@ def _phase(pod: Pod, now: datetime) -> Status:
     if _is_silent(pod):
         return Status(Phase.UNREACHABLE, Reason.NODE_LOST, _words(state) or _words(_condition(pod, "Ready")))
     if _condition(pod, "PodScheduled").get("status") == "False":
-        return _queued(_condition(pod, "PodScheduled"))
+        scheduled = _condition(pod, "PodScheduled")
+        return unplaced.status(_words(scheduled), _time(scheduled.get("lastTransitionTime")), now, grows=grows)
     if is_ready(pod):
         return Status(Phase.READY, *_after_restart(pod))
     return _not_ready(pod, now)
@@ -168,14 +165,6 @@ def _is_silent(pod: Pod) -> bool:
         return True
     well = bool(_container(pod).get("ready")) and ready.get("reason") != _OTHER_CONTAINER
     return well and bool(ready) and ready.get("status") != "True"
-
-
-def _queued(scheduled: Mapping[str, Any]) -> Status:
-    words = _words(scheduled)
-    if _NO_VOLUME.search(words):
-        return Status(Phase.LOST, Reason.ERROR, words)
-    short = any(phrase in words for phrase in _ACCELERATORS_SHORT)
-    return Status(Phase.QUEUED, Reason.ACCELERATOR_WAIT if short else Reason.CAPACITY_WAIT, words)
 
 
 def _not_ready(pod: Pod, now: datetime) -> Status:

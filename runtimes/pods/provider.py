@@ -141,7 +141,7 @@ class PodsProvider(Offers):
         # By asking: a watch may be deaf for minutes before anyone notices.
         await self._ask(self._pods.look())
         now = datetime.now(UTC)
-        owned = [conditions.owned(pod, now) for pod in self._pods]
+        owned = [conditions.owned(pod, now, grows=self._config.adds_nodes) for pod in self._pods]
         seen = {each.name for each in owned}
         waiting = [Owned(name, "", place.status) for name, place in self._places.items() if name not in seen]
         return owned + waiting
@@ -230,7 +230,7 @@ class PodsProvider(Offers):
             place = self._places[name] = Place(name, None, self._news.tell)
         place.pod = place.pod or pod["metadata"]["name"]
         if place.pod == pod["metadata"]["name"]:
-            place.set(conditions.status(pod, datetime.now(UTC)))
+            place.set(conditions.status(pod, datetime.now(UTC), grows=self._config.adds_nodes))
             if gone:
                 place.set(Status(Phase.LOST, Reason.NODE_LOST, "the pod is no longer there"))
 
@@ -259,7 +259,7 @@ class PodsProvider(Offers):
         now = datetime.now(UTC)
         for place in list(self._places.values()):
             if not place.status.phase.final and (pod := self._pods.get(place.pod)) is not None:
-                place.set(conditions.status(pod, now))
+                place.set(conditions.status(pod, now, grows=self._config.adds_nodes))
         if self._room_at >= self._served_at or time.monotonic() - self._served_at >= ROOM_SECONDS:
             self._served_at = time.monotonic()
             await self._queue.serve(self._begin)

@@ -9,7 +9,7 @@ import pytest
 from django.utils.translation import override
 
 from runtimes import borrow
-from runtimes.pods import conditions
+from runtimes.pods import conditions, unplaced
 from runtimes.provider import NotReady, Phase, Reason
 from runtimes.status import REASON_SENTENCES
 from tests.runtimes.pods.samples import (
@@ -279,6 +279,16 @@ def test_an_image_that_cannot_be_fetched_is_given_up_after_a_while(why: str) -> 
     found = conditions.status(pod, MUCH_LATER)
     assert (found.phase, found.reason) == (Phase.LOST, Reason.IMAGE_PULL)
     assert "as the kubelet says" in found.message
+
+
+@pytest.mark.parametrize(("message", "then"), [(CPU_SHORT, Reason.CAPACITY_WAIT), (GPU_SHORT, Reason.ACCELERATOR_WAIT)])
+def test_where_nodes_are_added_who_has_none_waits_for_a_new_one_for_a_while(message: str, then: Reason) -> None:
+    pod, late = seen(unscheduled(message)), BEGAN + unplaced.GROWTH_PATIENCE
+    before = late - timedelta(seconds=1)
+    assert conditions.status(pod, before, grows=True).reason is Reason.SCALING_UP
+    assert conditions.owned(pod, before, grows=True).status.reason is Reason.SCALING_UP
+    assert conditions.status(pod, late, grows=True).reason is then
+    assert conditions.status(pod, before).reason is then
 
 
 def test_volumes_that_do_not_get_ready_are_given_up_after_a_while_and_an_image_that_is_fetched_is_not() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from runtimes.agent_replies import ExitReason
 from runtimes.machine import Gpu, Machine
-from runtimes.pods import conditions, labels, manifests
+from runtimes.pods import conditions, labels, manifests, unplaced
 from runtimes.pods.provider import PodsProvider
 from runtimes.provider import MIB, Phase, Reason, Request, Status
 from tests.runtimes.pods.real import ROOM, SMALL, needs_cluster, own_namespace, running, seats, until
@@ -70,6 +70,19 @@ async def test_a_gpu_that_becomes_free_starts_the_next_by_itself(provider: PodsP
             await provider.release("waiting")
 
 
+async def test_where_nodes_are_added_everyone_asks_for_one_and_after_a_while_waits_for_those_that_there_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with own_namespace(adds_nodes=True) as (admin, config), seats(admin, None), running(config) as provider:
+        for name in ("one", "another"):
+            await provider.acquire(Request(name, gpu=1, machine=GPU, limits=SMALL))
+            assert (await reason(provider, name, Reason.SCALING_UP)).phase is Phase.QUEUED
+        monkeypatch.setattr(unplaced, "GROWTH_PATIENCE", timedelta(0))
+        for name in ("one", "another"):
+            await reason(provider, name, Reason.ACCELERATOR_WAIT)
+            await provider.release(name)
+
+
 async def test_a_kernel_finds_its_gpu_as_the_device_plugin_says_and_hears_nothing_of_the_api(
     provider: PodsProvider, place: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -83,8 +96,7 @@ async def test_a_kernel_finds_its_gpu_as_the_device_plugin_says_and_hears_nothin
         return pod
 
     monkeypatch.setattr(manifests, "pod", told_by_a_plugin)
-    await seats(admin, 1)
-    try:
+    async with seats(admin, 1):
         notebook = await start_notebook(provider, "seeing", gpu=1, machine=GPU, limits=SMALL)
         names = "('NVIDIA_VISIBLE_DEVICES', 'LD_LIBRARY_PATH', 'KUBERNETES_SERVICE_HOST')"
         found = await notebook.value(f"import os; R = [os.environ.get(name) for name in {names}]")
@@ -92,9 +104,7 @@ async def test_a_kernel_finds_its_gpu_as_the_device_plugin_says_and_hears_nothin
         # Of the process that started the agent, which the kernel can read.
         assert await notebook.value("R = 'KUBERNETES' in open('/proc/1/environ').read()") is False
         await notebook.close()
-    finally:
         await provider.release("seeing")
-        await seats(admin, None)
 
 
 # --- what ends or hurts one
