@@ -9,11 +9,14 @@ from collections.abc import Callable
 
 #: How long a site may take to ask for something, once it was told of the end: after that there is none.
 SITE_SECONDS = 8.0
+#: After so long a runtime whose site has never spoken counts as forgotten, too: a site that made it warm greets it
+#: within seconds of its start.
+UNHEARD_SECONDS = 300.0
 
 
 class IdleSwitch:
     """seconds: how long neither the site nor a kernel may stir; None: for ever. armed: it counts before the site has
-    ever spoken; a warm runtime waits for that."""
+    ever spoken; a warm runtime waits for that, but not for ever."""
 
     def __init__(self, seconds: float | None, end: Callable[[], None], *, armed: bool) -> None:
         self._seconds = seconds
@@ -27,9 +30,10 @@ class IdleSwitch:
 
     def look(self, idle_seconds: float) -> None:
         """Ends the runtime when it is time. idle_seconds: for how long no kernel has done anything."""
-        if self._seconds is None or not self._armed:
+        silent = time.monotonic() - self._heard_at
+        if self._seconds is None or not (self._armed or silent >= UNHEARD_SECONDS):
             return
-        if min(idle_seconds, time.monotonic() - self._heard_at) >= self._seconds:
+        if min(idle_seconds, silent) >= self._seconds:
             self._seconds = None
             self._end()
 

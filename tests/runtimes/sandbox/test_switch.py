@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from runtimes.agent.spawner import Before, Exited, ProgramSpawner
-from runtimes.agent.switch import SITE_SECONDS, Ends, Farewell, IdleSwitch
+from runtimes.agent.switch import SITE_SECONDS, UNHEARD_SECONDS, Ends, Farewell, IdleSwitch
+from runtimes.pods.warm import STUCK
 
 
 class Clock:
@@ -52,13 +53,29 @@ def test_a_busy_kernel_is_never_ended_however_long_the_site_is_silent(clock: Clo
 def test_a_warm_runtime_waits_until_its_site_has_spoken(clock: Clock) -> None:
     ended: list[float] = []
     switch = IdleSwitch(30, lambda: ended.append(clock.now), armed=False)
-    clock.now += 1000
-    switch.look(1000)
+    clock.now += UNHEARD_SECONDS - 1
+    switch.look(UNHEARD_SECONDS - 1)
     assert not ended
     switch.heard()
     clock.now += 30
     switch.look(30)
     assert ended
+
+
+@pytest.mark.parametrize(("limit", "after"), [(30, UNHEARD_SECONDS), (1800, 1800)])
+def test_a_warm_runtime_whose_site_died_before_it_spoke_is_not_there_until_its_deadline(
+    clock: Clock, limit: float, after: float
+) -> None:
+    ended: list[float] = []
+    switch = IdleSwitch(limit, lambda: ended.append(clock.now), armed=False)
+    clock.now += after - 1
+    switch.look(after - 1)
+    assert not ended
+    clock.now += 1
+    switch.look(after)
+    assert ended
+    # By then a site that lives has replaced it.
+    assert STUCK.total_seconds() <= UNHEARD_SECONDS
 
 
 def test_without_a_limit_it_never_ends(clock: Clock) -> None:
