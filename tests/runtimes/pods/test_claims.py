@@ -9,11 +9,16 @@ from typing import Any
 
 import pytest
 
+from runtimes import profiles
+from runtimes.keys import Keys
+from runtimes.models import Profile, Runtime
 from runtimes.pods import claims, manifests
 from runtimes.provider import Limits
 from tests.runtimes.pods.samples import (
     BEGAN,
     CLUSTER,
+    NAME,
+    PROFILE,
     REQUEST,
     condition,
     running,
@@ -108,3 +113,46 @@ def test_which_pods_may_be_claimed(pod: dict[str, Any], now: datetime, taken: bo
 def test_a_request_with_a_longer_life_needs_other_warm_pods() -> None:
     longer = replace(REQUEST, limits=Limits(lifetime=LIFETIME + timedelta(hours=1)))
     assert manifests.template_digest(longer, CLUSTER) != template()
+
+
+LIMITS = Profile(slug="small", lifetime=timedelta(hours=2), idle_timeout=timedelta(minutes=20))
+
+
+def pod_of(purpose: str, *, warm: bool = False) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A pod of this profile and its agent's order, as they are made for a row."""
+    request = profiles.request(Runtime(name="ada-1", profile=LIMITS, purpose=purpose, preload=[], env={}))
+    cluster = replace(CLUSTER, image=PROFILE.image)
+    order = manifests.order(request, Keys("", "", ""), cluster, warm=warm)
+    return manifests.pod(request, cluster, name=NAME, warm=warm), order
+
+
+@pytest.mark.parametrize("purpose", Runtime.Purpose.values)
+def test_without_its_site_no_pod_outlives_its_lifetime_by_more_than_the_margin(purpose: str) -> None:
+    pod, order = pod_of(purpose)
+    most = LIMITS.lifetime + profiles.LIFETIME_MARGIN
+    assert 0 < pod["spec"]["activeDeadlineSeconds"] <= most.total_seconds()
+    # Nor does one that nobody uses wait for that; and what is killed within it is not made again for ever.
+    assert order["idle_seconds"] == (LIMITS.idle_timeout + profiles.LIFETIME_MARGIN).total_seconds()
+    assert order["idle_armed"]
+
+
+def test_without_its_site_a_warm_pod_outlives_neither_the_time_for_claims_nor_its_idle_limit() -> None:
+    pod, order = pod_of(Runtime.Purpose.INTERACTIVE, warm=True)
+    most = LIMITS.lifetime + profiles.LIFETIME_MARGIN + manifests.WARM_FOR
+    assert 0 < pod["spec"]["activeDeadlineSeconds"] <= most.total_seconds()
+    assert order["idle_seconds"] == (LIMITS.idle_timeout + profiles.LIFETIME_MARGIN).total_seconds()
+
+
+def test_a_claimed_pod_is_given_no_more_than_one_that_was_made_for_its_request() -> None:
+    cold, _order = pod_of(Runtime.Purpose.INTERACTIVE)
+    request = profiles.request(
+        Runtime(name="ada-1", profile=LIMITS, purpose=Runtime.Purpose.INTERACTIVE, preload=[], env={})
+    )
+    pod, _order = pod_of(Runtime.Purpose.INTERACTIVE, warm=True)
+    pod["status"] = running()
+    for hours in range(13):
+        now = BEGAN + timedelta(hours=hours, milliseconds=1)
+        left = applied(pod, claims.patch(pod, request, now))["spec"]["activeDeadlineSeconds"]
+        left -= (now - BEGAN).total_seconds()
+        # The API takes whole seconds.
+        assert left < cold["spec"]["activeDeadlineSeconds"] + 1
