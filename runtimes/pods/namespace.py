@@ -137,7 +137,8 @@ def disruption_budget(config: ClusterConfig) -> Manifest:
 
 def priority_classes(config: ClusterConfig) -> list[Manifest]:
     """People go before grading, which is tried again elsewhere. A priority cannot be changed: a warm pod has that of
-    people from the start, and pre-empts nothing while nobody wants it."""
+    people from the start, since it will be somebody's, and pre-empts nothing while nobody wants it. That it gives way
+    is the provider's to see to (`give_way`)."""
     return [
         _priority("pupitre-interactive", 1000, "PreemptLowerPriority", "runtimes of people at work", config),
         _priority(WARM_PRIORITY, 1000, "Never", "runtimes that wait for people", config),

@@ -263,8 +263,8 @@ class PodsProvider(Offers):
         if self._room_at >= self._served_at or time.monotonic() - self._served_at >= ROOM_SECONDS:
             self._served_at = time.monotonic()
             await self._queue.serve(self._begin)
-        crowded = any(place.status.phase is Phase.QUEUED for place in self._places.values())
-        await self._warm.tend(crowded=crowded)
+        waiting = [place for place in self._places.values() if place.status.phase is Phase.QUEUED]
+        await self._warm.tend(sorted(waiting, key=lambda place: place.arrived))
         await self._forget(now)
 
     async def _forget(self, now: datetime) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,7 @@ from runtimes.pods.quantities import amount
 from runtimes.provider import InvalidRequest, Request
 
 # As the API words it: exceeded quota: NAME, requested: pods=1, used: pods=9, limited: pods=9 (k8s.io/apiserver, quota).
-_QUOTA = re.compile(r"requested: (?P<requested>.*?), used: .*?, limited: (?P<limited>[^;]*)")
+_QUOTA = re.compile(r"requested: (?P<requested>.*?), used: (?P<used>.*?), limited: (?P<limited>[^;]*)")
 
 
 async def refusal(cluster: Cluster, config: ClusterConfig, request: Request) -> str:
@@ -42,6 +43,16 @@ def beyond_quota(message: str) -> bool:
         return True
     requested, limited = (_amounts(found[part]) for part in ("requested", "limited"))
     return any(wanted > limited[resource] for resource, wanted in requested.items() if resource in limited)
+
+
+def beyond(message: str) -> dict[str, float]:
+    """By how much a quota was exceeded, by resource, as the API words its refusal; nothing where it was not."""
+    found = _QUOTA.search(message)
+    if found is None:
+        return {}
+    requested, used, limited = (_amounts(found[part]) for part in ("requested", "used", "limited"))
+    over = {name: used.get(name, 0.0) + wanted - limited.get(name, math.inf) for name, wanted in requested.items()}
+    return {name: size for name, size in over.items() if size > 0}
 
 
 def unschedulable(pod: Json, nodes: Sequence[Json]) -> str:

@@ -1,4 +1,6 @@
-"""Warm pods: made before anyone asks, claimed by one patch, replaced when their profile changes or they grow old."""
+"""Warm pods: made before anyone asks, claimed by one patch, replaced when their profile changes or they grow old.
+
+Where people wait for what they hold, they give way, and are made again when nobody waits any more."""
 
 from __future__ import annotations
 
@@ -12,11 +14,12 @@ from datetime import UTC, datetime, timedelta
 
 from runtimes.agent_client import AgentClient
 from runtimes.agent_replies import AgentError
-from runtimes.pods import claims, conditions, labels, manifests
+from runtimes.pods import claims, conditions, give_way, labels, manifests
 from runtimes.pods.cluster import Cluster, Json, Refused
 from runtimes.pods.config import ClusterConfig
 from runtimes.pods.existing import ExistingPods
 from runtimes.pods.maker import Maker
+from runtimes.pods.place import Place
 from runtimes.provider import InvalidRequest, ProviderUnavailable, Request
 
 log = logging.getLogger(__name__)
@@ -26,6 +29,9 @@ PAUSE_SECONDS = 30.0
 #: Whoever has just claimed one goes before the next that is made ready: both would start on one node.
 REFILL_SECONDS = 1.0
 GREET_SECONDS = 5.0
+#: How long somebody who waits is left to the room that others have made; longer than a pod takes to go, and the next to
+#: be put there.
+GIVE_WAY_SECONDS = 15.0
 #: One hears of its site so often within the time after which it would end by itself.
 GREETINGS = 3
 _AT_ONCE = 8
@@ -52,6 +58,7 @@ class WarmPods:
         self._wishes: dict[str, Wish] = {}
         self._taken: set[str] = set()
         self._greeted: dict[str, float] = {}
+        self._asked: dict[str, float] = {}
         self._paused_until = 0.0
         self._short_since: float | None = None
 
@@ -90,9 +97,10 @@ class WarmPods:
                 self._taken.discard(name)
         return None
 
-    async def tend(self, *, crowded: bool) -> None:
-        """Deletes what nobody would claim, makes what is missing. crowded: people wait for room, and go before."""
-        now = datetime.now(UTC)
+    async def tend(self, waiting: Sequence[Place]) -> None:
+        """Deletes what nobody would claim, makes what is missing. waiting: who waits for room goes before, who came
+        first before the others."""
+        now, crowded = datetime.now(UTC), bool(waiting)
         self._taken = {name for name in self._taken if self._pods.get(name)}
         fit: dict[str, list[Json]] = {}
         unfit: list[Json] = []
@@ -104,10 +112,8 @@ class WarmPods:
                 unfit.append(pod)
             else:
                 kept.append(pod)
-        names = [pod["metadata"]["name"] for pod in unfit]
-        # Nobody may claim what is about to go.
-        self._taken.update(names)
-        await asyncio.gather(*(self._cluster.delete_pod(name, 1) for name in names))
+        await self._delete([pod["metadata"]["name"] for pod in unfit])
+        await self._give_way(waiting)
         if crowded or time.monotonic() < self._paused_until:
             return
         if self._short_since is None or time.monotonic() - self._short_since >= REFILL_SECONDS:
@@ -125,6 +131,28 @@ class WarmPods:
                 log.exception("warm pods do not hear of us")
 
     # --- inside
+
+    async def _delete(self, names: Sequence[str]) -> None:
+        # Nobody may claim what is about to go.
+        self._taken.update(names)
+        await asyncio.gather(*(self._cluster.delete_pod(name, 1) for name in names))
+
+    async def _give_way(self, waiting: Sequence[Place]) -> None:
+        """Deletes those that hold what others wait for. What it changed is seen before more are asked for."""
+        now = time.monotonic()
+        self._asked = {name: at for name, at in self._asked.items() if now - at < GIVE_WAY_SECONDS}
+        new = [place for place in waiting if place.request and place.name not in self._asked and place.status.message]
+        if not new or not self._free() or any(_leaves(pod) for pod in self._pods):
+            return
+        nodes = await self._cluster.nodes()
+        for place in new:
+            self._asked[place.name] = now
+            assert place.request is not None
+            wanted = manifests.pod(place.request, self._config, name=place.pod or labels.new_name())
+            names = give_way.those_who_do(wanted, place.status.message, self._free(), nodes)
+            if names:
+                log.info("warm pods give way to runtime %s: %s", place.name, ", ".join(names))
+                await self._delete(names)
 
     async def _greet_due(self) -> None:
         due = [pod for pod in self._free() if conditions.is_ready(pod) and self._is_due(pod)]
@@ -177,6 +205,10 @@ class WarmPods:
             log.warning("profile %s: none is made ready: %s", request.machine.slug, error)
             return False
         return True
+
+
+def _leaves(pod: Json) -> bool:
+    return labels.label(pod, labels.STATE) == labels.WARM and "deletionTimestamp" in pod["metadata"]
 
 
 def _fit(pod: Json, request: Request, now: datetime) -> bool:

@@ -9,11 +9,23 @@ from typing import Any
 
 import pytest
 
-from runtimes.pods import claims
+from runtimes.machine import Gpu, Machine
+from runtimes.pods import claims, labels
 from runtimes.pods.cluster import Refused
 from runtimes.pods.provider import PodsProvider
 from runtimes.provider import MIB, Phase, Request
-from tests.runtimes.pods.real import SMALL, Admin, needs_cluster, own_namespace, ready_ones, running, until, warm
+from tests.runtimes.pods.real import (
+    ROOM,
+    SMALL,
+    Admin,
+    needs_cluster,
+    own_namespace,
+    ready_ones,
+    running,
+    seats,
+    until,
+    warm,
+)
 from tests.runtimes.sandbox.notebook import WAIT, settled, start_notebook
 
 pytestmark = [needs_cluster, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
@@ -101,3 +113,40 @@ async def test_a_warm_kernel_has_imported_what_it_will_need_and_code_sees_no_dif
     await notebook.close()
     await provider.keep_warm([])
     await provider.release("imported")
+
+
+async def test_a_warm_gpu_of_one_profile_gives_way_to_who_waits_for_another_and_comes_back() -> None:
+    machine = Machine("a", accelerator=Gpu())
+    mine = Request("any", gpu=1, kernels=1, machine=machine, limits=SMALL)
+    other = replace(mine, name="at-work", machine=replace(machine, slug="b"))
+    async with own_namespace() as (admin, config), running(config) as provider, seats(admin, 1):
+        await provider.keep_warm([(mine, 1)])
+        [pod] = await until(lambda: ready_ones(admin, 1))
+        await provider.acquire(other)
+        assert (await settled(provider, "at-work")).phase is Phase.READY
+        # Nobody waits any more: it is made again, and waits for the GPU itself.
+        [again] = await until(lambda: free(admin))
+        assert again["metadata"]["name"] != pod["metadata"]["name"]
+        await provider.release("at-work")
+        await until(lambda: ready_ones(admin, 1))
+        # Whoever it could serve is served by it.
+        await provider.acquire(replace(mine, name="at-home"))
+        assert (await settled(provider, "at-home")).phase is Phase.READY
+        assert (await provider.endpoint("at-home")).identity == again["metadata"]["name"]
+
+
+async def test_warm_pods_give_way_to_who_waits_for_the_quota() -> None:
+    quota = replace(ROOM, pods=2)
+    request = Request("any", kernels=1, limits=SMALL)
+    async with own_namespace(quota) as (admin, config), running(config) as provider:
+        await provider.keep_warm([(request, 2)])
+        names = {pod["metadata"]["name"] for pod in await until(lambda: ready_ones(admin, 2))}
+        await provider.acquire(replace(request, name="at-work", machine=Machine("other", cpu_request=0.2)))
+        assert (await settled(provider, "at-work")).phase is Phase.READY
+        [left] = await until(lambda: ready_ones(admin, 1))
+        assert left["metadata"]["name"] in names
+
+
+async def free(admin: Admin) -> list[dict[str, Any]]:
+    pods, _version = await admin.pods(f"{labels.STATE}={labels.WARM}")
+    return [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
