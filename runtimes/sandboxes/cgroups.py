@@ -15,8 +15,9 @@ from runtimes.provider import Limits
 CONTROLLERS = ("memory", "pids", "cpu")
 # Counts and limits nothing; v2 counts without it.
 COUNTER = "cpuacct"
-FOLDER = "sandboxes"
+FOLDER, OWNER = "sandboxes", "owner"
 CPU_PERIOD_MICROSECONDS = 100_000
+_ROUNDS = 10
 # (memory in use, out-of-memory counter) of each version.
 _GAUGES = (("memory.current", "memory.events"), ("memory.usage_in_bytes", "memory.oom_control"))
 
@@ -186,14 +187,15 @@ def _bases_v2(root: Path) -> dict[str, Path]:
     if point is None or own is None:
         return {}
     here = point / own.lstrip("/")
+    if here.name == OWNER and (here.parent / FOLDER).is_dir():
+        # This process has been here before.
+        here = here.parent
     try:
         offered = set((here / "cgroup.controllers").read_text().split())
         usable = [controller for controller in CONTROLLERS if controller in offered]
         if "memory" not in usable:
             return {}
-        if own != "/":
-            # A group with controllers for its children holds no process itself: move ours one below.
-            _move_into(here / "owner")
+        _make_way(here)
         _enable(here, usable)
         base = here / FOLDER
         base.mkdir(exist_ok=True)
@@ -203,9 +205,21 @@ def _bases_v2(root: Path) -> dict[str, Path]:
     return dict.fromkeys(usable, base)
 
 
-def _move_into(folder: Path) -> None:
-    folder.mkdir(exist_ok=True)
-    (folder / "cgroup.procs").write_text(str(os.getpid()))
+def _make_way(here: Path) -> None:
+    """A group with controllers for its children holds no process itself: ours, and the site's others that were started
+    with it, move one below (cgroup-v2.rst, "No Internal Process Constraint"). The root of all groups may, and has no
+    type; a container's root is none of that kind."""
+    if not (here / "cgroup.type").exists():
+        return
+    aside = here / OWNER
+    aside.mkdir(exist_ok=True)
+    for _round in range(_ROUNDS):
+        # What they fork meanwhile is born here, too.
+        if not (pids := (here / "cgroup.procs").read_text().split()):
+            break
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                (aside / "cgroup.procs").write_text(pid)
 
 
 def _enable(folder: Path, controllers: Iterable[str]) -> None:

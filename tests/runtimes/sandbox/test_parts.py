@@ -263,6 +263,8 @@ def _fake_v2(root: Path, own: str = "/app.slice/site") -> Path:
     here = root / "sys/fs/cgroup" / own.lstrip("/")
     here.mkdir(parents=True)
     (here / "cgroup.controllers").write_text("cpuset cpu io memory pids\n")
+    (here / "cgroup.type").write_text("domain\n")
+    (here / "cgroup.procs").write_text(f"{os.getpid()}\n")
     return here
 
 
@@ -293,6 +295,63 @@ def test_version_two_groups_get_their_limits_in_its_words(tmp_path: Path) -> Non
     assert (gauges.memory_bytes(), gauges.oom_kills(), gauges.limit_bytes) == (1000, 2, 1 << 28)
     for descriptor in descriptors:
         os.close(descriptor)
+
+
+def test_the_root_of_version_twos_groups_keeps_its_processes(tmp_path: Path) -> None:
+    here = _fake_v2(tmp_path, own="/")
+    (here / "cgroup.type").unlink()
+    assert cgroups.find(root=tmp_path).controllers == {"memory", "pids", "cpu"}
+    assert not (here / cgroups.OWNER).exists()
+
+
+def test_who_looks_for_version_twos_groups_again_finds_the_same(tmp_path: Path) -> None:
+    here = _fake_v2(tmp_path)
+    first = cgroups.find(root=tmp_path).create("k1", Limits())
+    (tmp_path / "proc/self/cgroup").write_text("0::/app.slice/site/owner\n")
+    (here / "cgroup.procs").write_text("")
+    assert cgroups.find(root=tmp_path).create("k1", Limits()).paths == first.paths
+
+
+LOOK = """
+from runtimes.sandboxes import cgroups
+found = cgroups.find()
+print(*sorted(found.controllers), flush=True)
+print(cgroups.find().create("k1", cgroups.Limits()).paths[0], flush=True)
+"""
+
+
+def _real_v2() -> Path | None:
+    """Where a group of version 2 can be made with a memory controller, as root."""
+    for kind, point, _options in cgroups._mounts(Path("/")):
+        offered = point / "cgroup.subtree_control"
+        if kind == "cgroup2" and os.geteuid() == 0 and "memory" in offered.read_text() and os.access(point, os.W_OK):
+            return point
+    return None
+
+
+@pytest.mark.skipif(_real_v2() is None, reason="NO CONTROL GROUPS OF VERSION 2 HERE: only files that look like them")
+def test_on_a_real_host_the_sites_processes_move_aside_together() -> None:
+    """As a service whose processes all begin in one group."""
+    point = _real_v2()
+    assert point is not None
+    group = point / "pupitre-test"
+    group.mkdir()
+    enter = ["sh", "-c", f'echo $$ > {group}/cgroup.procs && exec "$@"', "sh"]
+    try:
+        with subprocess.Popen([*enter, "cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+            assert other.stdin is not None
+            assert other.stdout is not None
+            other.stdin.write(b"here\n")
+            other.stdin.flush()
+            assert other.stdout.readline() == b"here\n"
+            said = subprocess.run([*enter, sys.executable, "-c", LOOK], capture_output=True, text=True)
+            others = (group / cgroups.OWNER / "cgroup.procs").read_text().split()
+        assert said.stdout.split() == ["cpu", "memory", "pids", str(group / cgroups.FOLDER / "k1")], said.stderr
+        assert others == [str(other.pid)]
+    finally:
+        for below in (group / cgroups.FOLDER / "k1", group / cgroups.FOLDER, group / cgroups.OWNER, group):
+            if below.exists():
+                below.rmdir()
 
 
 def test_version_one_counts_kills_apart_from_the_switch_that_forbids_them(tmp_path: Path) -> None:
