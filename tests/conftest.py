@@ -40,8 +40,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    if not hasattr(config, "workerinput"):
-        prepared.remove()
+    # The processes of a run share both: the first that ends leaves them to the others.
+    if hasattr(config, "workerinput"):
+        return
+    prepared.remove()
     if folder := os.environ.get("PUPITRE_TEST_DATA"):
         shutil.rmtree(folder, ignore_errors=True)
 
