@@ -41,13 +41,13 @@ class Hold:
     @property
     def environment(self) -> Mapping[str, str]:
         """Variables of every process in there. CUDA counts what it can open, from 0; the other variable names them as
-        the host knows them."""
+        the host knows them. The driver's own files come before what of another driver may lie below /usr."""
         base = base_environment()
         return {
             "CUDA_VISIBLE_DEVICES": ",".join(str(number) for number in range(len(self.gpus))),
             "NVIDIA_VISIBLE_DEVICES": ",".join(gpu.name if gpu.part else gpu.uuid or gpu.name for gpu in self.gpus),
             "LD_LIBRARY_PATH": f"{FOLDER}/lib:{base['LD_LIBRARY_PATH']}",
-            "PATH": f"{base['PATH']}:{FOLDER}/bin",
+            "PATH": f"{FOLDER}/bin:{base['PATH']}",
         }
 
     def arguments(self) -> list[str]:

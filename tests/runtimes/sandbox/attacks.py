@@ -48,6 +48,15 @@ def all_minus_one(found: Any) -> bool:
     return all(item[0] == -1 for item in found)
 
 
+#: R: nodes beside the harmless ones.
+NODES = (
+    "R = sorted(x for x in os.listdir('/dev') if x not in "
+    "('null', 'zero', 'full', 'random', 'urandom', 'tty', 'console', "
+    "'stdin', 'stdout', 'stderr', 'fd', 'shm', 'pts', 'ptmx', 'core'))"
+)
+#: A Unix socket of the host's without a file, which the tests listen on.
+ABSTRACT = "pupitre-attack"
+
 ATTACKS = (
     Attack(
         "nothing of another sandbox is in my memory",
@@ -257,9 +266,7 @@ for address in ('10.0.0.1', '192.168.1.1', '169.254.169.254', '172.16.0.1', '192
     ),
     Attack(
         "device nodes are only the harmless ones",
-        "R = sorted(x for x in os.listdir('/dev') if x not in "
-        "('null', 'zero', 'full', 'random', 'urandom', 'tty', 'console', "
-        "'stdin', 'stdout', 'stderr', 'fd', 'shm', 'pts', 'ptmx', 'core'))",
+        NODES,
         lambda found: found == [],
     ),
     Attack(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
@@ -12,6 +13,7 @@ from runtimes.provider import Isolation
 from runtimes.sandboxes.config import SandboxConfig
 from runtimes.sandboxes.provider import LocalProvider
 from tests.runtimes.providers import sandbox_config
+from tests.runtimes.sandbox.attacks import ABSTRACT
 from tests.runtimes.sandbox.notebook import Notebook, start_notebook
 
 
@@ -59,3 +61,15 @@ async def open_notebook(provider: LocalProvider) -> AsyncIterator[Opener]:
     for notebook in opened:
         await notebook.close()
         await provider.release(notebook.name)
+
+
+@pytest.fixture(scope="module")
+def host_port() -> Iterator[int]:
+    """A listener on the host's loopback, and one on an abstract Unix socket."""
+    with socket.socket() as tcp, socket.socket(socket.AF_UNIX) as local:
+        tcp.bind(("127.0.0.1", 0))
+        tcp.listen()
+        local.bind(f"\0{ABSTRACT}")
+        local.listen()
+        port: int = tcp.getsockname()[1]
+        yield port

@@ -17,6 +17,7 @@ from runtimes.agent_client import AgentClient
 from runtimes.keys import Keys, connection_keys
 from runtimes.provider import Endpoint, Phase, Provider, Request, Status
 from tests.runtimes.providers import MASTER
+from tests.runtimes.sandbox.attacks import ABSTRACT, Attack
 
 # Long: a loaded machine is no error.
 WAIT = 60.0
@@ -115,6 +116,15 @@ async def start_notebook(provider: Provider, name: str, **request: Any) -> Noteb
     keys = connection_keys(MASTER, endpoint.key_version, endpoint.identity)
     client = await ready_client(endpoint, keys) if request.get("kernels", 1) else None
     return Notebook(name, endpoint, keys, AgentClient(endpoint, keys), client)
+
+
+async def attempt(attack: Attack, attacker: Notebook, victim: Notebook, host_port: int) -> Any:
+    """What an attack found."""
+    secrets = [victim.keys.hmac_key, victim.keys.curve_secret, victim.endpoint.identity]
+    needles = [(text[: len(text) // 2], text[len(text) // 2 :]) for text in secrets]
+    code = attack.code.replace("HOSTPORT", str(host_port)).replace("NEEDLES", repr(needles))
+    code = code.replace("VICTIM", Path(victim.endpoint.host).name).replace("ABSTRACT", ABSTRACT)
+    return await attacker.value(code)
 
 
 def descendants(of: int) -> set[int]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from tests.runtimes.sandbox.conftest import Opener
 from tests.runtimes.sandbox.notebook import (
     WAIT,
     Notebook,
+    attempt,
     descendants,
     ready_client,
     start_notebook,
@@ -33,21 +33,8 @@ HAS_CGROUPS = {"memory", "pids", "cpu"} <= cgroups.find().controllers
 needs_cgroups = pytest.mark.skipif(
     not HAS_CGROUPS, reason="NO CONTROL GROUPS HERE: limits of a whole sandbox not tested"
 )
-ABSTRACT = "pupitre-attack"
 NAMESPACES = {"user", "pid", "mnt", "net", "ipc", "uts"}
 SMALL = Limits(memory_bytes=300 * MIB, processes=64, tmp_bytes=32 * MIB, home_bytes=64 * MIB)
-
-
-@pytest.fixture(scope="module")
-def host_port() -> Iterator[int]:
-    """A listener on the host's loopback, and one on an abstract Unix socket."""
-    with socket.socket() as tcp, socket.socket(socket.AF_UNIX) as local:
-        tcp.bind(("127.0.0.1", 0))
-        tcp.listen()
-        local.bind(f"\0{ABSTRACT}")
-        local.listen()
-        port: int = tcp.getsockname()[1]
-        yield port
 
 
 @pytest.fixture(scope="module", params=list(Isolation), ids=str)
@@ -81,11 +68,7 @@ async def attacker(provider: LocalProvider, kind: Isolation, victim: Notebook) -
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.sentence.replace(" ", "_"))
 async def test_attack(attack: Attack, attacker: Notebook, victim: Notebook, host_port: int) -> None:
-    secrets = [victim.keys.hmac_key, victim.keys.curve_secret, victim.endpoint.identity]
-    needles = [(text[: len(text) // 2], text[len(text) // 2 :]) for text in secrets]
-    code = attack.code.replace("HOSTPORT", str(host_port)).replace("NEEDLES", repr(needles))
-    code = code.replace("VICTIM", Path(victim.endpoint.host).name).replace("ABSTRACT", ABSTRACT)
-    found = await attacker.value(code)
+    found = await attempt(attack, attacker, victim, host_port)
     assert attack.fails(found), found
 
 

@@ -282,26 +282,3 @@ async def test_none_is_kept_warm_with_a_gpu_and_none_is_lent(config: SandboxConf
             await provider.lend(Request("job", gpu=1, machine=ANY, purpose="grading"))
         notebook = await start_notebook(provider, "works", gpu=1, machine=ANY)
         await notebook.close()
-
-
-# --- a GPU that is none of ours
-
-REAL = gpus.find(uid=UID)
-CUDA = """
-import ctypes
-cuda = ctypes.CDLL("libcuda.so.1")
-count, context, memory = ctypes.c_int(), ctypes.c_void_p(), ctypes.c_uint64()
-R = [cuda.cuInit(0), cuda.cuDeviceGetCount(ctypes.byref(count)), count.value]
-R += [cuda.cuCtxCreate_v2(ctypes.byref(context), 0, 0), cuda.cuMemAlloc_v2(ctypes.byref(memory), 1 << 20)]
-"""
-
-
-@pytest.mark.sandbox
-@pytest.mark.skipif(not REAL.gpus, reason=f"NO REAL GPU HERE, CUDA IN A SANDBOX IS NOT TESTED: {REAL.lack}")
-async def test_cuda_runs_in_a_sandbox_on_a_real_gpu_and_sees_one(own_config: SandboxConfig) -> None:
-    async with started(own_config) as provider:
-        notebook = await start_notebook(provider, "cuda", gpu=1, machine=ANY)
-        assert await notebook.value(CUDA) == [0, 0, 1, 0, 0]
-        listed = await notebook.value("import subprocess; R = subprocess.getoutput('nvidia-smi -L')")
-        assert len([line for line in listed.splitlines() if line.startswith("GPU ")]) == 1
-        await notebook.close()
