@@ -35,6 +35,13 @@ def those_who_do(wanted: Pod, words: str, warm: Sequence[Pod], nodes: Sequence[M
     return _on_one_node(wanted, {name: need for name, need in short.items() if need}, youngest, nodes)
 
 
+def holds(pod: Pod, words: str) -> bool:
+    """Whether it has any of what is waited for, for the reason in `words`."""
+    if lacking := beyond(words):
+        return any(_of_quota(pod).get(name) for name in lacking)
+    return any(_of_node(pod).get(name) for name in _short(words))
+
+
 def _short(words: str) -> set[str]:
     return {*_SHORT.findall(words), *(["pods"] if _TOO_MANY in words else [])}
 

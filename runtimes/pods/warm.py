@@ -100,25 +100,25 @@ class WarmPods:
     async def tend(self, waiting: Sequence[Place]) -> None:
         """Deletes what nobody would claim, makes what is missing. waiting: who waits for room goes before, who came
         first before the others."""
-        now, crowded = datetime.now(UTC), bool(waiting)
+        now = datetime.now(UTC)
         self._taken = {name for name in self._taken if self._pods.get(name)}
         fit: dict[str, list[Json]] = {}
         unfit: list[Json] = []
         for pod in self._free():
             wish = self._wishes.get(labels.label(pod, labels.TEMPLATE))
             kept = fit.setdefault(labels.label(pod, labels.TEMPLATE), [])
-            waits = not conditions.is_ready(pod)
-            if wish is None or not _fit(pod, wish.request, now) or len(kept) >= wish.count or (crowded and waits):
+            late = not conditions.is_ready(pod) and _in_the_way(pod, waiting)
+            if wish is None or not _fit(pod, wish.request, now) or len(kept) >= wish.count or late:
                 unfit.append(pod)
             else:
                 kept.append(pod)
         await self._delete([pod["metadata"]["name"] for pod in unfit])
         await self._give_way(waiting)
-        if crowded or time.monotonic() < self._paused_until:
+        if time.monotonic() < self._paused_until:
             return
         if self._short_since is None or time.monotonic() - self._short_since >= REFILL_SECONDS:
             self._short_since = None
-            await self._refill({template: len(kept) for template, kept in fit.items()})
+            await self._refill({template: len(kept) for template, kept in fit.items()}, waiting)
 
     async def greet(self) -> None:
         """For ever: lets those that wait hear of their site. One that hears nothing for as long as its profile may be
@@ -184,10 +184,11 @@ class WarmPods:
         ]
         return sorted(free, key=lambda pod: (not conditions.is_ready(pod), pod["metadata"]["creationTimestamp"]))
 
-    async def _refill(self, have: dict[str, int]) -> None:
+    async def _refill(self, have: dict[str, int], waiting: Sequence[Place]) -> None:
         missing: list[Request] = []
         for template, wish in self._wishes.items():
-            missing += [wish.request] * (wish.count - have.get(template, 0))
+            if not _in_the_way(manifests.pod(wish.request, self._config, name="any", warm=True), waiting):
+                missing += [wish.request] * (wish.count - have.get(template, 0))
         for start in range(0, len(missing), _AT_ONCE):
             if not await self._make(missing[start : start + _AT_ONCE]):
                 self._paused_until = time.monotonic() + PAUSE_SECONDS
@@ -205,6 +206,12 @@ class WarmPods:
             log.warning("profile %s: none is made ready: %s", request.machine.slug, error)
             return False
         return True
+
+
+def _in_the_way(pod: Json, waiting: Sequence[Place]) -> bool:
+    """Whether it takes of what people wait for; who waits behind others says nothing of his own."""
+    told = [place.status.message for place in waiting if place.status.message]
+    return any(give_way.holds(pod, words) for words in told) if told else bool(waiting)
 
 
 def _leaves(pod: Json) -> bool:

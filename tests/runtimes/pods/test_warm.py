@@ -1,4 +1,4 @@
-"""Warm pods hear of their site for as long as there is one: without it they end by themselves."""
+"""Warm pods hear of their site for as long as there is one, and are made unless people wait for what they take."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from runtimes.pods import warm as warm_pods
 from runtimes.pods.cluster import Cluster
 from runtimes.pods.existing import ExistingPods
 from runtimes.pods.maker import Maker
+from runtimes.pods.place import Place
 from runtimes.pods.warm import GREETINGS, WarmPods
-from runtimes.provider import Endpoint
+from runtimes.provider import Endpoint, Phase, Reason, Request, Status
 from tests.runtimes.fakes import FakeAgent
 from tests.runtimes.pods.samples import CLUSTER, NAME, REQUEST, running, seen, warm_pod
 
@@ -68,3 +69,29 @@ async def test_one_that_does_not_answer_is_asked_again(monkeypatch: pytest.Monke
 
 async def unreachable(_agent: Any) -> None:
     raise AgentUnreachable("no answer")
+
+
+GPU_SHORT = "Unschedulable: 0/1 nodes are available: 1 Insufficient nvidia.com/gpu."
+CPU_SHORT = "Unschedulable: 0/1 nodes are available: 1 Insufficient cpu."
+BEHIND = ""
+
+
+@pytest.mark.parametrize(
+    ("words", "made"), [([], 1), ([GPU_SHORT], 1), ([GPU_SHORT, BEHIND], 1), ([CPU_SHORT], 0), ([BEHIND], 0)]
+)
+async def test_a_pool_is_kept_full_unless_it_takes_what_people_wait_for(
+    monkeypatch: pytest.MonkeyPatch, words: list[str], made: int
+) -> None:
+    asked: list[str] = []
+
+    async def make(_maker: Maker, request: Request, _name: str, *, warm: bool = False) -> dict[str, Any]:
+        asked.append(request.machine.slug)
+        return seen({}, warm=warm, resourceVersion="1")
+
+    monkeypatch.setattr(Maker, "make", make)
+    waiting = []
+    for number, said in enumerate(words):
+        waiting.append(Place(f"ben-{number}", None, lambda _name, _status: None))
+        waiting[-1].set(Status(Phase.QUEUED, Reason.CAPACITY_WAIT, said))
+    await knowing().tend(waiting)
+    assert asked == [REQUEST.machine.slug] * made
