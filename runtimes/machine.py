@@ -48,6 +48,8 @@ class Gpu:
     the host's IPC (GKE, "Share GPUs with NVIDIA MPS"), which Pod Security `restricted` keeps from pods."""
 
     resource: ClassVar[str] = "nvidia.com/gpu"
+    #: Label of nodes that say of each of their GPUs that so many share it.
+    clients_label: ClassVar[str] = "cloud.google.com/gke-max-shared-clients-per-gpu"
     model: str = ""
     partition: str = ""
     sharing: Literal["", "time-sharing"] = ""
@@ -59,7 +61,7 @@ class Gpu:
             "cloud.google.com/gke-accelerator": self.model,
             "cloud.google.com/gke-gpu-partition-size": self.partition,
             "cloud.google.com/gke-gpu-sharing-strategy": self.sharing,
-            "cloud.google.com/gke-max-shared-clients-per-gpu": str(self.clients or ""),
+            self.clients_label: str(self.clients or ""),
         }
         return {key: text for key, text in labels.items() if text}
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import override
 
 from runtimes.machine import Gpu, Tpu, image_digest
 from runtimes.pods import manifests, refusals
-from runtimes.pods.cluster import Cluster
+from runtimes.pods.cluster import Cluster, Json
 from runtimes.pods.config import ClusterConfig
 from runtimes.pods.quantities import amount
 from runtimes.provider import Provider, Request
@@ -30,10 +31,7 @@ class Offers(Provider):
     @override
     async def accelerators(self) -> int | None:
         nodes = await self._cluster.nodes()
-        if nodes is None:
-            return None
-        allocatable = [node["status"].get("allocatable", {}) for node in nodes]
-        return sum(int(amount(has.get(kind.resource, "0"))) for has in allocatable for kind in (Gpu, Tpu))
+        return None if nodes is None else count(nodes)
 
     @override
     async def refusal(self, request: Request) -> str:
@@ -43,3 +41,14 @@ class Offers(Provider):
             return await refusals.refusal(cluster, self._config, request)
         finally:
             await cluster.close()
+
+
+def count(nodes: Sequence[Json]) -> int:
+    """How many GPUs and TPUs they have. A node offers a shared GPU once for each who may share it, and whoever has one
+    counts for a part of it (`Profile.accelerators`)."""
+    found = 0.0
+    for node in nodes:
+        has = node["status"].get("allocatable", {})
+        clients = node["metadata"].get("labels", {}).get(Gpu.clients_label, "1")
+        found += amount(has.get(Gpu.resource, "0")) / max(amount(clients), 1) + amount(has.get(Tpu.resource, "0"))
+    return round(found)
