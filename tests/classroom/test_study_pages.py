@@ -312,6 +312,16 @@ def test_before_opening_one_reads_what_the_machine_gives_and_how_many_wait(ps1, 
     assert "1 person waits for such a machine now." in words(as_user(ada).get("/c/data/a/ps1/"))
 
 
+def test_where_data_sets_and_scratch_space_are_is_told_where_there_are_any(ps1, ada, as_user):
+    client = as_user(ada)
+    assert "Data sets" not in words(client.get("/c/data/a/ps1/"))
+    ps1.profile.data_claim, ps1.profile.scratch_bytes = "sets", 10 << 30
+    ps1.profile.save()
+    page = words(client.get("/c/data/a/ps1/"))
+    assert "in /data, for reading" in page
+    assert "10.0 GB in /scratch, which is not kept" in page
+
+
 def test_a_dead_kernel_is_told_with_what_to_do(ps1, ada, as_user):
     work = work_of(ps1, ada)
     client = as_user(ada)
