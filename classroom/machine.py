@@ -11,6 +11,7 @@ from asgiref.sync import async_to_sync
 from django.utils import timezone
 
 from runtimes import launch as runtimes
+from runtimes import load
 from runtimes.agent_client import AgentClient, AgentStatus, AgentUnreachable
 from runtimes.fallback import use_fallback
 from runtimes.models import Kernel, Runtime, Workspace
@@ -48,7 +49,13 @@ def _stop(runtime: Runtime) -> None:
     runtimes.stop(runtime, reason="Requested")
 
 
-_WISHES: Mapping[str, Callable[[Runtime], object]] = {"stop": _stop, "keep": runtimes.touch, "instead": use_fallback}
+def _keep(runtime: Runtime) -> None:
+    """Somebody is there: it neither stops for being idle nor stays slowed down."""
+    runtimes.touch(runtime)
+    load.began(Runtime.objects.filter(pk=runtime.pk))
+
+
+_WISHES: Mapping[str, Callable[[Runtime], object]] = {"stop": _stop, "keep": _keep, "instead": use_fallback}
 
 
 def moves(runtime: Runtime | None) -> bool:

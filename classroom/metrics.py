@@ -90,6 +90,8 @@ def _runtimes(live: Sequence[Runtime], now: datetime) -> Iterable[Family]:
     )
     long = Counter(run.runtime.profile.slug for run in long_runs(now))
     yield _by("profile", "pupitre_runtimes_long_run", "At one execution for longer than LONG_RUN_MINUTES.", long)
+    loads = Counter(row.profile.slug for row in live if row.load_since is not None)
+    yield _by("profile", "pupitre_runtimes_load", "Use their processors, no execution begun for as long.", loads)
 
 
 def _provider(now: datetime) -> Iterable[Family]:

@@ -202,6 +202,7 @@ SANDBOX_UID = env.number("SANDBOX_UID", 4242)
 RUNTIMES_MOST = env.number("RUNTIMES_MOST", 0)
 GPUS = env.text("GPUS")
 LONG_RUN = timedelta(minutes=env.number("LONG_RUN_MINUTES", 120))
+SLOWED_SHARE = min(max(env.number("SLOWED_CPU_PERCENT", 20), 1), 100) / 100
 METRICS_TOKEN = env.text("METRICS_TOKEN")
 PODS_NAMESPACE = env.text("PODS_NAMESPACE", "pupitre-runtimes")
 PODS_SITE_NAMESPACE = env.text("PODS_SITE_NAMESPACE", "pupitre")

@@ -22,10 +22,12 @@ from runtimes.last_pull import Rescue, last_pull, pull
 from runtimes.metering import Metering
 from runtimes.models import Kernel, Runtime
 from runtimes.provider import Phase, Provider, ProviderError, Reason, Status, UnknownRuntime
+from runtimes.throttle import Throttle
 
 logger = logging.getLogger(__name__)
 
 State = Runtime.State
+_WAKES = ("state", "profile_id", "lease_until", "load_since")
 RETRY_SECONDS = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 LOOK_SECONDS = 5.0
 PULL_EVERY = timedelta(minutes=2)
@@ -49,9 +51,10 @@ class Keeper:
         # Kernels may have been asked for while it started.
         self._kernels_ask = True
         self._status: Status | None = None
-        self._memory_told = ""
+        self._memory = signs.Memory()
         self._silence = signs.Silence()
         self._metering = Metering(provider)
+        self._throttle = Throttle(provider)
         self._wake = asyncio.Event()
         self._rescue = Rescue(self._wake)
         self._leaving = False
@@ -61,8 +64,7 @@ class Keeper:
         """What its row looked like a moment ago, and whether kernels of it want something."""
         if _RANK[row.state] < _RANK[self.row.state]:
             return  # read before this keeper moved it
-        changed = row.state != self.row.state or row.profile_id != self.row.profile_id
-        if changed or row.lease_until != self.row.lease_until or kernels_ask:
+        if kernels_ask or any(getattr(row, name) != getattr(self.row, name) for name in _WAKES):
             self._wake.set()
         self.row, self._kernels_ask = row, self._kernels_ask or kernels_ask
 
@@ -163,7 +165,10 @@ class Keeper:
             try:
                 while self.row.state == State.READY and not self._leaving and not self._ends():
                     await self._rescue.if_told(self.row)
-                    await self._note_memory()
+                    await self._throttle.obey(self.row)
+                    # A pod may take all its kernels along and start again: only its provider knows why.
+                    if self._memory.ran_out(self._status):
+                        await rows.died_of_memory(self.row)
                     await self._obey_kernels(agent)
                     await self._check_signs(agent)
                     if not self._over():
@@ -177,13 +182,6 @@ class Keeper:
 
     def _ends(self) -> bool:
         return self._over() or (self._status is not None and self._status.phase is Phase.ENDING)
-
-    async def _note_memory(self) -> None:
-        """A pod that ran out of memory may take all its kernels along and start again: only its provider knows why."""
-        status = self._status
-        if status is not None and status.reason is Reason.OUT_OF_MEMORY and status.message != self._memory_told:
-            self._memory_told = status.message
-            await rows.died_of_memory(self.row)
 
     async def _check_signs(self, agent: AgentClient) -> None:
         status = self._status
@@ -265,8 +263,8 @@ class Keeper:
         if self._leaving and self.row.state == State.READY:
             await self._stop(Reason.OWNER_GONE)
         if not self._over():
-            await last_pull(self.row)
             await self._metering.read_last(self.row)
+            await last_pull(self.row)
         await self._provider.release(self.row.name, reason=Reason.of(self.row.reason))
         await rows.settle(self.row, State.STOPPED)
 

@@ -1,7 +1,7 @@
 """Runtimes that have been at one execution for hours: operators are told, and their seats are given on if others wait.
 
-A runtime never has more than its profile says, so that its load slows nobody down; what it takes is a seat. That is
-why nothing happens to it while no one wants the seat, and why it is stopped, with a warning, when someone does.
+What one takes is a seat, also where it only waits and uses nothing (what it uses is `load.py`'s): nothing happens to it
+while no one wants the seat, and it is stopped, with a warning, when someone does.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from django.conf import settings
 from django.db.models import Q
 from django.utils import timezone
 
-from runtimes import bus, queue
+from runtimes import bus, load, queue
 from runtimes.models import Kernel, Runtime
 
 #: How long before its seat is given on a person is warned.
@@ -48,7 +48,8 @@ def long_runs(now: datetime) -> list[LongRun]:
 
 
 def make_way() -> int:
-    """Brings forward the end of as many long runs as people wait for seats of their kind; how many. Safe to repeat."""
+    """Brings forward the end of as many long runs and loads as people wait for seats of their kind; how many. Safe to
+    repeat."""
     now = timezone.now()
     waiting = Runtime.objects.filter(queue.WAITING, purpose=Runtime.Purpose.INTERACTIVE).select_related("profile")
     wanted = Counter(queue.kind(row.profile) for row in waiting)
@@ -57,7 +58,10 @@ def make_way() -> int:
     leaving = Runtime.objects.filter(state=Runtime.State.READY, yields=True).select_related("profile")
     wanted.subtract(queue.kind(row.profile) for row in leaving)
     made = 0
-    for run in long_runs(now):
+    loads = [LongRun(row, row.load_since) for row in load.loads() if row.load_since is not None]
+    # One that is both gives way once.
+    candidates = {run.runtime.pk: run for run in (*long_runs(now), *loads)}
+    for run in sorted(candidates.values(), key=lambda run: run.since):
         kind = queue.kind(run.runtime.profile)
         if wanted[kind] > 0 and _yields(run.runtime, now + NOTICE):
             wanted[kind] -= 1

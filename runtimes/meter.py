@@ -12,6 +12,8 @@ from typing import Any, Self
 
 #: So many readings are kept of the time that is looked back on.
 READINGS = 12
+#: Of what it may use: what a load uses at least on average, and less than which it is over.
+HEAVY, LIGHT = 0.5, 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,20 @@ class Meter:
         if last is None or not before:
             return None
         return (last.used - before[-1].used) / (last.at - before[-1].at).total_seconds()
+
+
+def is_load(meter: Meter, cores: float, alone: timedelta, limit: timedelta) -> bool:
+    """Whether it is a load: for `limit` no execution was begun, and half or more of its processors was used on average.
+
+    cores: how many it may use. alone: how long ago the last execution was begun."""
+    used = meter.average(limit)
+    return alone >= limit and used is not None and used >= HEAVY * cores
+
+
+def is_over(meter: Meter, cores: float, limit: timedelta) -> bool:
+    """Whether a load has ended by itself: hardly anything was used lately. cores: what it may use now."""
+    used = meter.average(limit / READINGS)
+    return used is not None and used < LIGHT * cores
 
 
 def _since(readings: tuple[Reading, ...], begin: datetime) -> tuple[Reading, ...]:

@@ -281,7 +281,9 @@ class Runtime(models.Model):
     """One sandbox or pod. The row is the request: whoever wants a runtime writes it, the `runtimes` process obeys.
 
     `reserved`: what its profile gave when it was ready (cpu, memory_bytes, gpu): a profile may change while it runs.
-    `cpu_meter`: the processor time that it used so far (`runtimes/meter.py`).
+    `cpu_meter`: the processor time that it used so far (`runtimes/meter.py`). `executed_at`: when somebody last began
+    an execution. `load_since`: since when none was, where it goes on using its processors (`runtimes/load.py`);
+    `slowed`: its provider gives it less for that.
     `message`: a sentence for the person concerned, as in the source. `detail`: the provider's own words, for operators.
     `left_out`: path → why (a sentence of the source language) of the files there that storage has not got."""
 
@@ -323,6 +325,9 @@ class Runtime(models.Model):
     ready_at = models.DateTimeField(null=True)
     deadline = models.DateTimeField(null=True)
     last_active_at = models.DateTimeField(default=timezone.now)
+    executed_at = models.DateTimeField(null=True)
+    load_since = models.DateTimeField(null=True)
+    slowed = models.BooleanField(default=False)
     stopped_at = models.DateTimeField(null=True)
     pulled_at = models.DateTimeField(null=True)
     left_out = models.JSONField(default=dict, blank=True)

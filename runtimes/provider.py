@@ -247,6 +247,12 @@ class Provider(ABC):
         None where only its agent can tell (`AgentStatus.cpu_seconds`), or nobody can."""
         return None
 
+    async def throttle(self, name: str, share: float | None) -> bool:
+        """From now on everything in a runtime gets this share (0 to 1) of the processors that its limits say, None: all
+        of them again. Whether that can be done here. Asked again, changes nothing. Raises UnknownRuntime, or
+        ProviderUnavailable when it cannot now."""
+        return share is None
+
     async def refusal(self, request: Request) -> str:
         """Why it could never be run here, in the words of whatever would run it; "" if it can. For whoever edits a
         profile: any process may ask, and before `start`. Raises ProviderUnavailable where nobody can say."""

@@ -246,6 +246,7 @@ def report(provider: str, warm: int, accelerators: int | None) -> None:
 
 make_way = in_thread(long_runs.make_way)
 note_cpu = in_thread(load.note)
+note_slowed = in_thread(load.note_slowed)
 
 
 @in_thread

@@ -56,6 +56,20 @@ async def begun_anew(row: Runtime, provider: Provider) -> Status | None:
     return replace(status, phase=Phase.LOST, reason=status.reason or Reason.NODE_LOST, message=words)
 
 
+class Memory:
+    """What a provider tells of a runtime that ran out of memory and goes on."""
+
+    def __init__(self) -> None:
+        self._told = ""
+
+    def ran_out(self, status: Status | None) -> bool:
+        """Once for each time that it did."""
+        if status is None or status.reason is not Reason.OUT_OF_MEMORY or status.message == self._told:
+            return False
+        self._told = status.message
+        return True
+
+
 async def answers(agent: AgentClient) -> bool:
     """Whether it does so soon."""
     try:

@@ -85,7 +85,7 @@ REASON_SENTENCES: Mapping[Reason, Promise] = {
     Reason.OWNER_GONE: _("The service that ran the kernel stopped. Your files are kept: start the kernel again."),
     Reason.OPERATOR: _("An administrator stopped the machine. Your files are kept: start it again."),
     Reason.YIELDED: _(
-        "Others were waiting for such a machine, and one cell had run for hours on this one. Your files are kept: "
+        "Others were waiting for such a machine, and on this one something had run for hours. Your files are kept: "
         "start it again to take a place in the queue."
     ),
     Reason.ERROR: _("The kernel could not be run. Try again; if it happens again, tell your teacher."),

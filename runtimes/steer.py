@@ -13,7 +13,7 @@ from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from runtimes import bus
+from runtimes import bus, load
 from runtimes.agent_client import AgentClient
 from runtimes.agent_replies import AgentError, AgentRefused, AgentUnreachable
 from runtimes.connection import endpoint_of
@@ -55,6 +55,7 @@ def _request_kernel(runtime: Runtime, name: str, cwd: str) -> tuple[Kernel, bool
         )
     )  # fmt: skip
     kernel.runtime = row
+    load.began(Runtime.objects.filter(pk=row.pk))
     bus.publish_on_commit("runtimes")
     return kernel, row.state == Runtime.State.READY and not connection.in_atomic_block
 
@@ -154,6 +155,7 @@ def _want_restart(row: Kernel) -> None:
         row.index, row.state, row.restarts = index, Kernel.State.RESTARTING, row.restarts + 1
         return row
 
+    load.began(Runtime.objects.filter(pk=row.runtime_id))
     try:
         with transaction.atomic():
             move(row.index)

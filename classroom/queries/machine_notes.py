@@ -34,7 +34,7 @@ def notes(
     the runtimes' and kernels' profiles are loaded."""
     found = list(_what_happened(runtime, before, kernels, now))
     if runtime.state == Runtime.State.READY:
-        found += _what_will(runtime, kernels, now)
+        found += [*_slowed(runtime, now), *_what_will(runtime, kernels, now)]
     if runtime.profile_id != wanted.pk:
         text = gettext(
             "You work on %(here)s now, without waiting for %(wanted)s. Your files are the same; the next start asks "
@@ -54,11 +54,20 @@ def _what_happened(
             yield Note("wait", recovered(kernel))
 
 
+def _slowed(runtime: Runtime, now: datetime) -> Iterator[Note]:
+    if runtime.load_since is not None and runtime.slowed:
+        text = gettext(
+            "Something has been running here for %(time)s and no cell was begun since, so this kernel was slowed down. "
+            "Run a cell, or go on using it, to have its full speed."
+        )
+        yield Note("wait", text % {"time": lasting(now - runtime.load_since)}, keeps=True)
+
+
 def _what_will(runtime: Runtime, kernels: Sequence[Kernel], now: datetime) -> Iterator[Note]:
     deadline = runtime.deadline
     if deadline is not None and runtime.yields:
         text = gettext(
-            "Others wait for such a machine, and one cell here has run for hours: it stops %(distance)s (%(at)s). "
+            "Others wait for such a machine, and something here has run for hours: it stops %(distance)s (%(at)s). "
             "Write results to files: they are kept, variables are not."
         )
         yield Note("wait", text % {"distance": distance(deadline), "at": said(deadline)})

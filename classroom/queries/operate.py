@@ -104,6 +104,7 @@ class Page:
     rows: Sequence[Row]
     count: int
     long: int
+    loads: int
     troubles: Sequence[Trouble] = field(default_factory=list)
 
     @property
@@ -137,6 +138,7 @@ def page(machine: str = "", course: str = "") -> Page:
         rows=rows,
         count=len(shown),
         long=len(long),
+        loads=sum(row.load_since is not None for row in live),
         troubles=_troubles(now, courses),
     )
 

@@ -212,7 +212,7 @@ class Bridge:
             if channel not in REQUEST_CHANNELS:
                 await self._send({"type": "websocket.close", "code": CLOSE_MALFORMED})
                 return
-            self._vitals.used()
+            self._vitals.used(executes=channel == "shell" and b'"execute_request"' in parts[0])
             if channel == "shell":
                 self._awaited.asked(parts)
             if not await self._forward(channel, parts):

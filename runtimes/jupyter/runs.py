@@ -8,8 +8,8 @@ from uuid import UUID
 from django.db.models import Q
 from django.utils import timezone
 
-from runtimes import bus
-from runtimes.models import Document, Kernel, Run
+from runtimes import bus, load
+from runtimes.models import Document, Kernel, Run, Runtime
 
 #: A run whose lease has ended belongs to nobody: its process was killed.
 LEASE = timedelta(seconds=30)
@@ -65,11 +65,12 @@ def orphans(mine: set[int], *, whatever_lease: bool = False) -> list[Run]:
 def claim(run_id: int, *, batch: int, position: int) -> bool:
     """QUEUED → RUNNING. False if it was cancelled or claimed meanwhile."""
     now = timezone.now()
-    return bool(
-        Run.objects.filter(pk=run_id, state=_State.QUEUED).update(
-            state=_State.RUNNING, started_at=now, lease_until=now + LEASE, batch=batch, position=position
-        )
+    claimed = Run.objects.filter(pk=run_id, state=_State.QUEUED).update(
+        state=_State.RUNNING, started_at=now, lease_until=now + LEASE, batch=batch, position=position
     )
+    if claimed:
+        load.began(Runtime.objects.filter(kernels__runs=run_id))
+    return bool(claimed)
 
 
 def adopt(run: Run) -> bool:

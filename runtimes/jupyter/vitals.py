@@ -7,9 +7,9 @@ import json
 
 from django.utils import timezone
 
-from runtimes import launch
+from runtimes import launch, load
 from runtimes.jupyter.off_loop import off_loop
-from runtimes.models import Kernel
+from runtimes.models import Kernel, Runtime
 
 _STATES = {"starting", "idle", "busy"}
 _EVERY_SECONDS = 1.0
@@ -22,7 +22,7 @@ class Vitals:
         self._kernel = kernel
         self._state = ""
         self._written = ""
-        self._used = False
+        self._used = self._executes = False
         self._news = asyncio.Event()
 
     def heard(self, content: bytes) -> None:
@@ -35,9 +35,10 @@ class Vitals:
             self._state = state
             self._news.set()
 
-    def used(self) -> None:
-        """The page sent something."""
+    def used(self, *, executes: bool = False) -> None:
+        """The page sent something. executes: code to be run."""
         self._used = True
+        self._executes = self._executes or executes
         self._news.set()
 
     async def keep(self) -> None:
@@ -52,6 +53,9 @@ class Vitals:
         if self._used:
             self._used = False
             launch.touch(self._kernel.runtime)
+        if self._executes:
+            self._executes = False
+            load.began(Runtime.objects.filter(pk=self._kernel.runtime_id))
         if self._state and self._state != self._written:
             self._written = self._state
             running = Kernel.objects.filter(pk=self._kernel.pk, state=Kernel.State.RUNNING)

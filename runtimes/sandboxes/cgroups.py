@@ -18,6 +18,8 @@ COUNTER = "cpuacct"
 FOLDER, OWNER = "sandboxes", "owner"
 CPU_PERIOD_MICROSECONDS = 100_000
 _ROUNDS = 10
+# Linux refuses less (Documentation/scheduler/sched-bwc.rst).
+LEAST_QUOTA_MICROSECONDS = 1000
 # (memory in use, out-of-memory counter) of each version.
 _GAUGES = (("memory.current", "memory.events"), ("memory.usage_in_bytes", "memory.oom_control"))
 
@@ -56,6 +58,18 @@ class Group:
                 told = dict(line.split() for line in (folder / "cpu.stat").read_text().splitlines())
                 return int(told.get("usage_usec", "")) / 1e6
         return None
+
+    def limit_cpu(self, cores: float) -> bool:
+        """Changes how many processors may be used in here; False where they are not limited."""
+        folder = self.folders.get("cpu")
+        if folder is None:
+            return False
+        v2 = (folder / "cpu.max").exists()
+        name, text = ("cpu.max", _cpu_max(cores)) if v2 else ("cpu.cfs_quota_us", str(_quota(cores)))
+        with suppress(OSError):
+            (folder / name).write_text(text)
+            return True
+        return False
 
     def oom_kills(self) -> int:
         """How often the kernel killed something in here for want of memory."""
@@ -135,7 +149,7 @@ def _limit_v1(controller: str, folder: Path, limits: Limits) -> None:
         (folder / "pids.max").write_text(str(limits.processes))
     elif controller == "cpu":
         (folder / "cpu.cfs_period_us").write_text(str(CPU_PERIOD_MICROSECONDS))
-        (folder / "cpu.cfs_quota_us").write_text(str(int(limits.cpu_cores * CPU_PERIOD_MICROSECONDS)))
+        (folder / "cpu.cfs_quota_us").write_text(str(_quota(limits.cpu_cores)))
 
 
 def _limit_v2(controller: str, folder: Path, limits: Limits) -> None:
@@ -146,7 +160,15 @@ def _limit_v2(controller: str, folder: Path, limits: Limits) -> None:
     elif controller == "pids":
         (folder / "pids.max").write_text(str(limits.processes))
     else:
-        (folder / "cpu.max").write_text(f"{int(limits.cpu_cores * CPU_PERIOD_MICROSECONDS)} {CPU_PERIOD_MICROSECONDS}")
+        (folder / "cpu.max").write_text(_cpu_max(limits.cpu_cores))
+
+
+def _cpu_max(cores: float) -> str:
+    return f"{_quota(cores)} {CPU_PERIOD_MICROSECONDS}"
+
+
+def _quota(cores: float) -> int:
+    return max(int(cores * CPU_PERIOD_MICROSECONDS), LEAST_QUOTA_MICROSECONDS)
 
 
 def _mounts(root: Path) -> list[tuple[str, Path, set[str]]]:

@@ -28,6 +28,7 @@ class Place:
         self.status = Status(Phase.STARTING)
         self.sandbox: Sandbox | None = None
         self._cpu_seconds: float | None = None
+        self._share: float | None = None
         self._hold: Hold | None = None
         self._environment = environment
         self._changed = changed
@@ -54,6 +55,14 @@ class Place:
         if seen is not None:
             self._cpu_seconds = max(self._cpu_seconds or 0.0, seen)
         return self._cpu_seconds
+
+    def throttle(self, share: float | None) -> bool:
+        """Gives it this share of its processors, or all of them; False where this host cannot."""
+        if self.sandbox is None or self.status.phase.final or share == self._share:
+            return True
+        self._share = share
+        cores = self.request.limits.cpu_cores
+        return self.sandbox.throttle(cores if share is None else cores * share, slowed=share is not None)
 
     def wait(self, position: int, reason: Reason) -> None:
         """There is no room, or no GPU, yet."""

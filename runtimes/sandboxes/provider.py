@@ -195,6 +195,10 @@ class LocalProvider(Provider):
         return None if place is None else await asyncio.to_thread(place.cpu_seconds)
 
     @override
+    async def throttle(self, name: str, share: float | None) -> bool:
+        return await asyncio.to_thread(self._place(name).throttle, share)
+
+    @override
     async def refusal(self, request: Request) -> str:
         found = self._line.seats.found if self._starter else await asyncio.to_thread(gpus.configured, self._config)
         try:

@@ -62,6 +62,11 @@ class Sandbox:
         counted = self.group.cpu_seconds()
         return processes.cpu_seconds(self.pid) if counted is None and self.pid else counted
 
+    def throttle(self, cores: float, *, slowed: bool) -> bool:
+        """Limits all of it to so many processors or, without a control group, lets everything else go before it. False
+        where neither can be done and taken back."""
+        return self.group.limit_cpu(cores) or processes.renice(self.pid, processes.LAST if slowed else 0)
+
     def kill(self) -> None:
         """Ends every process in it, now."""
         if self.pidfd >= 0:

@@ -146,6 +146,19 @@ def test_the_end_of_its_life_is_announced_before(runs, bar):
     assert "Your files are kept, variables are not." in page
 
 
+def test_who_left_something_running_reads_why_the_kernel_is_slow_and_can_go_on_using_it(runs, bar):
+    runtime = runs(load_since=timezone.now() - timedelta(hours=3), last_active_at=timezone.now())
+    assert "slowed down" not in bar()
+    Runtime.objects.filter(pk=runtime.pk).update(slowed=True)
+    page = bar()
+    assert "Something has been running here for 3 hours and no cell was begun since" in page
+    assert "Run a cell, or go on using it, to have its full speed." in page
+    assert "machine-keep" in page
+    assert "slowed down" not in bar(do="keep")
+    runtime.refresh_from_db()
+    assert runtime.load_since is None
+
+
 def test_an_idle_machine_is_announced_to_stop_and_can_be_kept(runs, bar):
     long_ago = timezone.now() - timedelta(minutes=27)
     runtime = runs(last_active_at=long_ago)

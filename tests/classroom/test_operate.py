@@ -115,6 +115,16 @@ def test_a_machine_at_one_cell_for_hours_is_flagged(runtime, admin):
     assert "one cell, begun 3 hours ago" in page
 
 
+def test_a_load_is_flagged_and_whether_it_is_slowed_down_is_said(runtime, admin):
+    Runtime.objects.update(load_since=timezone.now() - timedelta(hours=3))
+    page = words(admin.get("/operate/"))
+    assert "1 machine has used its processors for hours with no cell begun." in page
+    assert "works, last cell begun 3 hours ago" in page
+    assert "not slowed down" in page
+    Runtime.objects.update(slowed=True)
+    assert "not slowed down" not in words(admin.get("/operate/"))
+
+
 def test_a_silent_process_is_said_at_once(runtime, admin):
     assert "has not been heard of" in words(admin.get("/operate/"))
     report = ProviderReport.objects.create(provider="local")

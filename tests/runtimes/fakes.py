@@ -187,6 +187,9 @@ class FakeProvider(Provider):
         self.refusal_error: Exception | None = None
         # Processor time as this provider counts it.
         self.counted: dict[str, float] = {}
+        self.shares: dict[str, float | None] = {}
+        self.throttles = True
+        self.throttle_errors: list[Exception] = []
         self.hold = False
         self.gpus: int | None = None
         self.closed = False
@@ -271,6 +274,12 @@ class FakeProvider(Provider):
 
     async def cpu_seconds(self, name: str) -> float | None:
         return self.counted.get(name)
+
+    async def throttle(self, name: str, share: float | None) -> bool:
+        if self.throttle_errors:
+            raise self.throttle_errors.pop(0)
+        self.shares[name] = share
+        return self.throttles or share is None
 
     async def owned(self) -> list[Owned]:
         return [Owned(name, name, status) for name, status in self.statuses.items()]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
+import time
 import zipfile
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -162,6 +163,39 @@ async def test_processor_time_is_counted_whatever_used_it(provider: Provider) ->
     await notebook.close()
     await provider.release("counted")
     assert await provider.cpu_seconds("counted") is None
+
+
+async def test_a_runtime_is_slowed_down_and_has_its_speed_back(provider: Provider) -> None:
+    notebook = await start_notebook(provider, "slowed")
+
+    async def cores(seconds: float) -> float:
+        """Processors in use, on average for so long."""
+        seen = []
+        for wait in (seconds, 0.0):
+            told = await provider.cpu_seconds("slowed")
+            told = (await notebook.agent.status()).cpu_seconds if told is None else told
+            assert told is not None
+            seen.append((told, time.monotonic()))
+            await asyncio.sleep(wait)
+        (used, began), (all_used, ended) = seen
+        return (all_used - used) / (ended - began)
+
+    async with asyncio.timeout(WAIT):
+        await notebook.run("import subprocess, sys; subprocess.Popen([sys.executable, '-c', 'while 1: pass'])")
+        if not await provider.throttle("slowed", 0.1):
+            pytest.skip("NOTHING CAN BE SLOWED DOWN here")
+        assert await provider.throttle("slowed", 0.1)
+        # A cluster obeys a moment later.
+        while await cores(1) > 0.15:
+            pass
+        assert await notebook.run("print(6 * 7)") == "42\n"
+        assert await provider.throttle("slowed", None)
+        while await cores(0.3) < 0.25:
+            pass
+    await notebook.close()
+    await provider.release("slowed")
+    with pytest.raises(UnknownRuntime):
+        await provider.throttle("slowed", None)
 
 
 async def test_every_change_is_an_event(provider: Provider) -> None:
