@@ -90,6 +90,11 @@ class Cluster:
         """Applies a JSON patch whole or, where one of its tests fails, not at all (Refused, 422)."""
         return await self._call("PATCH", self._path("pods", name), body=list(operations), content=_JSON_PATCH)
 
+    async def resize_pod(self, name: str, operations: Sequence[Json]) -> Json:
+        """The same of a running pod's resources (Refused, 404: a cluster that cannot, or no such pod)."""
+        path = self._path("pods", f"{name}/resize")
+        return await self._call("PATCH", path, body=list(operations), content=_JSON_PATCH)
+
     async def delete_pod(self, name: str, grace_seconds: int) -> None:
         """Asks for its end; one that is gone is no error."""
         try:

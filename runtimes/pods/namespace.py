@@ -66,6 +66,7 @@ def role(config: ClusterConfig) -> Manifest:
                 "resources": ["pods"],
                 "verbs": ["create", "get", "list", "watch", "patch", "delete"],
             },
+            {"apiGroups": [""], "resources": ["pods/resize"], "verbs": ["patch"]},
             {"apiGroups": [""], "resources": ["secrets"], "verbs": ["create"]},
         ],
     }

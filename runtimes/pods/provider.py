@@ -14,7 +14,7 @@ from django.conf import settings
 
 from runtimes import keyring
 from runtimes.news import News
-from runtimes.pods import conditions, labels, manifests, readiness, site
+from runtimes.pods import conditions, labels, manifests, readiness, site, speed
 from runtimes.pods.cluster import Cluster, Json, Refused, pause
 from runtimes.pods.config import ClusterConfig
 from runtimes.pods.existing import ExistingPods
@@ -145,6 +145,10 @@ class PodsProvider(Offers):
         seen = {each.name for each in owned}
         waiting = [Owned(name, "", place.status) for name, place in self._places.items() if name not in seen]
         return owned + waiting
+
+    @override
+    async def throttle(self, name: str, share: float | None) -> bool:
+        return await speed.throttle(self._cluster, self._pods, self._place(name).pod, share)
 
     @override
     async def keep_warm(self, templates: Sequence[tuple[Request, int]]) -> None:

@@ -66,6 +66,8 @@ async def test_the_role_is_all_that_the_provider_needs(tmp_path: Path, monkeypat
     async with as_the_site(tmp_path, monkeypatch) as (admin, config), running(config) as provider:
         notebook = await start_notebook(provider, "usual", limits=SMALL)
         assert await notebook.run("print(6 * 7)") == "42\n"
+        assert await provider.throttle("usual", 0.5)
+        assert await provider.throttle("usual", None)
         await notebook.close()
         await provider.release("usual")
         template = Request("any", limits=SMALL)
