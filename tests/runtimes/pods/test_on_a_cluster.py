@@ -206,7 +206,8 @@ async def test_a_pod_that_somebody_deletes_is_over_and_takes_its_secret_along(
     name = (await provider.endpoint("deleted")).identity
     assert name in await admin.names("Secret")
     await admin.delete_pod(name, 1)
-    assert (await settled(provider, "deleted", Phase.STOPPED)).phase is Phase.STOPPED
+    status = await settled(provider, "deleted", Phase.LOST)
+    assert (status.phase, status.reason) == (Phase.LOST, Reason.DELETED)
     await provider.release("deleted")
 
     async def collected() -> bool:
