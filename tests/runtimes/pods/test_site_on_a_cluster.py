@@ -123,8 +123,8 @@ async def test_after_a_kill_rows_and_pods_agree_again(site: Site, workspace: Wor
     await Runtime.objects.filter(pk=unwanted.pk).aupdate(state=State.STOPPED)
     await site.admin.delete_pod(podless.endpoint["identity"], 1)
     site.process.start()
-    lost = await until(state_is(podless, State.LOST, State.STOPPED))
-    assert lost.reason in (Reason.OWNER_GONE, Reason.REQUESTED)
+    lost = await until(state_is(podless, State.LOST))
+    assert lost.reason in (Reason.OWNER_GONE, Reason.DELETED)
 
     async def agree() -> bool:
         return await site.pods() == {kept.name}
