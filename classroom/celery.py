@@ -7,13 +7,14 @@ from typing import Any
 from celery import Celery
 from celery.signals import setup_logging
 
-from classroom import broker, stuck  # noqa: F401 - they register the embedded broker's scheme, and a watch
+from classroom import alive, broker, stuck  # noqa: F401 - they register the embedded broker's scheme, and a watch
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "classroom.settings")
 
 app = Celery("pupitre")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks(["classroom"])
+app.steps["consumer"].add(alive.Pulsing)
 
 
 @app.on_after_configure.connect

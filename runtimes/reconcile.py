@@ -15,7 +15,7 @@ from django.conf import settings
 from django.db import DatabaseError
 from django.utils import timezone
 
-from runtimes import bus, launch, profiles, rows
+from runtimes import alive, bus, launch, profiles, rows
 from runtimes.admission import admit
 from runtimes.counter import Counter
 from runtimes.errors import DATABASE_AWAY
@@ -71,6 +71,7 @@ class Reconciler:
     async def _look_until_leaving(self) -> None:
         while not self._leaving.is_set():
             self._awake.clear()
+            alive.moved("runtimes")
             try:
                 await self._look()
             except DATABASE_AWAY as error:

@@ -18,7 +18,7 @@ from django.conf import settings
 from django.db import DatabaseError, connection
 from django.utils import timezone
 
-from runtimes import leases
+from runtimes import alive, leases
 from runtimes.errors import RuntimesError
 from runtimes.models import Lease
 from runtimes.rows import in_thread
@@ -90,10 +90,12 @@ class _lock_file:  # noqa: N801 - used as a function
 
 async def _take(holder: str) -> None:
     told = ""
+    alive.moved(NAME)
     while why := await _refused(holder):
         if why != told:
             logger.warning("%s; waiting", why)
             told = why
+        alive.moved(NAME)
         await asyncio.sleep(WAIT_SECONDS)
 
 

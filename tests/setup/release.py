@@ -118,6 +118,17 @@ class Release:
         """What a command of `manage.py` prints, run in the site's pod."""
         return self.kubectl("exec", f"deployment/{self.name}-site", "--", "python", "manage.py", *words)
 
+    def hang(self, process: str) -> None:
+        """Stops `runtimes`, a worker or beat as nothing but a signal does: it is there, and does nothing."""
+        stop = "kill -STOP $(cat /proc/1/task/1/children)"
+        self.kubectl("exec", f"deployment/{self.name}-{process}", "--", "sh", "-c", stop)
+
+    def starts_again(self, process: str) -> bool:
+        """Whether a container of that process was started again, and is ready."""
+        found = self.kubectl("get", "pods", f"--selector=app.kubernetes.io/component={process}", "--output=json")
+        seen = [each for pod in json.loads(found)["items"] for each in pod["status"].get("containerStatuses", ())]
+        return any(each["restartCount"] and each["ready"] for each in seen)
+
     def pods(self, namespace: str, selector: str = "") -> set[str]:
         """Those that nobody ends, as name/uid."""
         words = ("--namespace", namespace, "get", "pods", f"--selector={selector}", "--output=json")

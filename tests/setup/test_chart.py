@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import copy
 import ipaddress
+import os
 import re
 import shutil
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from django.core.management import get_commands
 
 from classroom import work_storage
 from classroom.places import CHECKOUT
+from runtimes import alive
 from runtimes.pods import namespace
 from runtimes.pods.config import ClusterConfig
 from runtimes.pods.namespace import Quota
@@ -242,6 +245,36 @@ def test_the_way_in_leads_pages_and_every_notebook_to_the_site(school: list[dict
     assert served == ["site"]
     probe = pods(school)["site"]["spec"]["containers"][0]["readinessProbe"]["httpGet"]
     assert {"name": "Host", "value": "learn.school.example"} in probe["httpHeaders"]
+
+
+@pytest.mark.parametrize("process", ["runtimes", "worker", "beat"])
+def test_a_process_without_a_port_is_asked_for_the_file_that_its_loop_touches(
+    school: list[dict[str, Any]], process: str
+) -> None:
+    [container] = pods(school)[process]["spec"]["containers"]
+    for probe in (container["startupProbe"], container["livenessProbe"]):
+        asks = probe["exec"]["command"]
+        place = f"{settings_of(container)['DATA_DIR']}/run/{alive.path(process).name}"
+        assert asks == ["sh", "-c", f"test -n \"$(find {place} -newermt '60 seconds ago')\""]
+    # What hangs is not waited for as long as what grades.
+    assert container["livenessProbe"]["terminationGracePeriodSeconds"] == 10
+
+
+@pytest.mark.parametrize("age", [None, 5, 100])
+def test_the_file_of_a_loop_that_hangs_is_too_old(
+    school: list[dict[str, Any]], tmp_path: Path, age: int | None
+) -> None:
+    [container] = pods(school)["worker"]["spec"]["containers"]
+    sign = tmp_path / "alive.worker"
+    if age is not None:
+        sign.touch()
+        os.utime(sign, (time.time() - age,) * 2)
+    asks = [word.replace("/srv/pupitre/run", str(tmp_path)) for word in container["livenessProbe"]["exec"]["command"]]
+    assert (subprocess.run(asks, stderr=subprocess.DEVNULL).returncode == 0) is (age == 5)
+
+
+def settings_of(container: dict[str, Any]) -> dict[str, str]:
+    return {each["name"]: each["value"] for each in container["env"]}
 
 
 def test_pages_are_reached_from_the_way_in_and_nothing_else_of_the_site_by_anybody(
