@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from runtimes import bus
 from runtimes.jupyter import frames
 from runtimes.models import Kernel, Runtime, Workspace
 from tests.runtimes.jupyter.conftest import Doors, cookie_for, start_kernel_process
 from tests.runtimes.jupyter.sockets import FrontEnd, Socket
+from tests.runtimes.waiting import until
 
 
 def channels(kernel: Kernel, client: str = "page1") -> str:
@@ -55,6 +57,18 @@ async def test_completion_answers(at_kernel) -> None:
         page = FrontEnd(socket, "page1")
         page.request("complete_request", {"code": "impor", "cursor_pos": 5})
         assert "import" in (await page.until("complete_reply"))["matches"]
+
+
+async def test_code_that_a_page_sends_is_work_in_the_runtime_and_completion_is_not(at_kernel, kernel: Kernel) -> None:
+    slowed = Runtime.objects.filter(pk=kernel.runtime_id)
+    await slowed.aupdate(load_since=timezone.now(), slowed=True)
+    async with at_kernel() as socket:
+        page = FrontEnd(socket, "page1")
+        page.request("complete_request", {"code": "impor", "cursor_pos": 5})
+        await page.until("complete_reply")
+        assert await slowed.filter(slowed=True).aexists()
+        await page.run("pass")
+        await until(lambda: slowed.filter(slowed=False, load_since=None, executed_at__isnull=False).exists())
 
 
 async def test_output_of_another_pages_run_is_left_to_the_document(at_kernel) -> None:
