@@ -73,6 +73,8 @@ async def test_the_role_is_all_that_the_provider_needs(tmp_path: Path, monkeypat
         template = Request("any", limits=SMALL)
         await provider.keep_warm([(template, 1)])
         [pod] = await until(lambda: ready_ones(admin, 1))
+        # The provider's watch may hear of it a moment after ours; a list brings both up to date.
+        await provider.owned()
         await provider.acquire(replace(template, name="claimant"))
         assert (await settled(provider, "claimant")).phase is Phase.READY
         assert (await provider.endpoint("claimant")).identity == pod["metadata"]["name"]

@@ -107,6 +107,8 @@ async def test_a_warm_kernel_has_imported_what_it_will_need_and_code_sees_no_dif
     request = Request("any", kernels=1, limits=SMALL, preload=("colorsys", "no_such_module"))
     await provider.keep_warm([(request, 1)])
     await until(lambda: ready_ones(admin, 1))
+    # The provider's watch may hear of it a moment after ours; a list brings both up to date.
+    await provider.owned()
     notebook = await start_notebook(provider, "imported", limits=SMALL, preload=request.preload)
     loaded = "import sys; R = ['colorsys' in sys.modules, 'colorsys' in dir()]"
     assert await notebook.value(loaded) == [True, False]
