@@ -97,9 +97,8 @@ function showSaved() {
   const text = { opening: words.wordOpening, saving: words.wordSaving, offline: words.wordUnsaved }[saying];
   if (text) { savedWord.textContent = text; return; }
   if (saying !== "saved") return;
-  const at = !matchMedia("(max-width: 40rem)").matches && document.getElementById("saved-at").dataset.at;
-  const language = document.documentElement.lang;
-  const time = at && new Date(at).toLocaleTimeString(language, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+  // The server says it in the time zone in which the page says all else.
+  const time = !matchMedia("(max-width: 40rem)").matches && document.getElementById("saved-at").dataset.at;
   savedWord.textContent = time ? words.wordSavedAt.replace("%(time)s", time) : words.wordSaved;
 }
 addEventListener("beforeunload", (event) => { if (saying === "offline") event.preventDefault(); });

@@ -6,6 +6,8 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 from playwright.sync_api import Frame, Locator, Page, expect
@@ -90,6 +92,10 @@ def says_saved_after_typing(ada: Person) -> None:
     ada.types(ada.cell("YOUR CODE HERE"), "def squares(n):\n    return [i * i for i in range(n)]")
     expect(ada.page.locator("body")).to_have_attribute("data-said", re.compile(r"\|Saving….*\|Saved[^|]*$"))
     expect(ada.page.locator("#saved[data-how=saved]")).to_be_visible(timeout=30_000)
+    # This browser's own clock is not the course's.
+    now = datetime.now(ZoneInfo("Europe/Paris"))
+    lately = "|".join(f"{now - timedelta(minutes=ago):%H:%M}" for ago in range(3))
+    expect(ada.page.locator("#saved-word")).to_have_text(re.compile(rf"^Saved ({lately})$"))
     ada.page.reload()
     ada.waits_for_notebook()
     expect(ada.cell("return [i * i for i in range(n)]")).to_be_visible()
