@@ -10,7 +10,8 @@ import os
 import shutil
 import sqlite3
 import subprocess
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -69,7 +70,24 @@ def bring_back(dump: Path) -> None:
             _alone(path)
         aside.replace(path)
         return
-    _postgres("pg_restore", "--clean", "--if-exists", "--no-owner", "--no-acl", "--single-transaction", str(dump))
+    with tempfile.TemporaryDirectory(dir=dump.parent, prefix=".restore-") as folder:
+        script, known = Path(folder) / "script", Path(folder) / "known"
+        _run("pg_restore", "--clean", "--if-exists", "--no-owner", "--no-acl", f"--file={script}", str(dump))
+        with script.open("rb") as lines, known.open("wb") as kept:
+            kept.writelines(known_to_every_server(lines))
+        script.unlink()
+        words = ["--no-psqlrc", "--quiet", "--single-transaction", "--set=ON_ERROR_STOP=1"]
+        _postgres("psql", *words, f"--output={os.devnull}", f"--file={known}")
+
+
+def known_to_every_server(lines: Iterable[bytes]) -> Iterator[bytes]:
+    """Without what client programs of 17 and newer set at the beginning, and servers before refuse."""
+    told = False
+    for line in lines:
+        if not told and line.rstrip() == b"SET transaction_timeout = 0;":
+            told = True
+        else:
+            yield line
 
 
 def _sqlite_path() -> Path:
@@ -96,17 +114,17 @@ def _copy_sqlite(source: Path, target: Path) -> None:
 
 
 def _postgres(program: str, *arguments: str) -> None:
-    """Runs pg_dump or pg_restore on the site's database. The password goes by the environment, as for psql."""
-    if shutil.which(program) is None:
-        raise DumpError(f"{program} is not installed: install PostgreSQL's client programs (postgresql-client).")
+    """Runs pg_dump or psql on the site's database. The password goes by the environment, as for psql."""
     # psql's own words: how to sign in, and last the database's name.
     (_psql, *sign_in, name), environment = connection.client.settings_to_cmd_args_env(connection.settings_dict, [])
+    _run(program, *sign_in, f"--dbname={name}", *arguments, **(environment or {}))
+
+
+def _run(program: str, *arguments: str, **environment: str) -> None:
+    if shutil.which(program) is None:
+        raise DumpError(f"{program} is not installed: install PostgreSQL's client programs (postgresql-client).")
     done = subprocess.run(
-        [program, *sign_in, f"--dbname={name}", *arguments],
-        env={**os.environ, **(environment or {})},
-        capture_output=True,
-        text=True,
-        check=False,
+        [program, *arguments], env={**os.environ, **environment}, capture_output=True, text=True, check=False
     )
     if done.returncode:
         raise DumpError(f"{program} failed: {done.stderr.strip()[-2000:]}")

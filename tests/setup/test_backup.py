@@ -18,7 +18,7 @@ from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
-from classroom import back_up, bring_back
+from classroom import back_up, bring_back, dumps
 from classroom.models import Course
 from classroom.people.models import User
 from grading.models import ReleaseCheck, Submission
@@ -109,6 +109,13 @@ def test_it_comes_back_as_it_was_and_everyone_signs_in_again(filled: LiveSite, k
         for submission in Submission.objects.all():
             assert storage.read_snapshot(submission.snapshot)
     filled.start()
+
+
+def test_client_programs_newer_than_the_server_bring_it_back() -> None:
+    """pg_restore of 17 begins so; PostgreSQL 16 and before know no such setting."""
+    data = b"SET transaction_timeout = 0;\n"
+    script = [b"SET statement_timeout = 0;\n", data, b"COPY notes FROM stdin;\n", data, b"\\.\n"]
+    assert list(dumps.known_to_every_server(script)) == [script[0], *script[2:]]
 
 
 def test_an_empty_machine_gets_all_of_it(filled: LiveSite, kept: Path, django_db_blocker):
