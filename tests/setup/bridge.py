@@ -68,11 +68,15 @@ class Bridge:
     @contextmanager
     def relay(self, url: str) -> Iterator[str]:
         """`url`, which names a port of loopback, as pods reach it meanwhile; nobody but pods does."""
-        port = urlsplit(url).port
-        assert port
+        there = f"{LOOPBACK}:{urlsplit(url).port}"
+        assert there in url
+        # Not the same port: another test's relay to the same thing may have it.
+        with socket.socket() as probe:
+            probe.bind((self.gateway, 0))
+            port = probe.getsockname()[1]
         listen = f"TCP4-LISTEN:{port},bind={self.gateway},range={self.network},backlog=64,fork,reuseaddr"
-        with listening(self.gateway, port, "socat", listen, f"TCP4:{LOOPBACK}:{port}"):
-            yield url.replace(LOOPBACK, self.gateway)
+        with listening(self.gateway, port, "socat", listen, f"TCP4:{there}"):
+            yield url.replace(there, f"{self.gateway}:{port}")
 
 
 def _ip(*words: str) -> list[dict[str, Any]]:
