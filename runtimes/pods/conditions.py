@@ -256,7 +256,7 @@ def _ended(terminated: Mapping[str, Any], words: str) -> Status:
 def _memory_words(pod: Pod, terminated: Mapping[str, Any]) -> str:
     if terminated.get("reason") != _OUT_OF_MEMORY:
         return ""
-    limit = pod["spec"]["containers"][0].get("resources", {}).get("limits", {}).get("memory", "unknown")
+    limit = labels.resources(pod).get("limits", {}).get("memory", "unknown")
     return f"its memory limit is {limit}"
 
 

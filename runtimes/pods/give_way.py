@@ -89,13 +89,13 @@ def _enough(pods: Iterable[Pod], lacking: Mapping[str, float], holds: Any) -> tu
 
 def _of_node(pod: Pod) -> dict[str, float]:
     """What it takes of its node."""
-    requests = pod["spec"]["containers"][0]["resources"]["requests"]
+    requests = labels.resources(pod)["requests"]
     return {"pods": 1.0, **{name: amount(text) for name, text in requests.items()}}
 
 
 def _of_quota(pod: Pod) -> dict[str, float]:
     """What it takes of a quota (Kubernetes, "Resource Quotas": without a prefix it is what is requested)."""
-    resources = pod["spec"]["containers"][0]["resources"]
+    resources = labels.resources(pod)
     limits = {f"limits.{name}": amount(text) for name, text in resources["limits"].items()}
     requests = {name: amount(text) for name, text in resources["requests"].items()}
     return {"pods": 1.0, **limits, **requests, **{f"requests.{name}": size for name, size in requests.items()}}

@@ -105,3 +105,14 @@ def label(pod: Mapping[str, Any], key: str) -> str:
 def annotation(pod: Mapping[str, Any], key: str) -> str:
     """An annotation of a pod as the API gives it; "" without."""
     return str(pod["metadata"].get("annotations", {}).get(key, ""))
+
+
+def place(pod: Mapping[str, Any]) -> int:
+    """Where its runtime's container stands in its spec: the cluster may have added others, also before it."""
+    return [each["name"] for each in pod["spec"]["containers"]].index(CONTAINER)
+
+
+def resources(pod: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What its runtime's container requests and is limited to."""
+    found: Mapping[str, Any] = pod["spec"]["containers"][place(pod)].get("resources", {})
+    return found

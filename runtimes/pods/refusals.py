@@ -74,10 +74,8 @@ def _lacking(pod: Json, node: Json) -> str:
         if taint["effect"] != "PreferNoSchedule" and not _tolerated(taint, spec.get("tolerations", ())):
             return f"node(s) had untolerated taint {{{taint['key']}: {taint.get('value', '')}}}"
     has = node["status"].get("allocatable", {})
-    # The cluster may have added others beside it.
-    ours = next(each for each in spec["containers"] if each["name"] == labels.CONTAINER)
     overhead = spec.get("overhead", {})
-    for resource, wanted in ours["resources"]["requests"].items():
+    for resource, wanted in labels.resources(pod)["requests"].items():
         if amount(wanted) + amount(overhead.get(resource, "0")) > amount(has.get(resource, "0")):
             return f"Insufficient {resource}"
     return ""

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
+from runtimes.pods import labels
 from runtimes.pods.cluster import Cluster, Json, Refused
 from runtimes.pods.existing import ExistingPods
 from runtimes.pods.quantities import amount
@@ -17,7 +18,6 @@ log = logging.getLogger(__name__)
 #: What the pod's limit was: whoever gives it back may be another process than the one that lowered it.
 WHOLE = "pupitre/cpu-limit"
 _ANNOTATION = "/metadata/annotations/" + WHOLE.replace("/", "~1")
-_RESOURCES = "/spec/containers/0/resources"
 
 
 async def throttle(cluster: Cluster, pods: ExistingPods, name: str, share: float | None) -> bool:
@@ -44,7 +44,7 @@ def changed(pod: Json, share: float | None) -> list[Json]:
     """The JSON patch of its resources; none where they are so already. Pure.
 
     A request equal to the limit stays so, and any other below it: a pod's class of service cannot change."""
-    limits, requests = _limits(pod), pod["spec"]["containers"][0]["resources"]["requests"]
+    limits, requests = _limits(pod), labels.resources(pod)["requests"]
     whole = amount(pod["metadata"].get("annotations", {}).get(WHOLE) or limits["cpu"])
     now, least = _milli(amount(limits["cpu"])), _milli(amount(requests["cpu"]))
     guaranteed = now == least
@@ -53,12 +53,13 @@ def changed(pod: Json, share: float | None) -> list[Json]:
         wanted = max(wanted, least + 1)
     if wanted == now:
         return []
-    paths = [f"{_RESOURCES}/limits/cpu", *([f"{_RESOURCES}/requests/cpu"] if guaranteed else [])]
+    kinds = ("limits", "requests") if guaranteed else ("limits",)
+    paths = [f"/spec/containers/{labels.place(pod)}/resources/{kind}/cpu" for kind in kinds]
     return [{"op": "replace", "path": path, "value": f"{wanted}m"} for path in paths]
 
 
 def _limits(pod: Json) -> Mapping[str, Any]:
-    limits: Mapping[str, Any] = pod["spec"]["containers"][0]["resources"]["limits"]
+    limits: Mapping[str, Any] = labels.resources(pod)["limits"]
     return limits
 
 

@@ -187,7 +187,9 @@ class WarmPods:
     async def _refill(self, have: dict[str, int], waiting: Sequence[Place]) -> None:
         missing: list[Request] = []
         for template, wish in self._wishes.items():
-            if not _in_the_way(manifests.pod(wish.request, self._config, name="any", warm=True), waiting):
+            if not waiting or not _in_the_way(
+                manifests.pod(wish.request, self._config, name="any", warm=True), waiting
+            ):
                 missing += [wish.request] * (wish.count - have.get(template, 0))
         for start in range(0, len(missing), _AT_ONCE):
             if not await self._make(missing[start : start + _AT_ONCE]):

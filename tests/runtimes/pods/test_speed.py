@@ -43,6 +43,12 @@ def test_its_class_of_service_stays_what_it_is() -> None:
     assert wanted(pod(1.0, reserved=1.0), 0.2) == {"limits/cpu": "200m", "requests/cpu": "200m"}
 
 
+def test_a_container_that_the_cluster_put_before_it_keeps_its_own() -> None:
+    made = pod(2.0)
+    made["spec"]["containers"].insert(0, {"name": "gke-gcsfuse-sidecar", "resources": {"limits": {"cpu": "250m"}}})
+    assert [change["path"] for change in speed.changed(made, 0.2)] == ["/spec/containers/1/resources/limits/cpu"]
+
+
 class Api:
     """Says no to what it is told to."""
 
