@@ -151,6 +151,15 @@ class Cluster:
                 return None
             raise
 
+    async def volume_claim(self, name: str) -> Json | None:
+        """One PersistentVolumeClaim; None where we may not see any. Refused (404) where there is none."""
+        try:
+            return await self._call("GET", self._path("persistentvolumeclaims", name))
+        except Refused as refusal:
+            if refusal.code == 403:
+                return None
+            raise
+
     # --- inside
 
     def _path(self, kind: str, name: str = "") -> str:

@@ -68,6 +68,8 @@ def role(config: ClusterConfig) -> Manifest:
             },
             {"apiGroups": [""], "resources": ["pods/resize"], "verbs": ["patch"]},
             {"apiGroups": [""], "resources": ["secrets"], "verbs": ["create"]},
+            # Whether there are the data sets that a profile names.
+            {"apiGroups": [""], "resources": ["persistentvolumeclaims"], "verbs": ["get"]},
         ],
     }
 

@@ -1,4 +1,4 @@
-"""Why a cluster could never run a profile: the API's own words, or the scheduler's for the nodes that there are."""
+"""Why a cluster could never run a profile: the API's own words, or the scheduler's for nodes and data sets there."""
 
 from __future__ import annotations
 
@@ -32,6 +32,8 @@ async def refusal(cluster: Cluster, config: ClusterConfig, request: Request) -> 
             return refused.message
         if request.machine.runtime_class:
             return ""
+    if request.machine.data is not None and (told := await _no_data(cluster, request.machine.data.claim)):
+        return told
     nodes = None if config.adds_nodes else await cluster.nodes()
     return unschedulable(pod, nodes) if nodes is not None else ""
 
@@ -53,6 +55,28 @@ def beyond(message: str) -> dict[str, float]:
     requested, used, limited = (_amounts(found[part]) for part in ("requested", "used", "limited"))
     over = {name: used.get(name, 0.0) + wanted - limited.get(name, math.inf) for name, wanted in requested.items()}
     return {name: size for name, size in over.items() if size > 0}
+
+
+async def _no_data(cluster: Cluster, claim: str) -> str:
+    """Why a pod could never have the data sets of this claim; "" if it could, for no claim, and where we see none."""
+    try:
+        found = await cluster.volume_claim(claim) if claim else None
+    except Refused as refused:
+        return refused.message
+    return unusable(found) if found is not None else ""
+
+
+def unusable(claim: Json) -> str:
+    """Why no pod can read what this claim is bound to, in the words of the scheduler and the kubelet; "" where one can.
+    A claim that is not bound yet may be waiting for its first pod (Kubernetes, WaitForFirstConsumer)."""
+    name, spec = claim["metadata"]["name"], claim["spec"]
+    if "deletionTimestamp" in claim["metadata"]:
+        return f'persistentvolumeclaim "{name}" is being deleted'
+    if claim.get("status", {}).get("phase") == "Lost":
+        return f'persistentvolumeclaim "{name}" bound to non-existent persistentvolume "{spec.get("volumeName", "")}"'
+    if (mode := spec.get("volumeMode", "Filesystem")) != "Filesystem":
+        return f'persistentvolumeclaim "{name}" has volumeMode {mode}, and is read as folders and files'
+    return ""
 
 
 def unschedulable(pod: Json, nodes: Sequence[Json]) -> str:

@@ -39,14 +39,16 @@ def forbidden(role: dict[str, Any]) -> set[tuple[str, str]]:
         if (name == "secrets" and verb in reading)
         or ("/" in name and name != "pods/resize")
         or "*" in (name, verb)
-        or name not in {"pods", "pods/resize", "secrets"}
+        or name not in {"pods", "pods/resize", "secrets", "persistentvolumeclaims"}
+        or (name == "persistentvolumeclaims" and verb != "get")
         or verb in {"escalate", "bind", "impersonate", "deletecollection"}
     }
 
 
 def test_the_sites_rights_are_these_and_no_more() -> None:
     pods = {("pods", verb) for verb in ("create", "get", "list", "watch", "patch", "delete")}
-    assert rights(only("Role")) == pods | {("pods/resize", "patch"), ("secrets", "create")}
+    others = {("pods/resize", "patch"), ("secrets", "create"), ("persistentvolumeclaims", "get")}
+    assert rights(only("Role")) == pods | others
     assert forbidden(only("Role")) == set()
     assert only("Role")["metadata"]["namespace"] == "school-runtimes"
     assert not of_kind("ClusterRole") + of_kind("ClusterRoleBinding")
@@ -54,7 +56,15 @@ def test_the_sites_rights_are_these_and_no_more() -> None:
 
 @pytest.mark.parametrize(
     "more",
-    [("pods/exec", "create"), ("secrets", "list"), ("secrets", "get"), ("pods", "*"), ("nodes", "list"), ("*", "get")],
+    [
+        ("pods/exec", "create"),
+        ("secrets", "list"),
+        ("secrets", "get"),
+        ("pods", "*"),
+        ("nodes", "list"),
+        ("*", "get"),
+        ("persistentvolumeclaims", "delete"),
+    ],
 )
 def test_a_right_too_many_is_noticed(more: tuple[str, str]) -> None:
     role = copy.deepcopy(only("Role"))

@@ -11,7 +11,7 @@ import pytest
 from runtimes.machine import Gpu
 from runtimes.pods import manifests
 from runtimes.pods.quantities import amount
-from runtimes.pods.refusals import beyond_quota, unschedulable
+from runtimes.pods.refusals import beyond_quota, unschedulable, unusable
 from runtimes.provider import GIB, Limits
 from tests.runtimes.pods.samples import CLUSTER, NAME, PROFILE, REQUEST
 
@@ -118,3 +118,30 @@ def test_tolerations_are_matched_as_kubernetes_does(toleration: dict[str, str], 
 def test_a_limit_of_cores_is_no_reservation() -> None:
     pod = manifests.pod(replace(REQUEST, limits=Limits(cpu_cores=8)), CLUSTER, name=NAME)
     assert unschedulable(pod, [node()]) == ""
+
+
+def claim(phase: str, metadata: dict[str, Any] | None = None, **spec: str) -> Any:
+    return {"metadata": {"name": "sets", **(metadata or {})}, "spec": spec, "status": {"phase": phase}}
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        (claim("Bound", volumeName="pv-1", volumeMode="Filesystem"), ""),
+        (claim("Pending", storageClassName="standard-rwo"), ""),
+        (
+            claim("Bound", {"deletionTimestamp": "2026-11-26T08:00:00Z"}),
+            'persistentvolumeclaim "sets" is being deleted',
+        ),
+        (
+            claim("Lost", volumeName="pv-1"),
+            'persistentvolumeclaim "sets" bound to non-existent persistentvolume "pv-1"',
+        ),
+        (
+            claim("Bound", volumeMode="Block"),
+            'persistentvolumeclaim "sets" has volumeMode Block, and is read as folders and files',
+        ),
+    ],
+)
+def test_a_claim_that_no_pod_could_read_says_why(found: Any, words: str) -> None:
+    assert unusable(found) == words

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from runtimes.machine import Gpu, Machine
+from runtimes.machine import DataVolume, Gpu, Machine
 from runtimes.pods import labels, manifests, namespace
 from runtimes.pods.cluster import Cluster, Refused
 from runtimes.pods.config import ClusterConfig
@@ -80,6 +80,8 @@ async def test_the_role_is_all_that_the_provider_needs(tmp_path: Path, monkeypat
         assert (await provider.endpoint("claimant")).identity == pod["metadata"]["name"]
         await provider.keep_warm([])
         await provider.release("claimant")
+        lacks = replace(template, machine=Machine("lacks", data=DataVolume("no-sets")))
+        assert await provider.refusal(lacks) == 'persistentvolumeclaims "no-sets" not found'
         # It may not see nodes: then nothing is said of them.
         assert await provider.refusal(replace(template, limits=replace(SMALL, memory_bytes=90 * GIB))) == ""
 
@@ -92,6 +94,8 @@ FORBIDDEN = {
     "attaching": ("POST", "/api/v1/namespaces/{0}/pods/x/attach"),
     "reading logs": ("GET", "/api/v1/namespaces/{0}/pods/x/log"),
     "adding a container": ("PATCH", "/api/v1/namespaces/{0}/pods/x/ephemeralcontainers"),
+    "listing claims of volumes": ("GET", "/api/v1/namespaces/{0}/persistentvolumeclaims"),
+    "deleting a claim of a volume": ("DELETE", "/api/v1/namespaces/{0}/persistentvolumeclaims/x"),
     "opening policies": ("DELETE", "/apis/networking.k8s.io/v1/namespaces/{0}/networkpolicies"),
     "raising the quota": ("DELETE", "/api/v1/namespaces/{0}/resourcequotas"),
     "taking more rights": ("POST", "/apis/rbac.authorization.k8s.io/v1/namespaces/{0}/rolebindings"),
@@ -190,6 +194,42 @@ async def test_a_profile_that_the_cluster_cannot_run_is_refused_with_its_own_rea
         # Where an autoscaler adds nodes, those of now say nothing.
         grows = PodsProvider(replace(config, adds_nodes=True), {1: MASTER})
         assert await grows.refusal(NEVER["a GPU where there is none"][0]) == ""
+
+
+async def test_data_sets_that_are_not_there_are_refused_and_a_claim_that_waits_for_its_first_pod_is_not() -> None:
+    async with own_namespace() as (admin, config):
+        provider = PodsProvider(config, {1: MASTER})
+        request = Request("x", limits=SMALL, machine=Machine("data", data=DataVolume("sets")))
+        assert await provider.refusal(request) == 'persistentvolumeclaims "sets" not found'
+        claim = {
+            "apiVersion": "v1",
+            "kind": "PersistentVolumeClaim",
+            "metadata": {"name": "sets", "namespace": config.namespace, "finalizers": ["tests/held"]},
+            "spec": {"accessModes": ["ReadOnlyMany"], "resources": {"requests": {"storage": "1Gi"}}},
+        }
+        await admin.call("POST", "PersistentVolumeClaim", body=claim)
+        assert await provider.refusal(request) == ""
+        await admin.call("DELETE", "PersistentVolumeClaim", "sets")
+        try:
+            assert await provider.refusal(request) == 'persistentvolumeclaim "sets" is being deleted'
+        finally:
+            free = [{"op": "remove", "path": "/metadata/finalizers"}]
+            await admin.call("PATCH", "PersistentVolumeClaim", "sets", body=free, content="application/json-patch+json")
+
+
+async def test_where_a_role_of_before_lets_no_claims_be_seen_nothing_is_said_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with as_the_site(tmp_path, monkeypatch) as (admin, config):
+        role = namespace.role(config)
+        role["rules"] = [rule for rule in role["rules"] if rule["resources"] != ["persistentvolumeclaims"]]
+        await admin.call("PUT", "Role", role["metadata"]["name"], body=role)
+        request = Request("x", limits=SMALL, machine=Machine("data", data=DataVolume("no-sets")))
+
+        async def passed_over() -> bool:
+            return await PodsProvider(config, {1: MASTER}).refusal(request) == ""
+
+        await until(passed_over)
 
 
 async def test_what_a_runtime_class_adds_counts_when_a_profile_is_tried() -> None:
