@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import unicodedata
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -155,6 +156,18 @@ def test_french_marks_stay_with_their_words():
         text for one in catalogue if one.id for text in ([one.string] if isinstance(one.string, str) else one.string)
     ]
     assert not [text for text in texts if re.search(r" [:;?!»](?=[\s\")<]|$)|« |[\d}s] %%?(?=[\s.,;)]|$)", text)]
+
+
+def test_french_says_per_cent_where_english_does():
+    """No sign that nobody can read stands in for one."""
+    with (LOCALE / "django.po").open("rb") as file:
+        catalogue = read_po(file, locale="fr")
+    texts = [(_strings(one.id)[-1], text) for one in catalogue if one.id for text in _strings(one.string)]
+    assert not [
+        text for _msgid, text in texts if any(unicodedata.category(sign) == "Cc" for sign in text if sign != "\n")
+    ]
+    per_cent = re.compile(r"(?<=[\d}s])[ \u00a0]%%?(?![(\w{])")
+    assert not [pair for pair in texts if len({bool(per_cent.search(text)) for text in pair}) > 1]
 
 
 @pytest.mark.parametrize(
