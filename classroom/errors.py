@@ -16,6 +16,7 @@ ClassroomError
 │   ├── uploads.UploadRefused   an archive or a file that cannot be taken
 │   ├── roster.RosterChanged (retryable), LastTeacher
 │   └── invite.InvitationGone   a link that was used, is old, or never was
+├── apply_machines.NotApplied   a file of machines with a mistake, or one that cannot be run
 ├── SomeoneElseMarked       another person's newer mark would be overruled unseen
 └── DriveError              a copy could not be written
     └── DriveUnavailable    … now; later it may

@@ -129,11 +129,12 @@ class HoursField(forms.Field):
         found = []
         for number, row in enumerate(value or [], start=1):
             if str(row.get("warm", "")).strip() or str(row.get("from", "")).strip():
-                found.append(_hours(number, row))
+                found.append(hours_of(number, row))
         return found
 
 
-def _hours(number: int, row: Mapping[str, Any]) -> dict[str, Any]:
+def hours_of(number: int, row: Mapping[str, Any]) -> dict[str, Any]:
+    """One line as `Profile.timetable` has it. Raises ValidationError, with its number, for what is no class hours."""
     warm = str(row.get("warm", "")).strip()
     typed = {**row, "warm": int(warm) if warm.isascii() and warm.isdigit() and len(warm) < 6 else 0}
     # A browser sends a time as 09:45, some with seconds.

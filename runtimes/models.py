@@ -53,7 +53,8 @@ class Profile(models.Model):
     gpu counts accelerators of the kind `accelerator`. `warm` are kept ready always, and as many as `timetable` says in
     class hours (`runtimes/timetable.py`). image, by digest, replaces `environment` where runtimes are pods, and what
     follows it is for them (`runtimes/machine.py`). data_claim, or data_bucket read as data_service_account: data.
-    fallback: what people may use at once who wait for a seat. A profile that is retired goes on for what has it."""
+    fallback: what people may use at once who wait for a seat. A profile that is retired goes on for what has it.
+    kept_by: who sets it back to what its own file says, such as "Helm release pupitre"; "" is nobody."""
 
     class Network(models.TextChoices):
         NONE = "none", _("no network")
@@ -105,6 +106,7 @@ class Profile(models.Model):
     fallback = models.ForeignKey("self", null=True, blank=True, on_delete=models.PROTECT, related_name="+")
     for_all = models.BooleanField(default=True)
     retired_at = models.DateTimeField(null=True, blank=True)
+    kept_by = models.CharField(max_length=200, blank=True, default="", db_default="", editable=False)
 
     def __str__(self) -> str:
         return self.name

@@ -168,6 +168,13 @@ def test_retiring_keeps_nothing_ready_and_can_be_undone(tried, admin):
     assert Profile.objects.get(slug="lab").retired_at is None
 
 
+def test_the_page_says_who_sets_a_machine_back_to_its_own_values(tried, admin):
+    Profile.objects.create(slug="lab", name="Lab", kept_by="Helm release school")
+    assert "Helm release school keeps this machine" in words(admin.get("/machines/lab/"))
+    Profile.objects.update(kept_by="")
+    assert "keeps this machine" not in words(admin.get("/machines/lab/"))
+
+
 def test_courses_that_may_choose_it_are_kept(course, tried, admin):
     sent = {**UNTOUCHED, "courses": [course.pk]}
     del sent["for_all"]

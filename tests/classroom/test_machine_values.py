@@ -1,0 +1,267 @@
+"""Machines out of the chart's values: all or none, again and again, with a sentence for each mistake; and back."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from decimal import Decimal
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from django.core.management import CommandError, call_command
+
+from classroom.machine_values import KEYS, entry_of, words_of
+from runtimes import trials
+from runtimes.models import GIB, Profile
+
+pytestmark = pytest.mark.django_db
+
+STANDARD: dict[str, Any] = {"slug": "standard", "name": "Python · 2 CPU", "cpu": 2, "memory": "4Gi", "warm": 3}
+L4: dict[str, Any] = {"slug": "l4", "name": "GPU · L4", "gpu": 1, "model": "nvidia-l4", "fallback": "standard"}
+#: Nothing of it is usual.
+WHOLE: dict[str, Any] = {
+    "slug": "whole", "name": "TPU · eight", "forAll": False, "cpu": "2500m", "cpuRequest": "250m", "memory": "1536Mi",
+    "disk": "512Mi", "scratch": "20Gi", "processes": 64, "environment": "sha256:" + "ab" * 32, "preload": ["numpy"],
+    "network": "internet", "isolation": "strict", "idleTimeout": "1h30m", "lifetime": "36h", "warm": 1,
+    "timetable": [{"day": "tue", "from": "09:45", "to": "12:00", "warm": 30}], "timeZone": "Europe/Paris", "tpu": 8,
+    "model": "tpu-v6e-slice", "topology": "2x4", "fallback": "standard", "image": "r.example/k@sha256:" + "ab" * 32,
+    "nodeSelector": {"pool": "lab"}, "tolerations": [{"key": "lab", "operator": "Exists"}],
+    "runtimeClassName": "gvisor",
+    "dataBucket": "sets", "dataServiceAccount": "sets-reader",
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def tried(monkeypatch) -> list[str]:
+    """The machines that the provider was asked about; it would run every one of them."""
+    asked: list[str] = []
+
+    def ask(profile: Profile) -> trials.Answer:
+        asked.append(profile.slug)
+        return trials.Answer(True)
+
+    monkeypatch.setattr(trials, "ask", ask)
+    return asked
+
+
+@pytest.fixture
+def put(tmp_path: Path):
+    """Writes machines into a file and applies it; what the command prints."""
+
+    def put(machines: Any, *words: str) -> str:
+        file = tmp_path / "machines.json"
+        file.write_text(machines if isinstance(machines, str) else json.dumps(machines))
+        printed = StringIO()
+        call_command(
+            "apply_machines", str(file), "--keeper", "Helm release school", *words, stdout=printed, stderr=printed
+        )
+        return printed.getvalue()
+
+    return put
+
+
+def rows() -> list[dict[str, Any]]:
+    return list(Profile.objects.order_by("slug").values())
+
+
+def test_what_is_named_is_made_with_what_is_usual_for_the_rest(put, tried):
+    # What another falls back to need not stand before it.
+    assert put([L4, STANDARD]) == "standard: made\nl4: made\n"
+    standard, l4 = Profile.objects.get(slug="standard"), Profile.objects.get(slug="l4")
+    assert (standard.cpu, standard.memory_bytes, standard.warm) == (Decimal(2), 4 * GIB, 3)
+    assert (standard.lifetime, standard.kept_by) == (timedelta(hours=12), "Helm release school")
+    assert (l4.gpu, l4.accelerator, l4.accelerator_model, l4.fallback) == (1, "gpu", "nvidia-l4", standard)
+    assert tried == ["standard", "l4"]
+
+
+def test_applied_again_nothing_is_changed_nor_tried(put, tried):
+    put([STANDARD, L4])
+    before = rows()
+    tried.clear()
+    assert put([STANDARD, L4]) == "standard: as it was\nl4: as it was\n"
+    assert (rows(), tried) == (before, [])
+
+
+def test_what_was_changed_in_the_site_is_set_back_and_told(put, course):
+    put([STANDARD | {"forAll": False}])
+    course.profiles.add(Profile.objects.get())
+    Profile.objects.update(memory_bytes=8 * GIB, preload=["torch"])
+    told = put([STANDARD | {"forAll": False}])
+    assert told == "standard: changed: memory '8Gi' → '4Gi', preload ['torch'] → []\n"
+    assert Profile.objects.get().memory_bytes == 4 * GIB
+    # Courses are chosen in the site alone.
+    assert list(course.profiles.all()) == [Profile.objects.get()]
+
+
+def test_machines_of_the_site_and_those_that_are_named_no_more_stay_as_they_are(put):
+    mine = Profile.objects.create(slug="mine", name="Mine", warm=2)
+    put([STANDARD, L4])
+    told = put([STANDARD])
+    assert "l4: no longer named, left as it is." in told
+    assert Profile.objects.get(slug="l4").kept_by == ""
+    assert Profile.objects.filter(pk=mine.pk, kept_by="", warm=2).exists()
+    assert put([STANDARD]) == "standard: as it was\n"
+
+
+def test_a_machine_is_retired_and_brought_back_by_its_values(put):
+    put([STANDARD])
+    put([STANDARD | {"retired": True, "warm": 0}])
+    retired = Profile.objects.get()
+    assert (retired.retired_at is not None, retired.warm) == (True, 0)
+    put([STANDARD | {"retired": True, "warm": 0}])
+    assert Profile.objects.get().retired_at == retired.retired_at
+    assert "retired True → False" in put([STANDARD])
+    assert Profile.objects.get().retired_at is None
+
+
+def test_a_check_only_says_what_would_be_done(put):
+    told = put([STANDARD], "--check")
+    assert told == "standard: would be made\nNothing was changed: this was a check.\n"
+    put([STANDARD])
+    before = rows()
+    assert "standard: would be changed: cpu 2 → 4" in put([STANDARD | {"cpu": 4}], "--check")
+    assert "standard: no longer named" in put([], "--check")
+    assert rows() == before
+
+
+WRONG: dict[str, tuple[dict[str, Any], str]] = {
+    "a typing error": ({"memmory": "4Gi"}, "l4: “memmory” is nothing that a machine has: “memory”?"),
+    "nothing like it": ({"colour of it": 1}, "It may have: slug, name,"),
+    "no amount": ({"memory": "4GB"}, "l4: memory: “4GB” is not an amount such as 2, 500m or 4Gi."),
+    "more than there is": ({"memory": "1e30Ti"}, "l4: memory: “1e30Ti” is not an amount"),
+    "too little": ({"memory": "64Mi"}, "l4: memory: “64Mi” is less than 256Mi."),
+    "too fine": ({"cpu": "1001m"}, "l4: cpu: Ensure that there are no more than 2 decimal places."),
+    "no length": ({"lifetime": "soon"}, "l4: lifetime: “soon” is not a length of time such as 30m or 12h."),
+    "no whole hours": ({"lifetime": "90m"}, "l4: lifetime: “90m” is not a multiple of 1h."),
+    "too long": ({"lifetime": "40d"}, "l4: lifetime: Ensure this value is less than or equal to 720."),
+    "another kind": ({"preload": "numpy"}, "l4: preload: “numpy” stands where a list should."),
+    "a word for yes": ({"forAll": "no"}, "l4: forAll: “no” stands where true or false should."),
+    "yes for a number": ({"warm": True}, "l4: warm: “True” stands where a whole number should."),
+    "nothing": ({"memory": None}, "l4: memory: “None” stands where an amount such as 2, 500m or 4Gi should."),
+    "no module": ({"preload": ["num py"]}, "l4: preload: “num py” is no name of a module."),
+    "no network": ({"network": "wifi"}, "l4: network: Select a valid choice. wifi is not one of"),
+    "an image by tag": ({"image": "kernel:latest"}, "l4: image: Name the image by its digest"),
+    "a GPU and a TPU": ({"tpu": 8}, "l4: tpu: A machine has GPUs or TPUs, and not both."),
+    "a TPU of no model": ({"gpu": 0, "tpu": 8, "model": "", "fallback": ""}, "l4: model: Name the TPU's model"),
+    "another count": (
+        {"gpu": 0, "tpu": 4, "topology": "2x4"},
+        "l4: tpu: A topology of 2x4 is 8 chips, not 4.",
+    ),
+    "no such fallback": ({"fallback": "big"}, "l4: fallback: There is no machine “big” without a GPU or TPU"),
+    "hours that end first": (
+        {"timetable": [{"day": "mon", "from": "12:00", "to": "09:45", "warm": 3}]},
+        "l4: timetable: Line 1: Class hours end after they begin",
+    ),
+    "hours of nobody": ({"timetable": [{"day": "mon"}]}, "l4: timetable: Line 1:"),
+    "no hours": ({"timetable": ["mon"]}, "l4: timetable: Line 1: “mon” is no class hours."),
+    "labels that are none": ({"nodeSelector": {"pool": 3}}, "l4: nodeSelector: A node selector is labels"),
+    "ready and retired": ({"retired": True, "warm": 1}, "l4: retired: Of a retired machine none is kept ready"),
+    "no name": ({"name": ""}, "l4: name: This field is required."),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_with_one_mistake_nothing_is_changed_and_it_is_named(put, tried, what):
+    put([STANDARD])
+    before, more = rows(), WRONG[what][0]
+    tried.clear()
+    with pytest.raises(CommandError) as told:
+        put([STANDARD | {"cpu": 4}, L4 | more])
+    assert "Nothing was changed." in str(told.value)
+    assert WRONG[what][1] in str(told.value)
+    assert (rows(), tried) == (before, [])
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("machines: [", "It is neither YAML nor JSON"),
+        ("host: learn.example", "It has no list of machines"),
+        ("[standard]", "machine 1: “standard” is no machine"),
+        ('[{"name": "x"}]', "machine 1: It has no slug"),
+        ('[{"slug": "a b", "name": "x"}]', "a b: slug: Enter a valid “slug”"),
+        ('[{"slug": "a", "name": "x"}, {"slug": "a", "name": "y"}]', "a: There are two machines of this slug."),
+    ],
+)
+def test_a_file_that_is_none_is_refused(put, text, words):
+    with pytest.raises(CommandError) as told:
+        put(text)
+    assert words in str(told.value)
+    assert not Profile.objects.exists()
+
+
+def test_a_file_that_is_not_there_is_told(tmp_path):
+    with pytest.raises(CommandError, match="cannot be read"):
+        call_command("apply_machines", str(tmp_path / "none.yaml"))
+
+
+def test_what_the_provider_refuses_is_not_made_and_neither_is_the_rest(put, monkeypatch):
+    answers = {"standard": trials.Answer(True), "l4": trials.Answer(True, "no node has nvidia-l4")}
+    monkeypatch.setattr(trials, "ask", lambda profile: answers[profile.slug])
+    with pytest.raises(CommandError, match="l4: It cannot be run here. What the provider says: no node has nvidia-l4"):
+        put([STANDARD, L4])
+    assert not Profile.objects.exists()
+
+
+def test_a_process_that_does_not_answer_is_asked_once_and_keeps_nobody_waiting(put, monkeypatch):
+    asked: list[str] = []
+
+    def silent(profile: Profile) -> trials.Answer:
+        asked.append(profile.slug)
+        return trials.Answer(False)
+
+    monkeypatch.setattr(trials, "ask", silent)
+    told = put([STANDARD, L4])
+    assert "standard: made\nl4: made\nNot all were tried" in told
+    assert asked == ["standard"]
+    assert Profile.objects.count() == 2
+
+
+def test_a_whole_values_file_does_and_hours_without_quotes(put):
+    put("""
+host: learn.example
+machines:
+  - slug: lab
+    name: Lab
+    timetable: [{day: mon, from: 10:00, to: 12:00, warm: 30}]
+""")
+    [lab] = Profile.objects.all()
+    assert lab.timetable == [{"day": "mon", "from": "10:00", "to": "12:00", "warm": 30}]
+
+
+def test_what_is_shown_is_read_again_as_the_same_machine(put):
+    put([STANDARD, WHOLE])
+    before, printed = rows(), StringIO()
+    call_command("show_machines", stdout=printed)
+    shown = yaml.safe_load(printed.getvalue())
+    assert shown == {"machines": [STANDARD, WHOLE]}
+    assert put(printed.getvalue()) == "standard: as it was\nwhole: as it was\n"
+    Profile.objects.filter(fallback=None).update(name="Other")
+    Profile.objects.exclude(fallback=None).delete()
+    put(printed.getvalue())
+    different = {"id"}
+    assert [{k: v for k, v in row.items() if k not in different} for row in rows()] == [
+        {k: v for k, v in row.items() if k not in different} for row in before
+    ]
+
+
+def test_machines_of_the_site_are_shown_by_name_and_retired_ones_only_then(put):
+    put([STANDARD, {"slug": "old", "name": "Old", "retired": True}])
+    printed = StringIO()
+    call_command("show_machines", stdout=printed)
+    assert [one["slug"] for one in yaml.safe_load(printed.getvalue())["machines"]] == ["standard"]
+    printed = StringIO()
+    call_command("show_machines", "old", stdout=printed)
+    assert yaml.safe_load(printed.getvalue()) == {"machines": [{"slug": "old", "name": "Old", "retired": True}]}
+    with pytest.raises(CommandError, match="There is no machine gone"):
+        call_command("show_machines", "gone")
+
+
+def test_every_field_of_a_machine_has_a_key():
+    fields = {field.name for field in Profile._meta.fields} - {"id", "kept_by", "accelerator"}
+    assert {field for field, _kinds in KEYS.values()} == fields
+    assert words_of(Profile()).keys() == KEYS.keys()
+    assert entry_of(Profile(slug="x", name="X")) == {"slug": "x", "name": "X"}
