@@ -62,7 +62,10 @@ class MachineForm(forms.ModelForm):  # type: ignore[type-arg]
         help_text=_("What the scheduler reserves; the rest is shared with others on the node."),
     )  # fmt: skip
     memory_bytes = GigabytesField(label=_("Memory (GB)"), min_value=0.25)
-    home_bytes = GigabytesField(label=_("Disk (GB)"), min_value=0.05, help_text=_("For files and installed packages."))
+    home_bytes = GigabytesField(
+        label=_("Disk (GB)"), min_value=0.05,
+        help_text=_("For files and, without scratch space, installed packages. What lies there counts as memory."),
+    )  # fmt: skip
     preload = WordsField(
         label=_("Modules imported beforehand"), required=False,
         help_text=_("Like “numpy pandas”: a kernel starts sooner; what code can see stays the same."),
@@ -84,7 +87,14 @@ class MachineForm(forms.ModelForm):  # type: ignore[type-arg]
         label=_("Tolerations"), required=False, widget=forms.Textarea(attrs={"rows": 2, "spellcheck": "false"}),
         help_text=_("As in a pod: [{\"key\": \"lab\", \"operator\": \"Exists\"}]"),
     )  # fmt: skip
-    scratch_bytes = GigabytesField(label=_("Scratch space (GB)"), min_value=0, help_text=_("At /scratch; 0: none."))
+    scratch_bytes = GigabytesField(
+        label=_("Scratch space (GB)"), min_value=0,
+        help_text=_(
+            "On the node’s disk, for installed packages, what pip unpacks, temporary files and /scratch. Where people "
+            "install packages give 4 GB or more (PyTorch: 16 GB); who writes more loses the machine. 0: none, and all "
+            "of it is in memory."
+        ),
+    )  # fmt: skip
 
     class Meta:
         model = Profile

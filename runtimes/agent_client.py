@@ -50,6 +50,8 @@ TIMEOUT = 10.0
 # As long as nbclient waits for a kernel (`startup_timeout`).
 START_TIMEOUT = 60.0
 TRANSFER_TIMEOUT = 120.0
+#: Of one file that is pulled, and of all that are pulled at once.
+MAX_FILE_BYTES = 64 << 20
 # Of at most 500 characters each, escaped: together far below wire.MAX_HEADER_BYTES.
 PATHS_AT_ONCE = 500
 WATCH_RENEWAL = 20.0
@@ -176,14 +178,15 @@ class AgentClient:
         *,
         again: bool = True,
         max_files: int = 2000,
-        max_bytes: int = 256 << 20,
-        max_file_bytes: int = 64 << 20,
+        max_bytes: int = MAX_FILE_BYTES,
+        max_file_bytes: int = MAX_FILE_BYTES,
         timeout: float = TRANSFER_TIMEOUT,
     ) -> Pulled:
         """Files new, changed or deleted since the last acknowledged pull. Store them, then `acknowledge(token)`;
         without that the next pull tells the same again, so that a crash between loses nothing.
 
-        again: whether what was acknowledged as not taken is told again, or only the rest."""
+        again: whether what was acknowledged as not taken is told again, or only the rest. max_bytes: at least
+        max_file_bytes; a few times that is what it costs the runtime of its memory."""
         header, payload = await self._ask(
             "pull",
             timeout=timeout,

@@ -24,6 +24,9 @@ _LABEL_VALUE = re.compile(r"([A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)?")
 _NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 _TOLERATION = {"key", "operator", "value", "effect", "tolerationSeconds"}
 
+# Twice a workspace's quota: what it keeps of packages is pushed at each start, and what does not fit ends the machine.
+_LEAST_SCRATCH = 2 << 30
+
 Problems = dict[str, list[str]]
 
 
@@ -55,6 +58,9 @@ def _size(profile: Profile) -> Found:
         found.append(("cpu_request", _("Reserve more than nothing and at most what the profile may use.")))
     if profile.scratch_bytes < 0:
         found.append(("scratch_bytes", _("Scratch space cannot be negative.")))
+    elif 0 < profile.scratch_bytes < _LEAST_SCRATCH:
+        words = _("All that a workspace keeps of installed packages must fit: at least 2 GB, or 0 for none.")
+        found.append(("scratch_bytes", words))
     if profile.idle_timeout.total_seconds() <= 0 or profile.idle_timeout > profile.lifetime:
         found.append(("idle_timeout", _("The idle limit is above zero and at most the longest life.")))
     return found

@@ -36,7 +36,10 @@ def check_free(name: str, folder: int) -> None:
 
 
 def remove_folder(name: str, parent: int, *, only_known: bool) -> None:
-    """Removes an empty folder. only_known: one that is not empty stays. Raises OSError."""
+    """Removes an empty folder, unless a volume is mounted there. only_known: one that is not empty stays.
+    Raises OSError."""
+    if os.stat(name, dir_fd=parent, follow_symlinks=False).st_dev != os.fstat(parent).st_dev:
+        return
     try:
         os.rmdir(name, dir_fd=parent)
     except OSError as error:

@@ -14,11 +14,14 @@ from typing import Self
 
 from .enclosure import HOME
 
-# (in use, limit, events) in each version's folder, seen from inside a pod.
+# (in use, limit, events, what is in use for what) in each version's folder, seen from inside a pod.
 _FILES = (
-    ("memory.current", "memory.max", "memory.events"),
-    ("memory/memory.usage_in_bytes", "memory/memory.limit_in_bytes", "memory/memory.oom_control"),
+    ("memory.current", "memory.max", "memory.events", "memory.stat"),
+    ("memory/memory.usage_in_bytes", "memory/memory.limit_in_bytes", "memory/memory.oom_control", "memory/memory.stat"),
 )
+# Of files on a disk that nothing has read of late: the kernel keeps them while there is room and lets go of them else.
+# In each version's words, the group with all below it.
+_CACHED = {"memory.stat": "inactive_file", "memory/memory.stat": "total_inactive_file"}
 # Processor time used, in each version's folder.
 _CPU_FILES = ("cpu.stat", "cpuacct/cpuacct.usage")
 _NO_LIMIT = 1 << 60
@@ -31,6 +34,7 @@ class Gauges:
         self._usage = usage
         self._events = events
         self._cpu = cpu
+        self._cached: tuple[int, str] | None = None
         self._kills_told = 0
         self.limit_bytes = limit_bytes
 
@@ -45,10 +49,13 @@ class Gauges:
     def of_own_group(cls, root: str = "/sys/fs/cgroup") -> Self:
         """As a pod sees its own control group. gVisor shows one of its own making, version 1 and without events."""
         cpu = _first_that_opens(*(f"{root}/{name}" for name in _CPU_FILES))
-        for usage, limit, events in _FILES:
+        for usage, limit, events, what in _FILES:
             opened = _first_that_opens(f"{root}/{usage}")
             if opened is not None:
-                return cls(opened, _first_that_opens(f"{root}/{events}"), _limit(Path(root, limit)), cpu)
+                gauges = cls(opened, _first_that_opens(f"{root}/{events}"), _limit(Path(root, limit)), cpu)
+                stat = _first_that_opens(f"{root}/{what}")
+                gauges._cached = (stat, _CACHED[what]) if stat is not None else None
+                return gauges
         return cls(None, None, None, cpu)
 
     def describe(self) -> dict[str, float | None]:
@@ -61,11 +68,19 @@ class Gauges:
         }
 
     def memory_bytes(self) -> int | None:
-        """Memory in use by everything in the runtime, or None if that cannot be known."""
+        """Memory in use by everything in the runtime, or None if that cannot be known. In a pod without what is there
+        of files on its disk only as long as there is room (as `kubectl top` counts)."""
         if self._usage is None:
             return None
         text = _read(self._usage).strip()
-        return int(text) if text.isdigit() else None
+        return max(int(text) - self._cached_bytes(), 0) if text.isdigit() else None
+
+    def _cached_bytes(self) -> int:
+        if self._cached is None:
+            return 0
+        stat, wanted = self._cached
+        words = (line.split() for line in _read(stat).splitlines())
+        return next((int(line[1]) for line in words if len(line) == 2 and line[0] == wanted), 0)
 
     def cpu_seconds(self) -> float | None:
         """Processor time used by everything in the runtime so far, or None if that cannot be known from inside.
@@ -122,6 +137,6 @@ def of_home() -> dict[str, int]:
 
 def _read(descriptor: int) -> str:
     try:
-        return os.pread(descriptor, 4096, 0).decode("ascii", "replace")
+        return os.pread(descriptor, 16384, 0).decode("ascii", "replace")
     except OSError:
         return ""

@@ -8,6 +8,8 @@ from runtimes.pods.config import ClusterConfig
 from runtimes.provider import Network, Request
 
 ORDER_FOLDER, ORDER_FILE = "/run/order", "order.json"
+#: Where temporary files are, where there is scratch: on the machine's disk.
+DISK_TEMPORARY = "/var/tmp"  # noqa: S108 - the pod's own
 # GKE, "About GPUs": its device plugin mounts the driver there; images have to look there.
 _GKE_DRIVER = "/usr/local/nvidia"
 # What the kubelet says of the API to every container, also without service links (Kubernetes, "Accessing the API from a
@@ -33,7 +35,13 @@ def command(request: Request) -> list[str]:
 def of_kernels(request: Request, config: ClusterConfig) -> dict[str, str]:
     """What kernels have beside `base_environment` and what the agent knows of accelerators."""
     index = {"PIP_INDEX_URL": config.index_url} if request.network is Network.INDEX else {}
-    return {**_driver(request), **index, **request.env}
+    return {**_driver(request), **index, **_disk(request), **request.env}
+
+
+def _disk(request: Request) -> dict[str, str]:
+    """Where there is scratch, pip fetches and unpacks there, and keeps no second copy of what it installed: its cache
+    is in memory else, and gone with the pod."""
+    return {"TMPDIR": DISK_TEMPORARY, "PIP_NO_CACHE_DIR": "1"} if request.machine.scratch_bytes else {}
 
 
 def _driver(request: Request) -> dict[str, str]:

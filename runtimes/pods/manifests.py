@@ -42,6 +42,10 @@ SILENT_NODE_SECONDS = 30
 _SILENT_NODE = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
 SCRATCH = "/scratch"
 DATA = "/data"
+# Parts of the scratch volume that are seen elsewhere, as its folder and as the other place. What pip installs lies
+# where Python looks for it and where pulls find it; what takes room for a while, such as a wheel that pip fetches, is
+# where such things go when memory is not meant (Filesystem Hierarchy Standard, "/var/tmp").
+_ON_SCRATCH = {".local": f"{HOME}/.local", ".tmp": environment.DISK_TEMPORARY}
 # Its disk beside scratch: logs of the container, which hardly writes any.
 _OTHER_DISK_BYTES = 64 * MIB
 # GKE, "Cloud Storage FUSE CSI driver": pods with it get the sidecar that mounts; identity by Workload Identity.
@@ -108,7 +112,9 @@ def secret(request: Request, config: ClusterConfig, *, name: str, uid: str, keys
 def order(request: Request, keys: Keys, config: ClusterConfig, *, warm: bool = False) -> dict[str, Any]:
     """What the agent inside is told: see `runtimes.agent.program` and `supervisor`."""
     limits = request.limits
-    rlimits = {"CORE": 0, "FSIZE": limits.file_bytes, "MSGQUEUE": 0, "NOFILE": limits.open_files}
+    # Home and /tmp have limits of their own. One file alone does not cost the pod its disk, it fails.
+    longest = max(limits.file_bytes, request.machine.scratch_bytes)
+    rlimits = {"CORE": 0, "FSIZE": longest, "MSGQUEUE": 0, "NOFILE": limits.open_files}
     if config.user_namespaces:
         rlimits["NPROC"] = limits.processes
     return {
@@ -227,10 +233,16 @@ def _container(request: Request, config: ClusterConfig) -> Manifest:
             {"name": "home", "mountPath": HOME},
             {"name": "tmp", "mountPath": TEMPORARY},
             *([{"name": "shared", "mountPath": SHARED_MEMORY}] if request.gpu else []),
-            *([{"name": "scratch", "mountPath": SCRATCH}] if request.machine.scratch_bytes else []),
+            *(_scratch_mounts() if request.machine.scratch_bytes else []),
             *([{"name": "data", "mountPath": DATA, "readOnly": True}] if request.machine.data else []),
         ],
     }
+
+
+def _scratch_mounts() -> list[Manifest]:
+    """After that of home, which one lies in."""
+    parts = [{"name": "scratch", "mountPath": place, "subPath": folder} for folder, place in _ON_SCRATCH.items()]
+    return [{"name": "scratch", "mountPath": SCRATCH}, *parts]
 
 
 def _resources(request: Request) -> Manifest:
@@ -258,7 +270,7 @@ def _probe(*, failures: int) -> Manifest:
 
 def _volumes(request: Request, name: str) -> list[Manifest]:
     """Home and /tmp are in memory, as in a local sandbox: a write beyond the limit fails there, while one beyond a
-    limit on the node's disk would cost the whole pod."""
+    limit on the node's disk costs the whole pod. Scratch is on that disk, and large enough for what it is there for."""
     limits, scratch, data = request.limits, request.machine.scratch_bytes, request.machine.data
     sizes = {"home": limits.home_bytes, "tmp": limits.tmp_bytes}
     if request.gpu:

@@ -19,6 +19,8 @@ def check(request: Request, gpus: HostGpus) -> None:
         "images": bool(machine.image),
         "runtime classes": bool(machine.runtime_class),
         "volume of data sets": machine.data is not None,
+        # A folder on this host's disk has no limit of its own, and what is written must not fill it.
+        "scratch space": bool(machine.scratch_bytes),
         "package index": request.network is Network.INDEX,
     }
     for what, wanted in lacking.items():

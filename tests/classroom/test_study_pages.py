@@ -319,7 +319,7 @@ def test_where_data_sets_and_scratch_space_are_is_told_where_there_are_any(ps1, 
     ps1.profile.save()
     page = words(client.get("/c/data/a/ps1/"))
     assert "in /data, for reading" in page
-    assert "10.0 GB in /scratch, which is not kept" in page
+    assert "10.0 GB: in /scratch, which is not kept, and for installed packages, which are" in page
 
 
 def test_a_dead_kernel_is_told_with_what_to_do(ps1, ada, as_user):

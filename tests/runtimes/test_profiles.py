@@ -35,6 +35,7 @@ def asked(row: Profile, purpose: str = Runtime.Purpose.INTERACTIVE) -> Request:
         ({"cpu_request": 3}, "cpu_request", "at most"),
         ({"cpu": 0}, "cpu", "processor"),
         ({"scratch_bytes": -1}, "scratch_bytes", "negative"),
+        ({"scratch_bytes": GIB}, "scratch_bytes", "at least 2 GB"),
         ({"idle_timeout": timedelta(days=2)}, "idle_timeout", "longest life"),
         ({"gpu": 2, "accelerator_partition": "1g.5gb"}, "gpu", "alone"),
         ({"gpu": 1, "accelerator_sharing": "time-sharing"}, "accelerator_clients", "above one"),
@@ -85,7 +86,7 @@ def test_what_nobody_could_run_is_refused_at_its_field(fields: dict[str, Any], a
     "fields",
     [
         {},
-        {"image": f"registry.example/kernel@{DIGEST}", "runtime_class": "gvisor", "scratch_bytes": GIB},
+        {"image": f"registry.example/kernel@{DIGEST}", "runtime_class": "gvisor", "scratch_bytes": 2 * GIB},
         {"gpu": 1, "accelerator_model": "nvidia-l4", "accelerator_sharing": "time-sharing", "accelerator_clients": 4},
         {"gpu": 4, "accelerator": "tpu", "accelerator_model": "tpu-v6e-slice", "accelerator_topology": "2x2"},
         {"gpu": 8, "accelerator": "tpu", "accelerator_model": "tpu-v5-lite-podslice", "accelerator_topology": "2x4"},

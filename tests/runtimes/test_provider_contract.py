@@ -7,8 +7,9 @@ import contextlib
 import io
 import time
 import zipfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from datetime import timedelta
+from types import MappingProxyType
 
 import pytest
 import pytest_asyncio
@@ -16,6 +17,8 @@ import pytest_asyncio
 from runtimes.agent_client import AgentClient, AgentUnreachable
 from runtimes.keys import connection_keys
 from runtimes.provider import (
+    GIB,
+    MIB,
     Endpoint,
     InvalidRequest,
     Limits,
@@ -320,16 +323,70 @@ async def test_what_pip_installs_is_pulled_with_the_files_and_there_in_the_next_
     await provider.release("goes-on")
 
 
-def a_wheel() -> bytes:
-    """The smallest that pip installs: https://packaging.python.org/en/latest/specifications/binary-distribution-format/"""
+async def test_with_scratch_what_pip_installs_is_no_memory_and_there_in_the_next_runtime(provider: Provider) -> None:
+    # Half of the memory is taken by kernel, pip and agent: it has no room for the package.
+    much = {"machine": Machine("much", scratch_bytes=2 * GIB), "limits": Limits(memory_bytes=300 * MIB)}
+    if await provider.refusal(Request("installs-much", **much)):
+        with pytest.raises(NotOffered, match="scratch space"):
+            await provider.acquire(Request("installs-much", **much))
+        return
+    notebook = await start_notebook(provider, "installs-much", **much)
+    data = {f"answers_data/{number}.bin": bytes(50 * MIB) for number in range(4)}
+    before = (await notebook.agent.status()).memory_bytes
+    await notebook.agent.push({"answers-1.0-py3-none-any.whl": a_wheel(data)})
+    said = await notebook.run("%pip install --no-index answers-1.0-py3-none-any.whl")
+    assert "Successfully installed answers-1.0" in said
+    assert await notebook.value(_IN_MEMORY) == {"~": True, "~/.local": False, "/scratch": False, "/var/tmp": False}
+    assert await notebook.value("import tempfile; R = tempfile.gettempdir()") == "/var/tmp"
+    after = (await notebook.agent.status()).memory_bytes
+    assert before is None or after is None or after - before < 100 * MIB
+    following = await start_notebook(provider, "goes-on-much", **{**much, "kernels": 0})
+    more = True
+    while more:
+        pulled = await notebook.agent.pull()
+        for path, content in pulled.files.items():
+            await following.agent.push({path: content})
+        await notebook.agent.acknowledge(pulled.token)
+        more = pulled.more
+    assert not pulled.skipped
+    await notebook.close()
+    await provider.release("installs-much")
+    await following.agent.start_kernel(0)
+    following.client = await ready_client(following.endpoint, following.keys)
+    sizes = "import answers, answers_data, os\nfolder = next(iter(answers_data.__path__))\n"
+    sizes += "R = answers.ANSWER, sum(os.stat(f'{folder}/{name}').st_size for name in os.listdir(folder))"
+    assert await following.value(sizes) == (42, 200 * MIB)
+    assert (await following.value(_IN_MEMORY))["~/.local"] is False
+    await following.close()
+    await provider.release("goes-on-much")
+
+
+# Which of these folders are in memory, by the mount that each lies in.
+_IN_MEMORY = """
+import os
+kinds = {place: kind for _, place, kind, *_ in map(str.split, open('/proc/mounts'))}
+R = {}
+for name in ('~', '~/.local', '/scratch', '/var/tmp'):
+    place = os.path.realpath(os.path.expanduser(name))
+    while not os.path.ismount(place):
+        place = os.path.dirname(place)
+    R[name] = kinds[place] == 'tmpfs'
+"""
+
+
+def a_wheel(data: Mapping[str, bytes] = MappingProxyType({})) -> bytes:
+    """The smallest that pip installs: https://packaging.python.org/en/latest/specifications/binary-distribution-format/
+
+    data: what else it holds."""
     info = "answers-1.0.dist-info"
-    files = {
+    files: dict[str, str | bytes] = {
+        **data,
         "answers.py": "ANSWER = 42\n",
         f"{info}/METADATA": "Metadata-Version: 2.1\nName: answers\nVersion: 1.0\n",
         f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
     }
     made = io.BytesIO()
-    with zipfile.ZipFile(made, "w") as wheel:
+    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as wheel:
         for name, text in {**files, f"{info}/RECORD": "".join(f"{name},,\n" for name in files)}.items():
             wheel.writestr(name, text)
     return made.getvalue()

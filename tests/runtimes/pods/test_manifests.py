@@ -260,11 +260,25 @@ def test_no_more_cores_are_reserved_than_the_limit_gives() -> None:
 
 def test_every_mounted_volume_exists_and_nothing_else_is_writable() -> None:
     pod = made((REQUEST, replace(PROFILE, scratch_bytes=1 << 30), CLUSTER))
-    mounts = {mount["name"]: mount for mount in container(pod)["volumeMounts"]}
-    assert mounts.keys() == {volume["name"] for volume in pod["spec"]["volumes"]}
-    assert mounts["order"]["readOnly"] is True
-    writable = {mount["mountPath"] for mount in mounts.values() if not mount.get("readOnly")}
-    assert writable == {"/home/student", "/tmp", "/scratch"}
+    mounts = {mount["mountPath"]: mount for mount in container(pod)["volumeMounts"]}
+    assert {mount["name"] for mount in mounts.values()} == {volume["name"] for volume in pod["spec"]["volumes"]}
+    assert mounts["/run/order"]["readOnly"] is True
+    writable = {path for path, mount in mounts.items() if not mount.get("readOnly")}
+    assert writable == {"/home/student", "/home/student/.local", "/tmp", "/var/tmp", "/scratch"}
+
+
+def test_with_scratch_installed_packages_and_temporary_files_are_parts_of_it() -> None:
+    scratch = (REQUEST, replace(PROFILE, scratch_bytes=2 << 30), CLUSTER)
+    parts = {mount["mountPath"]: mount.get("subPath") for mount in container(made(scratch))["volumeMounts"]
+             if mount["name"] == "scratch"}  # fmt: skip
+    assert parts == {"/scratch": None, "/home/student/.local": ".local", "/var/tmp": ".tmp"}
+    order = manifests.order(asked(scratch)[0], KEYS, CLUSTER)
+    assert order["env"] == {**REQUEST.env, "TMPDIR": "/var/tmp", "PIP_NO_CACHE_DIR": "1"}
+    # Longer than the limit of a file in memory, and never more than there is.
+    assert order["rlimits"]["FSIZE"] == 2 << 30
+    without = manifests.order(REQUEST, KEYS, CLUSTER)
+    assert without["env"] == dict(REQUEST.env)
+    assert without["rlimits"]["FSIZE"] == REQUEST.limits.file_bytes
 
 
 ANY = {"operator": "Exists", "effect": "NoSchedule"}

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from runtimes.agent_replies import ExitReason
+from runtimes.agent_replies import AgentRefused, ExitReason
 from runtimes.machine import Gpu, Machine
 from runtimes.pods import conditions, labels, manifests, unplaced
 from runtimes.pods.provider import PodsProvider
-from runtimes.provider import MIB, Phase, Reason, Request, Status
+from runtimes.provider import GIB, MIB, Phase, Reason, Request, Status
 from tests.runtimes.pods.real import ROOM, SMALL, needs_cluster, own_namespace, running, seats, until
 from tests.runtimes.sandbox.notebook import WAIT, settled, start_notebook
 
@@ -147,8 +147,8 @@ async def test_memory_that_runs_out_takes_the_kernel_and_leaves_the_files(provid
 async def test_an_agent_that_is_killed_comes_back_with_the_disk_and_tells_its_kernels_as_dead(
     provider: PodsProvider,
 ) -> None:
-    notebook = await start_notebook(provider, "beheaded", limits=SMALL)
-    await notebook.run("open('kept.txt', 'w').write('kept')")
+    notebook = await start_notebook(provider, "beheaded", limits=SMALL, machine=Machine("s", scratch_bytes=GIB))
+    await notebook.run("for name in ('kept.txt', '.local/kept.txt'): open(name, 'w').write('kept')")
     notebook.client.execute("import os\nos.kill(-1, 9)")
     status = await reason(provider, "beheaded", Reason.KERNEL_CRASH)
     assert "started again" in status.message
@@ -156,9 +156,23 @@ async def test_an_agent_that_is_killed_comes_back_with_the_disk_and_tells_its_ke
     kernel = (await notebook.agent.status()).kernel(0)
     assert kernel is not None
     assert kernel.state == "dead"
-    assert (await notebook.agent.pull()).files == {"kept.txt": b"kept"}
+    assert (await notebook.agent.pull()).files == {"kept.txt": b"kept", ".local/kept.txt": b"kept"}
     await notebook.close()
     await provider.release("beheaded")
+
+
+async def test_the_place_of_packages_is_emptied_and_stays_and_nothing_is_moved_out_of_it(
+    provider: PodsProvider,
+) -> None:
+    notebook = await start_notebook(provider, "unpacks", limits=SMALL, machine=Machine("s", scratch_bytes=GIB))
+    await notebook.agent.push({".local/lib/a": b"a"})
+    # It is another disk than that of home: the site then copies what it has and removes this (`disk._apply`).
+    with pytest.raises(AgentRefused):
+        await notebook.agent.rename(".local/lib/a", "a")
+    await notebook.agent.remove([".local"], only_known=False)
+    assert await notebook.value("import os; R = os.listdir('.local')") == []
+    await notebook.close()
+    await provider.release("unpacks")
 
 
 async def test_who_writes_more_than_the_disk_holds_is_evicted_and_told_so(provider: PodsProvider) -> None:

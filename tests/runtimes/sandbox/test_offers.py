@@ -17,6 +17,7 @@ from runtimes.sandboxes.gpus import HostGpus
         (Request("a", machine=Machine(image=f"kernel@sha256:{'ab' * 32}")), "images"),
         (Request("a", machine=Machine(runtime_class="gvisor")), "runtime classes"),
         (Request("a", machine=Machine(data=DataVolume("sets"))), "data sets"),
+        (Request("a", machine=Machine(scratch_bytes=1 << 30)), "scratch space"),
         (Request("a", network=Network.INDEX), "package index"),
     ],
 )

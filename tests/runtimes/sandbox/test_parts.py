@@ -397,6 +397,16 @@ def test_a_pod_reads_its_own_group(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+def test_what_the_kernel_keeps_of_files_while_there_is_room_is_no_memory_in_use(tmp_path: Path) -> None:
+    (tmp_path / "memory").mkdir()
+    (tmp_path / "memory/memory.usage_in_bytes").write_text("900\n")
+    (tmp_path / "memory/memory.stat").write_text("inactive_file 5\ntotal_inactive_file 700\ntotal_active_file 1\n")
+    assert Gauges.of_own_group(str(tmp_path)).memory_bytes() == 200
+    (tmp_path / "memory.current").write_text("900\n")
+    (tmp_path / "memory.stat").write_text("anon 100\ninactive_file 600\n")
+    assert Gauges.of_own_group(str(tmp_path)).memory_bytes() == 300
+
+
 def test_a_pod_of_version_one_reads_its_processor_time(tmp_path: Path) -> None:
     (tmp_path / "cpuacct").mkdir()
     (tmp_path / "cpuacct/cpuacct.usage").write_text("2500000000\n")
