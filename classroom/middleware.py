@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import resolve_url
 from django.utils import timezone, translation
 
 from classroom.people.models import User
@@ -38,6 +39,25 @@ def display(request: HttpRequest) -> dict[str, Any]:
     theme = theme_of(request) if hasattr(request, "user") else User.Theme.AUTO.value
     found: dict[str, Any] = {"theme": theme, "sign_up_open": settings.SIGN_UP_OPEN}
     return found | {f"theme_{name}": name == theme for name in User.Theme.values}
+
+
+class SignedOutMiddleware:
+    """Answers 401 to a script that asks for a piece of a page while nobody is signed in.
+
+    A script follows the way to the sign-in page unseen: it would put that page in the place of the piece, and take what
+    it sent for saved (`static/js/site.js` says what happened). Runs after HtmxMiddleware.
+    """
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """401 without a body in place of a redirect to the sign-in page."""
+        response = self.get_response(request)
+        sign_in = resolve_url(settings.LOGIN_URL)
+        if request.htmx and isinstance(response, HttpResponseRedirect) and response.url.split("?")[0] == sign_in:  # type: ignore[attr-defined]
+            return HttpResponse(status=401)
+        return response
 
 
 class PersonMiddleware:

@@ -187,7 +187,7 @@ document.addEventListener("submit", async (event) => {
   const values = Object.fromEntries(new FormData(form));
   try {
     await htmx.ajax("POST", form.action, { target: "#receipt", swap: "innerHTML", values, source: form });
-  } finally {
+  } catch { /* site.js says so */ } finally {
     const now = document.getElementById("submit-button");
     if (now === button) button.disabled = false;
     poll();
@@ -202,7 +202,7 @@ async function checks(event, form) {
   if (isReady) await ask("nb:flush");
   try {
     await htmx.ajax("POST", form.action, { target: "#check", swap: "innerHTML", source: form });
-  } finally {
+  } catch { /* site.js says so */ } finally {
     button.disabled = false;
   }
 }

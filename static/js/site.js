@@ -65,6 +65,24 @@ if (zone) {
   if ([...zone.options].some((option) => option.value === here)) zone.value = here;
 }
 
+// What the site did not do for a piece of the page is said in words, wherever it was pressed. Who only looks again by
+// itself (a get) does so once more and says nothing, except that nobody is signed in any more.
+const trouble = document.getElementById("trouble");
+function tell(kind) {
+  if (!trouble) return;
+  trouble.hidden = !kind;
+  for (const one of trouble.querySelectorAll("[data-trouble]")) one.hidden = one.dataset.trouble !== kind;
+}
+document.body.addEventListener("htmx:responseError", (event) => {
+  const { xhr, requestConfig } = event.detail;
+  if (xhr.status === 401) tell("out");
+  else if (requestConfig.verb !== "get") tell(xhr.status < 500 ? "stale" : "failed");
+});
+document.body.addEventListener("htmx:sendError", (event) => {
+  if (event.detail.requestConfig.verb !== "get") tell("failed");
+});
+document.body.addEventListener("htmx:afterRequest", (event) => { if (event.detail.successful) tell(""); });
+
 // A button may open a dialog that the page holds anyway.
 document.addEventListener("click", (event) => {
   const opener = event.target.closest?.("[data-dialog]");

@@ -26,7 +26,7 @@ from classroom.people.models import User
 from tests.classroom.work import published, source
 grace = User.objects.create_user("gina", "gina@example.org", "{PASSWORD}", display_name="Gina")
 course = courses.create(slug="bar", title="Bars", term="", time_zone="Europe/Paris", by=grace)
-for name in ("ada1", "ada2", "ben1", "cleo1", "cleo2", "dan1", "dan2"):
+for name in ("ada1", "ada2", "ben1", "cleo1", "cleo2", "dan1", "dan2", "eve1", "eve2"):
     student = User.objects.create_user(name, name + "@example.org", "{PASSWORD}", display_name=name.capitalize())
     Enrollment.objects.create(course=course, user=student, role="student")
 published(course, grace, more={{"problem2.ipynb": source()}})
@@ -185,6 +185,28 @@ def test_a_refused_ticket_offers_to_open_again(person: Callable[[], Person], cou
     ben.page.locator("#enter-again").click()
     ben.waits_for_notebook()
     expect(ben.page.locator("#refused")).to_be_hidden()
+
+
+def test_a_submit_that_does_not_arrive_is_told(live: LiveSite, person: Callable[[], Person], course: str) -> None:
+    """Signed out meanwhile, or signed in anew in another tab, or a site that does not answer: never nothing."""
+    eve = opened(person, course, "eve")
+    cookies = eve.context.cookies(live.url)
+    trouble = eve.page.locator("#trouble")
+    eve.context.clear_cookies(name="site")
+    eve.press("Submit")
+    expect(trouble.get_by_text("You are signed out")).to_be_visible(timeout=30_000)
+    eve.context.add_cookies(cookies)
+    eve.page.route("**/submit/", lambda route: route.abort(), times=1)
+    eve.press("Submit")
+    expect(trouble.get_by_text("did not answer")).to_be_visible(timeout=30_000)
+    eve.context.clear_cookies(name="csrf")
+    eve.press("Submit")
+    expect(trouble.get_by_text("since this page was loaded")).to_be_visible(timeout=30_000)
+    trouble.get_by_role("link", name="Load again").click()
+    eve.waits_for_notebook()
+    expect(trouble).to_be_hidden()
+    eve.press("Submit")
+    expect(eve.page.locator("#receipt-title")).to_have_text("Handed in", timeout=60_000)
 
 
 def test_the_bar_interrupts_and_restarts_a_kernel_and_says_what_holds(

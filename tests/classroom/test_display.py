@@ -37,6 +37,19 @@ def test_a_form_that_is_out_of_date_says_so(ada: User):
     assert "Nothing was changed" in page.content.decode()
 
 
+def test_a_script_that_asks_while_signed_out_gets_no_page_in_place_of_a_piece(course: Course, client: Client):
+    """The page that holds it says so; the sign-in page would have stood where the piece belongs."""
+    piece = client.get("/c/data/", headers={"HX-Request": "true"})
+    assert (piece.status_code, piece.content) == (401, b"")
+    assert client.get("/c/data/")["Location"] == "/accounts/login/?next=/c/data/"
+
+
+def test_a_page_has_the_words_for_what_its_scripts_did_not_get(course: Course, ada: User, as_user):
+    page = as_user(ada).get("/c/data/?x=1").content.decode()
+    assert "You are signed out" in page
+    assert 'href="/accounts/login/?next=/c/data/%3Fx%3D1"' in page
+
+
 def test_errors_of_ours_are_told_without_a_database():
     request = RequestFactory().get("/")
     assert b"went wrong on our side" in server_error(request).content
