@@ -31,12 +31,14 @@ class NotApplied(ClassroomError):
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """changes: key → (before, after); all keys of one that is new. tried: whether the provider said that it runs it."""
+    """changes: key → (before, after); all keys of one that is new. tried: whether the provider said that it runs it;
+    note: what it could not say of its image."""
 
     slug: str
     is_new: bool
     changes: Mapping[str, tuple[Any, Any]]
     tried: bool = False
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,8 @@ def apply(entries: Sequence[Any], *, keeper: str, only_look: bool = False) -> Re
                 looked, _profiles = _write(entries, keeper)
         except IntegrityError as error:
             raise NotApplied([_("Somebody made one of these machines meanwhile: apply them again.")]) from error
-    return replace(looked, machines=[replace(one, tried=one.slug in tried) for one in looked.machines])
+    told = [replace(one, tried=one.slug in tried, note=tried.get(one.slug, "")) for one in looked.machines]
+    return replace(looked, machines=told)
 
 
 def _refuse_mistakes(entries: Sequence[Any]) -> None:
@@ -122,16 +125,16 @@ def _let_go(keeper: str, named: set[str]) -> list[str]:
     return slugs
 
 
-def _try(profiles: Iterable[Profile]) -> set[str]:
-    """The slugs of those that the provider would run. Raises NotApplied with its words for those that it would not. One
-    question without an answer is the last: each takes its time."""
-    tried: set[str] = set()
+def _try(profiles: Iterable[Profile]) -> dict[str, str]:
+    """The slugs of those that the provider would run, each with what is to be said of its image. Raises NotApplied with
+    its words for those that it would not. One question without an answer is the last: each takes its time."""
+    tried: dict[str, str] = {}
     refused: list[str] = []
     for profile in profiles:
         answer = trials.ask(profile)
         if not answer.answered:
             break
-        tried.add(profile.slug)
+        tried[profile.slug] = answer.note
         if answer.refusal:
             told = _("%(slug)s: It cannot be run here. What the provider says: %(why)s")
             refused.append(told % {"slug": profile.slug, "why": answer.refusal})

@@ -124,10 +124,15 @@ class Profile(models.Model):
 
 class ProfileTrial(models.Model):
     """A question to the `runtimes` process: would the provider run this profile? `profile` is the serialized row as it
-    was filled in; `refusal` the provider's own words, "" if it would."""
+    was filled in; `refusal` the provider's own words, "" if it would. tries_image: it starts the image, too, and all
+    else is well since `trying_image_at`; `untried`: why that told nothing (`image_trial.Untried`), `words` its own."""
 
     profile = models.TextField()
     refusal = models.TextField(blank=True)
+    tries_image = models.BooleanField(default=False, db_default=False)
+    trying_image_at = models.DateTimeField(null=True)
+    untried = models.CharField(max_length=10, blank=True, default="", db_default="")
+    words = models.TextField(blank=True, default="", db_default="")
     asked_at = models.DateTimeField(default=timezone.now)
     answered_at = models.DateTimeField(null=True)
 

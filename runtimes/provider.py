@@ -23,6 +23,7 @@ from django.conf import settings
 from django.utils.module_loading import import_string
 
 from runtimes.endpoint import AGENT_PORT, CHANNELS, FIRST_KERNEL_PORT, MAX_KERNELS, Endpoint
+from runtimes.image_trial import ImageTrial
 from runtimes.kernelspecs import Kernelspec
 from runtimes.machine import Machine
 from runtimes.provider_errors import (
@@ -257,6 +258,11 @@ class Provider(ABC):
         """Why it could never be run here, in the words of whatever would run it; "" if it can. For whoever edits a
         profile: any process may ask, and before `start`. Raises ProviderUnavailable where nobody can say."""
         return ""
+
+    async def try_image(self, request: Request) -> ImageTrial:
+        """Whether its image can be had and has what a kernel needs, by really starting it: within half a minute. Asked
+        where `refusal` says nothing, under the same terms."""
+        return ImageTrial()
 
     def kernelspecs(self, environment: str) -> Mapping[str, Kernelspec]:
         """The kernels of an environment beside Python's, by name; none where nothing can run. Any process may ask, and

@@ -1,6 +1,7 @@
 """Would the provider run this profile? Asked of the `runtimes` process, which alone speaks to the provider, by a row.
 
-Whoever asks waits for a bounded time: a process that does not answer keeps nobody from saving a profile.
+Whoever asks waits for a bounded time: a process that does not answer keeps nobody from saving a profile. An image that
+is new to this site is really started, which takes longer; that it is being tried is told first.
 """
 
 from __future__ import annotations
@@ -9,15 +10,18 @@ import asyncio
 import logging
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from asgiref.sync import async_to_sync
 from django.core import serializers
 from django.core.serializers.base import DeserializationError
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from runtimes import bus, profiles
+from runtimes.image_trial import UNTRIED_SENTENCES, ImageTrial, Untried
 from runtimes.models import Profile, ProfileTrial
-from runtimes.provider import Provider, ProviderError
+from runtimes.provider import Provider, ProviderError, Request
 from runtimes.rows import in_thread
 
 logger = logging.getLogger(__name__)
@@ -25,22 +29,36 @@ logger = logging.getLogger(__name__)
 TOPIC = "trials"
 PATIENCE = timedelta(seconds=6)
 LOOK_SECONDS = 2.0
-#: How long a provider may take, and how old an unanswered question may be.
-ANSWER_SECONDS = 5.0
+#: How long a provider may take, for its answer and for an image, and how old an unanswered question may be.
+ANSWER_SECONDS, IMAGE_SECONDS = 5.0, 25.0
 FORGOTTEN_AFTER = timedelta(minutes=1)
+_MOST_WORDS = 2000
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """answered: whether the `runtimes` process said anything. refusal: the provider's words; "" if it would run it."""
+    """answered: whether the `runtimes` process said anything. refusal: the provider's words; "" if it would run it.
+    untried: why nobody knows that of its image, with the provider's `words`."""
 
     answered: bool
     refusal: str = ""
+    untried: Untried | None = None
+    words: str = ""
+
+    @property
+    def note(self) -> str:
+        """What is said of an image that was not tried, in the reader's language; "" where nothing has to be."""
+        if self.untried is None:
+            return ""
+        told = str(UNTRIED_SENTENCES[self.untried])
+        return _("%(told)s What the provider says: %(why)s") % {"told": told, "why": self.words} if self.words else told
 
 
 def ask(profile: Profile, patience: timedelta = PATIENCE) -> Answer:
-    """What the provider says to a profile that need not be saved. Returns within `patience`."""
-    trial = ProfileTrial.objects.create(profile=serializers.serialize("json", [profile]))
+    """What the provider says to a profile that need not be saved. Returns within `patience`, or `IMAGE_SECONDS` later
+    where its image is being tried."""
+    row = serializers.serialize("json", [profile])
+    trial = ProfileTrial.objects.create(profile=row, tries_image=_is_new(profile))
     try:
         bus.publish_sync(TOPIC)
         return async_to_sync(_answer)(trial.pk, patience.total_seconds())
@@ -48,46 +66,75 @@ def ask(profile: Profile, patience: timedelta = PATIENCE) -> Answer:
         trial.delete()
 
 
+def _is_new(profile: Profile) -> bool:
+    """Whether no machine of this site has its image, fetched in such a place."""
+    others = Profile.objects.filter(image=profile.image)
+    return not any(_fetched(other) == _fetched(profile) for other in others)
+
+
+def _fetched(profile: Profile) -> tuple[Any, ...]:
+    """What says whether its image can be had: which, on which nodes, as whom."""
+    machine = profiles.machine(profile)
+    return machine.image, machine.placement(), profile.data_service_account
+
+
 async def _answer(pk: int, seconds: float) -> Answer:
+    trying = False
     async with bus.subscribe(f"{TOPIC}:{pk}") as news:
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(seconds) as patience:
                 while True:
                     row = await ProfileTrial.objects.aget(pk=pk)
                     if row.answered_at is not None:
-                        return Answer(True, row.refusal)
+                        untried = Untried(row.untried) if row.untried else None
+                        return Answer(True, row.refusal, untried, row.words)
+                    if row.trying_image_at is not None and not trying:
+                        trying = True
+                        patience.reschedule(asyncio.get_running_loop().time() + IMAGE_SECONDS + LOOK_SECONDS)
                     await news.next(LOOK_SECONDS / 4)
         except TimeoutError:
-            return Answer(False)
+            return Answer(True, untried=Untried.SLOW) if trying else Answer(False)
 
 
 class Trials:
-    """The `runtimes` process's side."""
+    """The `runtimes` process's side. Nobody waits for another's image."""
 
     def __init__(self, provider: Provider) -> None:
         self._provider = provider
 
     async def run(self) -> None:
         """Answers for ever."""
-        async with bus.subscribe(TOPIC) as news:
-            while True:
-                for trial in await _open():
-                    refusal = await self._refusal(trial)
-                    if refusal is not None:
-                        await _answered(trial, refusal)
-                        await bus.publish(f"{TOPIC}:{trial.pk}")
-                await news.next(LOOK_SECONDS)
+        works: dict[int, asyncio.Task[None]] = {}
+        try:
+            async with bus.subscribe(TOPIC) as news:
+                while True:
+                    for pk in [pk for pk, work in works.items() if work.done()]:
+                        works.pop(pk).result()
+                    for trial in await _open():
+                        if trial.pk not in works:
+                            works[trial.pk] = asyncio.create_task(self._try(trial))
+                    await news.next(LOOK_SECONDS)
+        finally:
+            for work in works.values():
+                work.cancel()
+            await asyncio.gather(*works.values(), return_exceptions=True)
 
-    async def _refusal(self, trial: ProfileTrial) -> str | None:
+    async def _try(self, trial: ProfileTrial) -> None:
+        outcome = await self._outcome(trial)
+        if outcome is not None:
+            await _answered(trial, outcome)
+            await bus.publish(f"{TOPIC}:{trial.pk}")
+
+    async def _outcome(self, trial: ProfileTrial) -> ImageTrial | None:
         """None where the provider cannot tell now."""
         try:
             [read] = serializers.deserialize("json", trial.profile)
             if not isinstance(read.object, Profile):
-                return "this is no profile"
+                return ImageTrial("this is no profile")
             request = profiles.template(read.object)
             request.validate()
             async with asyncio.timeout(ANSWER_SECONDS):
-                return await self._provider.refusal(request)
+                refusal = await self._provider.refusal(request)
         except TimeoutError:
             logger.warning("a profile could not be tried: the provider did not answer in time")
             return None
@@ -95,9 +142,21 @@ class Trials:
             if error.retryable:
                 logger.warning("a profile could not be tried: %s", error)
                 return None
-            return str(error)
+            return ImageTrial(str(error))
         except (DeserializationError, ValueError) as error:
-            return str(error)
+            return ImageTrial(str(error))
+        return ImageTrial(refusal) if refusal or not trial.tries_image else await self._try_image(trial, request)
+
+    async def _try_image(self, trial: ProfileTrial, request: Request) -> ImageTrial:
+        await _trying_image(trial)
+        await bus.publish(f"{TOPIC}:{trial.pk}")
+        try:
+            async with asyncio.timeout(IMAGE_SECONDS):
+                return await self._provider.try_image(request)
+        except TimeoutError:
+            return ImageTrial(untried=Untried.SLOW)
+        except ProviderError as error:
+            return ImageTrial(untried=Untried.FAULT, words=str(error))
 
 
 @in_thread
@@ -109,6 +168,15 @@ def _open() -> list[ProfileTrial]:
 
 
 @in_thread
-def _answered(trial: ProfileTrial, refusal: str) -> None:
-    row = ProfileTrial.objects.filter(pk=trial.pk, answered_at=None)
-    row.update(refusal=refusal[:2000], answered_at=timezone.now())
+def _trying_image(trial: ProfileTrial) -> None:
+    ProfileTrial.objects.filter(pk=trial.pk, answered_at=None).update(trying_image_at=timezone.now())
+
+
+@in_thread
+def _answered(trial: ProfileTrial, outcome: ImageTrial) -> None:
+    ProfileTrial.objects.filter(pk=trial.pk, answered_at=None).update(
+        refusal=outcome.refusal[:_MOST_WORDS],
+        untried=outcome.untried or "",
+        words=outcome.words[:_MOST_WORDS],
+        answered_at=timezone.now(),
+    )

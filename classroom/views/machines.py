@@ -80,4 +80,6 @@ def _would_run(request: HttpRequest, form: MachineForm) -> bool:
     if not answer.answered:
         told = _("It was not tried, since the process that runs machines did not answer: look whether it starts.")
         messages.warning(request, told)
+    elif answer.note:
+        messages.warning(request, answer.note)
     return True

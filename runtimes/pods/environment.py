@@ -20,15 +20,29 @@ _OF_THE_API = (
 )  # fmt: skip
 
 
+_PYTHON, _AGENT = "/opt/py/bin/python", "/opt/pupitre/agent"
+# What an image must have: the agent, and in its environment what a kernel is made of.
+_CHECK = "import sys; sys.path.insert(0, '/opt/pupitre'); import agent.program, ipykernel.kernelapp"
+
+
 def command(request: Request) -> list[str]:
-    """The agent under tini, which reaps what kernels leave. env: the variables that Kubernetes sets name the API. Those
-    of a device plugin, whose names are its own, are left for the agent to choose from (`agent.program`)."""
+    """The agent under tini, which reaps what kernels leave."""
+    return [*_under_tini(request), _PYTHON, "-I", f"{_AGENT}/run.py", "program", f"{ORDER_FOLDER}/{ORDER_FILE}"]
+
+
+def check_command(request: Request) -> list[str]:
+    """Ends at once, with 0 where the image has what `command` and kernels need."""
+    return [*_under_tini(request), _PYTHON, "-I", "-c", _CHECK]
+
+
+def _under_tini(request: Request) -> list[str]:
+    """env: the variables that Kubernetes sets name the API. Those of a device plugin, whose names are its own, are left
+    for the agent to choose from (`agent.program`)."""
     variables = {**base_environment(), **_driver(request), "PYTHONDONTWRITEBYTECODE": "1"}
     none = ["-i"] if request.machine.accelerator is None else [f"--unset={name}" for name in _OF_THE_API]
     return [
         *("/usr/bin/env", *none, *(f"{name}={text}" for name, text in variables.items())),
         *("/usr/bin/tini", "-g", "--"),
-        *("/opt/py/bin/python", "-I", "/opt/pupitre/agent/run.py", "program", f"{ORDER_FOLDER}/{ORDER_FILE}"),
     ]
 
 

@@ -10,6 +10,7 @@ from runtimes.pods.config import ClusterConfig
 from runtimes.pods.labels import Manifest
 from runtimes.pods.manifests import WARM_PRIORITY
 from runtimes.pods.network import policies
+from runtimes.pods.trial_pod import PRIORITY, PRIORITY_VALUE
 
 _NAME = "pupitre-runtimes"
 # No site has so many: nothing may be disrupted. Pods without a controller take this form of a budget only (Kubernetes,
@@ -146,6 +147,7 @@ def priority_classes(config: ClusterConfig) -> list[Manifest]:
         _priority("pupitre-interactive", 1000, "PreemptLowerPriority", "runtimes of people at work", config),
         _priority(WARM_PRIORITY, 1000, "Never", "runtimes that wait for people", config),
         _priority("pupitre-grading", 500, "Never", "runtimes that grade or check", config),
+        _priority(PRIORITY, PRIORITY_VALUE, "Never", "trials of images", config),
     ]
 
 

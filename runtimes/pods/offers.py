@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import override
 
+from runtimes.image_trial import ImageTrial
 from runtimes.machine import Gpu, Tpu, image_digest
-from runtimes.pods import manifests, refusals
-from runtimes.pods.cluster import Cluster, Json
+from runtimes.pods import manifests, refusals, trial
+from runtimes.pods.cluster import Cluster, Json, Refused
 from runtimes.pods.config import ClusterConfig
 from runtimes.pods.quantities import amount
-from runtimes.provider import Provider, Request
+from runtimes.provider import Provider, ProviderUnavailable, Request
+
+log = logging.getLogger(__name__)
+SWEEP_SECONDS = 60.0
 
 
 class Offers(Provider):
@@ -35,10 +43,30 @@ class Offers(Provider):
 
     @override
     async def refusal(self, request: Request) -> str:
+        async with self._own_cluster() as cluster:
+            return await refusals.refusal(cluster, self._config, request)
+
+    @override
+    async def try_image(self, request: Request) -> ImageTrial:
+        async with self._own_cluster() as cluster:
+            return await trial.try_image(cluster, self._config, request)
+
+    async def _sweep_trials(self) -> None:
+        """For ever."""
+        while True:
+            try:
+                await trial.sweep(self._cluster, self._config, datetime.now(UTC))
+            except (ProviderUnavailable, Refused) as error:
+                log.warning("trial pods are not looked for: %s", error)
+            await asyncio.sleep(SWEEP_SECONDS)
+
+    @asynccontextmanager
+    async def _own_cluster(self) -> AsyncIterator[Cluster]:
+        """For who asks before `start`, in any process."""
         cluster = Cluster(self._config.namespace)
         await cluster.open()
         try:
-            return await refusals.refusal(cluster, self._config, request)
+            yield cluster
         finally:
             await cluster.close()
 

@@ -78,7 +78,8 @@ class PodsProvider(Offers):
         except BaseException:
             await self._cluster.close()
             raise
-        self._tasks = [asyncio.create_task(work()) for work in (self._pods.follow, self._tend, self._warm.greet)]
+        works = (self._pods.follow, self._tend, self._warm.greet, self._sweep_trials)
+        self._tasks = [asyncio.create_task(work()) for work in works]
 
     @override
     async def acquire(self, request: Request) -> Status:

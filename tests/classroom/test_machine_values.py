@@ -15,6 +15,7 @@ from django.core.management import CommandError, call_command
 
 from classroom.machine_values import KEYS, entry_of, words_of
 from runtimes import trials
+from runtimes.image_trial import Untried
 from runtimes.models import GIB, Profile
 
 pytestmark = pytest.mark.django_db
@@ -204,6 +205,14 @@ def test_what_the_provider_refuses_is_not_made_and_neither_is_the_rest(put, monk
     with pytest.raises(CommandError, match="l4: It cannot be run here. What the provider says: no node has nvidia-l4"):
         put([STANDARD, L4])
     assert not Profile.objects.exists()
+
+
+def test_an_image_that_could_not_be_tried_is_made_and_told(put, monkeypatch):
+    slow = trials.Answer(True, untried=Untried.SLOW)
+    monkeypatch.setattr(trials, "ask", lambda profile: slow if profile.slug == "l4" else trials.Answer(True))
+    told = put([STANDARD, L4])
+    assert "standard: made\nl4: made. Its image is still being fetched" in told
+    assert Profile.objects.count() == 2
 
 
 def test_a_process_that_does_not_answer_is_asked_once_and_keeps_nobody_waiting(put, monkeypatch):

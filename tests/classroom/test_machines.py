@@ -13,6 +13,7 @@ from classroom import adjust, machines
 from classroom.launch import open_work
 from classroom.views import machines as views
 from runtimes import trials
+from runtimes.image_trial import Untried
 from runtimes.models import GIB, Profile
 
 pytestmark = pytest.mark.django_db
@@ -105,6 +106,24 @@ def test_a_machine_that_the_provider_refuses_is_not_saved_and_the_page_says_its_
     assert "It cannot be run here, and was not saved." in words(answer)
     assert "no node has the label pool=gpu" in words(answer)
     assert not Profile.objects.exists()
+    # Nothing that was filled in is lost.
+    assert answer.context["form"]["name"].value() == "Python · 2 CPU"
+
+
+@pytest.mark.parametrize(
+    ("why", "told"),
+    [
+        (Untried.ROOM, "Its image was not tried, since there is no room for that now: its first start will tell."),
+        (Untried.SLOW, "Its image is still being fetched, and was not tried to the end: its first start will tell."),
+        (Untried.FAULT, "since that failed for a reason that may pass: its first start will tell."),
+    ],
+)
+def test_an_image_that_was_not_tried_is_saved_and_the_page_says_so_and_why(admin, monkeypatch, why, told):
+    answer = trials.Answer(True, untried=why, words="0/3 nodes are available")
+    monkeypatch.setattr(views.trials, "ask", lambda profile: answer)
+    page = words(admin.post("/machines/new/", UNTOUCHED, follow=True))
+    assert f"{told} What the provider says: 0/3 nodes are available" in page
+    assert Profile.objects.filter(slug="python-2-cpu").exists()
 
 
 def test_a_process_that_does_not_answer_keeps_nobody_from_saving(admin, monkeypatch):

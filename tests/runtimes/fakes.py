@@ -16,7 +16,19 @@ import zmq.asyncio
 from runtimes import keyring
 from runtimes.agent import wire
 from runtimes.agent.archive import pack_files, unpack_files
-from runtimes.provider import Endpoint, NotReady, Owned, Phase, Provider, Reason, Request, Status, UnknownRuntime
+from runtimes.image_trial import ImageTrial
+from runtimes.provider import (
+    Endpoint,
+    NotReady,
+    Owned,
+    Phase,
+    Provider,
+    ProviderUnavailable,
+    Reason,
+    Request,
+    Status,
+    UnknownRuntime,
+)
 from runtimes.reconcile import Reconciler
 
 
@@ -184,6 +196,10 @@ class FakeProvider(Provider):
         self.errors: list[Exception] = []
         self.during: dict[str, Callable[[], Awaitable[None]]] = {}
         self.refusals: dict[str, str] = {}
+        # What comes of images, and until when none is known, by slug.
+        self.images: dict[str, ImageTrial | ProviderUnavailable] = {}
+        self.fetched: dict[str, asyncio.Event] = {}
+        self.images_tried: list[str] = []
         self.refusal_error: Exception | None = None
         # Processor time as this provider counts it.
         self.counted: dict[str, float] = {}
@@ -271,6 +287,16 @@ class FakeProvider(Provider):
         if self.refusal_error:
             raise self.refusal_error
         return self.refusals.get(request.machine.slug, "")
+
+    async def try_image(self, request: Request) -> ImageTrial:
+        slug = request.machine.slug
+        self.images_tried.append(slug)
+        if slug in self.fetched:
+            await self.fetched[slug].wait()
+        outcome = self.images.get(slug, ImageTrial())
+        if isinstance(outcome, ProviderUnavailable):
+            raise outcome
+        return outcome
 
     async def cpu_seconds(self, name: str) -> float | None:
         return self.counted.get(name)

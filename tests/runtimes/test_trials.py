@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 
 import pytest
@@ -10,6 +11,7 @@ from django.db import connection
 from django.utils import timezone
 
 from runtimes import trials
+from runtimes.image_trial import ImageTrial, Untried
 from runtimes.models import Profile, ProfileTrial
 from runtimes.provider import ProviderUnavailable
 from tests.runtimes.fakes import FakeProvider, running
@@ -17,6 +19,7 @@ from tests.runtimes.waiting import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 SHORT = timedelta(seconds=0.3)
+IMAGE = f"registry.example/kernel@sha256:{'0' * 64}"
 
 
 @pytest.fixture
@@ -42,9 +45,69 @@ async def test_the_providers_own_words_come_back_and_the_question_is_gone(provid
     async with running(provider):
         refused = await aask(Profile(slug="gpu", name="GPU", gpu=1))
         taken = await aask(Profile(slug="cpu", name="CPU"))
-    assert (refused, taken) == (trials.Answer(True, "0/3 nodes have nvidia.com/gpu"), trials.Answer(True))
+    assert (refused, taken) == (
+        trials.Answer(True, "0/3 nodes have nvidia.com/gpu"),
+        trials.Answer(True),
+    )
+    # What is refused without its image needs none.
+    assert provider.images_tried == ["cpu"]
     assert not await ProfileTrial.objects.aexists()
     assert not await Profile.objects.aexists()
+
+
+@pytest.mark.parametrize(
+    ("comes_of_it", "told"),
+    [
+        (ImageTrial("ErrImagePull: not found"), trials.Answer(True, "ErrImagePull: not found")),
+        (ImageTrial(untried=Untried.ROOM, words="0/3"), trials.Answer(True, untried=Untried.ROOM, words="0/3")),
+        (ProviderUnavailable("away"), trials.Answer(True, untried=Untried.FAULT, words="away")),
+    ],
+)
+async def test_what_comes_of_a_new_image_is_told(provider, comes_of_it, told):
+    provider.images = {"new": comes_of_it}
+    async with running(provider):
+        assert await aask(Profile(slug="new", name="New", image=IMAGE)) == told
+
+
+@pytest.mark.parametrize(
+    ("saved", "tried"),
+    [
+        ({"image": IMAGE, "node_selector": {"pool": "a"}}, []),
+        ({"image": IMAGE, "node_selector": {"pool": "a"}, "name": "Other", "memory_bytes": 1 << 30, "gpu": 0}, []),
+        ({"image": IMAGE, "node_selector": {"pool": "b"}}, ["same"]),
+        ({"image": IMAGE.replace("0", "1"), "node_selector": {"pool": "a"}}, ["same"]),
+        ({"image": IMAGE, "node_selector": {"pool": "a"}, "runtime_class": "gvisor"}, ["same"]),
+    ],
+)
+async def test_an_image_is_tried_once_for_a_kind_of_nodes_so_that_another_name_is_saved_at_once(provider, saved, tried):
+    await Profile.objects.acreate(slug="saved", **{"name": "Saved", **saved})
+    async with running(provider):
+        answer = await aask(Profile(slug="same", name="Same", image=IMAGE, node_selector={"pool": "a"}))
+    assert (answer, provider.images_tried) == (trials.Answer(True), tried)
+
+
+async def test_who_tries_an_image_keeps_nobody_waiting_and_is_told_when_it_takes_too_long(provider, monkeypatch):
+    monkeypatch.setattr(trials, "IMAGE_SECONDS", 1.0)
+    provider.fetched = {"slow": asyncio.Event()}
+    async with running(provider):
+        slow = asyncio.create_task(aask(Profile(slug="slow", name="Slow", image=IMAGE), SHORT))
+        await until(lambda: provider.images_tried == ["slow"])
+        await Profile.objects.acreate(slug="saved", name="Saved")
+        assert await aask(Profile(slug="other", name="Other")) == trials.Answer(True)
+        assert not slow.done()
+        assert await slow == trials.Answer(True, untried=Untried.SLOW)
+
+
+async def test_an_image_that_takes_longer_than_a_question_is_waited_for(provider):
+    provider.fetched = {"slow": asyncio.Event()}
+    provider.images = {"slow": ImageTrial("no such program")}
+    async with running(provider):
+        asked = asyncio.create_task(aask(Profile(slug="slow", name="Slow", image=IMAGE), SHORT))
+        await until(lambda: ProfileTrial.objects.filter(trying_image_at__isnull=False).exists())
+        _done, pending = await asyncio.wait({asked}, timeout=2 * SHORT.total_seconds())
+        assert pending
+        provider.fetched["slow"].set()
+        assert await asked == trials.Answer(True, "no such program")
 
 
 async def test_what_no_provider_could_run_is_refused_without_asking(provider):

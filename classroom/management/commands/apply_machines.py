@@ -42,7 +42,7 @@ class Command(BaseCommand):
         except ValueError as error:
             raise CommandError(f"{file}: {error}") from error
         for one in report.machines:
-            self.stdout.write(f"{one.slug}: {_what(one, would='would be ' if options['check'] else '')}")
+            self.stdout.write(f"{one.slug}: {_what(one, would='would be ' if options['check'] else '')}{_note(one)}")
         for slug in report.left:
             self.stdout.write(
                 f"{slug}: no longer named, left as it is. Retire it under Machines if nobody shall choose it."
@@ -63,3 +63,7 @@ def _what(one: Applied, *, would: str) -> str:
         return "as it was"
     changes = ", ".join(f"{key} {before!r} → {after!r}" for key, (before, after) in one.changes.items())
     return f"{would}changed: {changes}"
+
+
+def _note(one: Applied) -> str:
+    return f". {one.note}" if one.note else ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import json
 import os
 import secrets
 import tempfile
@@ -131,6 +132,34 @@ async def own_namespace(quota: Quota = ROOM, **config: Any) -> AsyncIterator[tup
         finally:
             with suppress(Refused):
                 await admin.call("DELETE", "Namespace", name, body={"gracePeriodSeconds": 0})
+
+
+async def log_in(admin: Admin, config: ClusterConfig, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From here on KUBECONFIG is the site's service account, whose rights are its Role's."""
+    account = {"kind": "ServiceAccount", "metadata": {"name": config.service_account, "namespace": config.namespace}}
+    await admin.apply({"apiVersion": "v1", **account})
+    body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 600}}
+    asked = await admin.call("POST", "ServiceAccount", f"{config.service_account}/token", body=body)
+    here = admin.configuration
+    cluster = {"server": here.host, "certificate-authority": here.ssl_ca_cert}
+    kubeconfig = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "site",
+        "clusters": [{"name": "c", "cluster": cluster}],
+        "users": [{"name": "u", "user": {"token": asked["status"]["token"]}}],
+        "contexts": [{"name": "site", "context": {"cluster": "c", "user": "u"}}],
+    }
+    path = folder / "kubeconfig"
+    path.write_text(json.dumps(kubeconfig))
+    monkeypatch.setattr("kubernetes.aio.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(path))
+
+
+@asynccontextmanager
+async def as_the_site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Admin, ClusterConfig]]:
+    async with own_namespace() as (admin, config):
+        await log_in(admin, config, tmp_path, monkeypatch)
+        yield admin, config
 
 
 @asynccontextmanager

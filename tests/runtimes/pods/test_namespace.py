@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from runtimes.pods import manifests, namespace
+from runtimes.pods import manifests, namespace, trial_pod
 from runtimes.pods.namespace import Quota
 from runtimes.provider import Network, Request
 from tests.runtimes.pods.policies import selects
@@ -98,11 +98,12 @@ def test_what_all_runtimes_take_together_is_limited() -> None:
 
 def test_every_pod_says_what_the_quota_asks_of_it() -> None:
     """Where a quota limits a resource, a pod that does not name it is refused (Kubernetes, "Resource Quotas")."""
-    resources = manifests.pod(REQUEST, CLUSTER, name=NAME)["spec"]["containers"][0]["resources"]
-    for name in ("requests.cpu", "requests.memory", "limits.memory", "requests.ephemeral-storage"):
-        kind, resource = name.split(".")
-        assert name in only("ResourceQuota")["spec"]["hard"]
-        assert resources[kind][resource]
+    for pod in (manifests.pod(REQUEST, CLUSTER, name=NAME), trial_pod.pod(REQUEST, CLUSTER, name=NAME)):
+        resources = pod["spec"]["containers"][0]["resources"]
+        for name in ("requests.cpu", "requests.memory", "limits.memory", "requests.ephemeral-storage"):
+            kind, resource = name.split(".")
+            assert name in only("ResourceQuota")["spec"]["hard"]
+            assert resources[kind][resource]
 
 
 def test_there_is_no_limit_range_that_would_give_every_pod_a_gpu() -> None:
@@ -128,12 +129,15 @@ def test_every_pods_priority_exists_and_a_warm_one_pre_empts_nobody() -> None:
         for request in (REQUEST, GRADING, request_for(Network.INTERNET))
         for warm in (True, False)
     }
-    assert used == classes.keys()
+    trial = trial_pod.pod(REQUEST, CLUSTER, name=NAME)["spec"]["priorityClassName"]
+    assert used | {trial} == classes.keys()
     assert not [each for each in classes.values() if each["globalDefault"]]
     interactive, warm_, grading = (classes[f"pupitre-{name}"] for name in ("interactive", "warm", "grading"))
     # A claimed pod keeps its priority: a warm one must not be easier to push out than one that was started cold.
     assert warm_["value"] == interactive["value"] > grading["value"]
-    assert warm_["preemptionPolicy"] == grading["preemptionPolicy"] == "Never"
+    assert warm_["preemptionPolicy"] == grading["preemptionPolicy"] == classes[trial]["preemptionPolicy"] == "Never"
+    # Whoever works or grades goes before a trial, and no autoscaler adds a node for one (its default cut-off is -10).
+    assert classes[trial]["value"] < -10
 
 
 def test_everything_of_a_namespace_is_in_the_sites() -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,14 +11,14 @@ import pytest
 from runtimes.machine import DataVolume, Gpu, Machine
 from runtimes.pods import labels, manifests, namespace
 from runtimes.pods.cluster import Cluster, Refused
-from runtimes.pods.config import ClusterConfig
 from runtimes.pods.provider import PodsProvider
 from runtimes.provider import GIB, Limits, Phase, ProviderUnavailable, Request
 from tests.runtimes.pods.real import (
     MASTER,
     ROOM,
     SMALL,
-    Admin,
+    as_the_site,
+    log_in,
     needs_cluster,
     own_namespace,
     ready_ones,
@@ -32,34 +29,6 @@ from tests.runtimes.pods.real import (
 from tests.runtimes.sandbox.notebook import settled, start_notebook
 
 pytestmark = [needs_cluster, pytest.mark.asyncio, pytest.mark.timeout(180)]
-
-
-async def log_in(admin: Admin, config: ClusterConfig, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From here on KUBECONFIG is the site's service account, whose rights are its Role's."""
-    account = {"kind": "ServiceAccount", "metadata": {"name": config.service_account, "namespace": config.namespace}}
-    await admin.apply({"apiVersion": "v1", **account})
-    body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 600}}
-    asked = await admin.call("POST", "ServiceAccount", f"{config.service_account}/token", body=body)
-    here = admin.configuration
-    cluster = {"server": here.host, "certificate-authority": here.ssl_ca_cert}
-    kubeconfig = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "current-context": "site",
-        "clusters": [{"name": "c", "cluster": cluster}],
-        "users": [{"name": "u", "user": {"token": asked["status"]["token"]}}],
-        "contexts": [{"name": "site", "context": {"cluster": "c", "user": "u"}}],
-    }
-    path = folder / "kubeconfig"
-    path.write_text(json.dumps(kubeconfig))
-    monkeypatch.setattr("kubernetes.aio.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(path))
-
-
-@asynccontextmanager
-async def as_the_site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Admin, ClusterConfig]]:
-    async with own_namespace() as (admin, config):
-        await log_in(admin, config, tmp_path, monkeypatch)
-        yield admin, config
 
 
 async def test_the_role_is_all_that_the_provider_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
