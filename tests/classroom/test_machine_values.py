@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from io import StringIO
 from pathlib import Path
@@ -14,9 +15,16 @@ import yaml
 from django.core.management import CommandError, call_command
 
 from classroom.machine_values import KEYS, entry_of, words_of
-from runtimes import trials
+from classroom.places import CHECKOUT
+from runtimes import profiles, trials
 from runtimes.image_trial import Untried
 from runtimes.models import GIB, Profile
+from runtimes.pods import manifests
+from tests.runtimes.pods.restricted import violations
+from tests.runtimes.pods.samples import CLUSTER, DIGEST, NAME
+
+#: A Tuesday in Paris.
+CLASS = datetime(2026, 11, 24, 9, 30, tzinfo=UTC)
 
 pytestmark = pytest.mark.django_db
 
@@ -239,6 +247,35 @@ machines:
 """)
     [lab] = Profile.objects.all()
     assert lab.timetable == [{"day": "mon", "from": "10:00", "to": "12:00", "warm": 30}]
+
+
+CHART = CHECKOUT / "deploy" / "helm" / "pupitre"
+GKE = "cloud.google.com/gke-"
+#: Labels of nodes (GKE, "GPUs in Standard", "Share GPUs with time-sharing", "Plan TPUs").
+NODES = {
+    "standard": {},
+    "l4": {f"{GKE}accelerator": "nvidia-l4"},
+    "t4-shared": {
+        f"{GKE}accelerator": "nvidia-tesla-t4",
+        f"{GKE}gpu-sharing-strategy": "time-sharing",
+        f"{GKE}max-shared-clients-per-gpu": "4",
+    },
+    "tpu": {f"{GKE}tpu-accelerator": "tpu-v6e-slice", f"{GKE}tpu-topology": "1x1"},
+}
+
+
+@pytest.mark.parametrize(("file", "slugs"), [("values-laptop.yaml", {"standard"}), ("values-gke-gpu.yaml", set(NODES))])
+def test_the_machines_of_the_charts_values_are_taken_and_are_pods_for_such_nodes(put, file, slugs):
+    put((CHART / file).read_text())
+    for profile in Profile.objects.all():
+        request = profiles.template(profile)
+        request.validate()
+        machine = replace(request.machine, image=f"registry.example/kernel@{DIGEST}")
+        pod = manifests.pod(replace(request, machine=machine), CLUSTER, name=NAME)
+        assert violations(pod) == []
+        assert pod["spec"].get("nodeSelector", {}) == NODES[profile.slug], profile.slug
+    assert {profile.slug for profile in Profile.objects.all()} == slugs
+    assert profiles.warm_now(Profile.objects.get(slug="standard"), CLASS) == (40 if len(slugs) > 1 else 1)
 
 
 def test_what_is_shown_is_read_again_as_the_same_machine(put):

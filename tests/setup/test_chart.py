@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import copy
 import ipaddress
+import json
 import os
 import re
 import shutil
 import subprocess
 import time
+from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +20,10 @@ import yaml
 from django.core.management import get_commands
 
 from classroom import work_storage
+from classroom.machine_values import KEYS, entry_of, mistakes
 from classroom.places import CHECKOUT
 from runtimes import alive
+from runtimes.models import Profile
 from runtimes.pods import namespace
 from runtimes.pods.config import ClusterConfig
 from runtimes.pods.namespace import Quota
@@ -39,6 +44,8 @@ SCHOOL = {
     "existingSecret": "pupitre",
 }
 BARE = ClusterConfig(site="pupitre", namespace="pupitre-runtimes", site_namespace="teaching", service_account="pupitre")
+
+KERNEL = "registry.example/kernel@sha256:" + "ab" * 32
 
 pytestmark = pytest.mark.skipif(HELM is None, reason="NO HELM on PATH: the chart is not tested")
 
@@ -183,8 +190,11 @@ def test_the_sites_pods_reach_runtimes_by_their_labels(school: list[dict[str, An
 # --- the site's own pods
 
 
+PODS = ("site", "runtimes", "worker", "beat", "migrate", "machines", "sweep-files", "backup")
+
+
 def test_every_pod_of_the_site_is_restricted_with_a_read_only_root_and_limits(school: list[dict[str, Any]]) -> None:
-    assert pods(school).keys() == {"site", "runtimes", "worker", "beat", "migrate", "sweep-files", "backup"}
+    assert pods(school).keys() == set(PODS)
     for name, pod in pods(school).items():
         assert violations(pod) == [], name
         [container] = pod["spec"]["containers"]
@@ -197,7 +207,7 @@ def test_every_pod_of_the_site_is_restricted_with_a_read_only_root_and_limits(sc
 def test_every_command_of_manage_that_a_pod_runs_exists(school: list[dict[str, Any]]) -> None:
     arguments = [pod["spec"]["containers"][0]["args"] for pod in pods(school).values()]
     named = {words[2] for words in arguments if words[:2] == ["python", "manage.py"]}
-    assert named == {"serve", "runtimes", "migrate", "sweep_files", "backup"}
+    assert named == {"serve", "runtimes", "migrate", "apply_machines", "sweep_files", "backup"}
     assert named <= get_commands().keys()
 
 
@@ -212,7 +222,7 @@ def test_what_people_make_is_on_the_volume_for_whoever_reads_or_writes_it(school
 
 
 def test_the_database_is_migrated_before_anything_new_runs(school: list[dict[str, Any]]) -> None:
-    [job] = of_kind(school, "Job")
+    [job] = [each for each in of_kind(school, "Job") if key(each) == ("Job", "pupitre-migrate")]
     assert job["metadata"]["annotations"]["helm.sh/hook"] == "pre-install,pre-upgrade"
     # What the chart itself makes is not there yet.
     assert [each for each in pods(school)["migrate"]["spec"]["volumes"] if "emptyDir" not in each] == []
@@ -289,6 +299,59 @@ def test_pages_are_reached_from_the_way_in_and_nothing_else_of_the_site_by_anybo
         assert reached == ({"site"} if source is way_in else set())
 
 
+# --- machines
+
+LAB: dict[str, Any] = {"slug": "lab", "name": "Lab", "memory": "4Gi", "warm": 2}
+L4: dict[str, Any] = {"slug": "l4", "name": "L4", "gpu": 1, "model": "nvidia-l4", "fallback": "lab"}
+
+
+def machines_of(made: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What is applied: the file that the hook's pod has mounted where its command reads it."""
+    [folder] = [each for each in of_kind(made, "ConfigMap") if each["metadata"]["name"] == "pupitre-machines"]
+    [job] = [each for each in of_kind(made, "Job") if key(each) == ("Job", "pupitre-machines")]
+    assert "post-install" in job["metadata"]["annotations"]["helm.sh/hook"]
+    assert "post-upgrade" in job["metadata"]["annotations"]["helm.sh/hook"]
+    spec = pods(made)["machines"]["spec"]
+    mounts = {each["name"]: each["mountPath"] for each in spec["containers"][0]["volumeMounts"]}
+    volumes = {each["name"]: each for each in spec["volumes"]}
+    assert volumes["machines"]["configMap"]["name"] == folder["metadata"]["name"]
+    [name] = folder["data"]
+    assert f"{mounts['machines']}/{name}" in spec["containers"][0]["args"]
+    return list(json.loads(folder["data"][name]))
+
+
+def test_machines_are_applied_after_each_install_and_upgrade_as_values_have_them(
+    tmp_path: Path, school: list[dict[str, Any]]
+) -> None:
+    made = helm(tmp_path, merged(SCHOOL, {"kernels": {"image": KERNEL}, "machines": [LAB, L4]}))
+    assert isinstance(made, list), made
+    assert machines_of(made) == [LAB, L4]
+    assert pods(made)["machines"]["spec"]["containers"][0]["args"][-2:] == ["--keeper", "Helm release pupitre"]
+    # None at all is applied, too: what was named before is then kept by nobody.
+    assert machines_of(school) == []
+
+
+def test_the_chart_knows_every_key_of_a_machine_and_values_say_what_it_is() -> None:
+    schema = yaml.safe_load((CHART / "values.schema.json").read_text())["properties"]["machines"]["items"]
+    assert schema["properties"].keys() == KEYS.keys()
+    text = (CHART / "values.yaml").read_text().split("# --- machines")[1]
+    assert [name for name in KEYS if f"{name}: " not in text] == []
+
+
+def test_what_the_site_shows_of_a_machine_the_chart_takes(tmp_path: Path) -> None:
+    profile = Profile(
+        slug="whole", name="Whole", gpu=8, accelerator="tpu", accelerator_model="tpu-v6e-slice",
+        accelerator_topology="2x4", cpu=Decimal("2.5"), idle_timeout=timedelta(minutes=90), scratch_bytes=3 * GIB // 2,
+        timetable=[{"day": "sun", "from": "00:00", "to": "23:59", "warm": 1000}], node_selector={"a/b": ""},
+        tolerations=[{"key": "lab", "operator": "Equal", "value": "x", "effect": "NoExecute", "tolerationSeconds": 9}],
+        network="internet", isolation="strict", data_bucket="sets", data_service_account="reader", for_all=False,
+        time_zone="America/Argentina/Buenos_Aires", image=KERNEL, runtime_class="gvisor", preload=["os.path"],
+    )  # fmt: skip
+    made = helm(tmp_path, merged(SCHOOL, {"machines": [entry_of(profile)]}))
+    assert isinstance(made, list), made
+    assert machines_of(made) == [entry_of(profile)]
+
+
 # --- files in a bucket
 
 BUCKET = {
@@ -307,8 +370,10 @@ def test_with_a_bucket_the_site_needs_no_volume(tmp_path: Path) -> None:
     assert isinstance(made, list), made
     assert not of_kind(made, "PersistentVolumeClaim")
     for name, pod in pods(made).items():
-        assert all("emptyDir" in each for each in pod["spec"]["volumes"]), name
-        assert mounted(pod) == {"/srv/pupitre", "/tmp"}, name
+        # Nor has what is applied to machines anything but what it reads.
+        own = {"/etc/pupitre"} if name == "machines" else set()
+        assert not any("persistentVolumeClaim" in each for each in pod["spec"]["volumes"]), name
+        assert mounted(pod) == {"/srv/pupitre", "/tmp"} | own, name
         variables = {each["name"]: each["value"] for each in pod["spec"]["containers"][0]["env"]}
         assert (variables["WORK_STORAGE"], variables["DRIVE_BACKEND"]) == (BUCKET["storage"]["objects"], ""), name
         assert work_storage.backend(variables["WORK_STORAGE"], tmp_path)["OPTIONS"]["bucket_name"] == "school"
@@ -340,12 +405,18 @@ def test_a_claim_beside_the_bucket_keeps_letters_and_a_drive(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("file", ["values-laptop.yaml", "values-gke-gpu.yaml"])
 def test_the_values_for_a_laptop_and_for_gke_are_whole(tmp_path: Path, file: str) -> None:
-    yours = {"image": {"repository": "registry.example/site", "digest": "sha256:" + "cd" * 32}} if "gke" in file else {}
+    yours: dict[str, Any] = {"kernels": {"image": KERNEL}}
+    yours |= (
+        {"image": {"repository": "registry.example/site", "digest": "sha256:" + "cd" * 32}} if "gke" in file else {}
+    )
     yours |= {"host": "learn.school.example", "notebookDomain": "notebooks.example"} if "gke" in file else {}
     yours |= {"storage": {"objects": "gs://school/pupitre"}} if "gke" in file else {}
     made = helm(tmp_path, yours, file=file)
     assert isinstance(made, list), made
     assert {"site", "runtimes", "worker", "beat"} <= pods(made).keys()
+    # What the schema lets through, the site takes: a fallback is one of these, too.
+    assert [one for entry in machines_of(made) for one in mistakes(entry)] == []
+    assert "standard" in [entry["slug"] for entry in machines_of(made)]
 
 
 def test_every_value_is_commented_and_has_a_place_in_the_schema() -> None:
@@ -383,6 +454,28 @@ REFUSED = {
     "an identity for nothing": (
         {"storage": {"identity": {"role": "arn:x"}}},
         "name the bucket that the identity may use",
+    ),
+    "a typing error in a machine": ({"machines": [LAB | {"memmory": "4Gi"}]}, "additional properties 'memmory'"),
+    "a machine without a name": ({"machines": [{"slug": "lab"}]}, "'/machines/0': missing property 'name'"),
+    "memory in other words": ({"machines": [LAB | {"memory": "4 GB"}]}, "'/machines/0/memory'"),
+    "hours of no day": (
+        {"machines": [LAB | {"timetable": [{"day": "Monday", "from": "09:00", "to": "10:00", "warm": 1}]}]},
+        "'/machines/0/timetable/0/day'",
+    ),
+    "a machine without an image": ({"machines": [LAB]}, "lab has no image, and kernels.image is empty"),
+    "two of one slug": ({"kernels": {"image": KERNEL}, "machines": [LAB, LAB]}, "there are two of the slug lab"),
+    "a GPU and a TPU": ({"machines": [L4 | {"tpu": 1, "image": KERNEL}]}, "l4 has gpu and tpu"),
+    "more GPUs than the quota": (
+        {"kernels": {"image": KERNEL, "quota": {"accelerators": {"nvidia.com/gpu": 1}}}, "machines": [L4 | {"gpu": 2}]},
+        "l4 takes 2 of nvidia.com/gpu, and kernels.quota.accelerators has 1",
+    ),
+    "a GPU to fall back to": (
+        {"kernels": {"image": KERNEL}, "machines": [L4, LAB | {"gpu": 1}]},
+        "lab is a fallback and has a GPU or TPU itself",
+    ),
+    "ready and retired": (
+        {"machines": [LAB | {"image": KERNEL, "retired": True}]},
+        "lab is retired: none is kept ready",
     ),
     "two sites on a volume of one": ({"storage": {"accessMode": "ReadWriteOnce"}}, "take ReadWriteMany"),
 }

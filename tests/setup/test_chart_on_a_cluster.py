@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from playwright.sync_api import Browser, expect
 
 from deploy.local.services import free_port, services
@@ -18,14 +19,16 @@ from runtimes.pods import labels
 from tests.browser.conftest import browser  # noqa: F401 - the fixture
 from tests.browser.person import Person, shots_folder
 from tests.runtimes.pods.real import needs_cluster
-from tests.setup.release import Release, until
+from tests.setup.release import CHART, Release, until
 
 SITE_IMAGE, PODS_IMAGE = os.environ.get("SITE_IMAGE", ""), os.environ.get("PODS_IMAGE", "")
 NO_IMAGE = (
     "NO IMAGES: the chart is not installed. Build deploy/images/site and kernel on the node and name them by digest in "
     "SITE_IMAGE and PODS_IMAGE"
 )
-HERS = f"{labels.PURPOSE}={Runtime.Purpose.INTERACTIVE}"
+WAITS = f"{labels.PROFILE}=standard,{labels.STATE}={labels.WARM}"
+HERS = f"{labels.PURPOSE}={Runtime.Purpose.INTERACTIVE},{labels.STATE}={labels.CLAIMED}"
+MACHINES = yaml.safe_load((CHART / "values-laptop.yaml").read_text())["machines"]
 
 pytestmark = [
     needs_cluster,
@@ -43,15 +46,19 @@ def test_what_helm_installs_serves_a_student_whose_kernel_outlives_an_upgrade_an
     port = free_port()
     with prepared() as (release, api):
         release.helm("install", values(port), api)
+        # The machines of the values are there, and one of them waits.
+        assert yaml.safe_load(release.manage("show_machines"))["machines"] == MACHINES
         accounts = release.manage("demo")
         # Its problem set is opened once the worker has run its solution in a pod.
         assert "The demo course is ready." in accounts
         release.hang("worker")
+        waiting = ready_one(release)
         with release.reached(port) as url:
             ada = Person(browser, url, shots_folder(tmp_path))
             sign_in(ada, accounts)
             open_the_tutorial(ada)
             run(ada, "import numpy as np", "kept = 6 * 7\nprint('kept', kept)", prints="kept 42")
+            assert release.pods(release.kernels, HERS) == waiting
             # What hangs is started again, and nothing else.
             until(lambda: release.starts_again("worker"), release.told)
             assert not any(release.starts_again(process) for process in ("site", "runtimes", "beat"))
@@ -61,6 +68,14 @@ def test_what_helm_installs_serves_a_student_whose_kernel_outlives_an_upgrade_an
         release.uninstall()
         # Nobody's work is thrown away with it.
         until(lambda: release.labelled() == {f"persistentvolumeclaim/{release.name}-files"}, release.labelled)
+
+
+def ready_one(release: Release) -> set[str]:
+    """The pool of one, filled."""
+    until(lambda: len(release.pods(release.kernels, WAITS)) == 1, release.told)
+    namespace = ("--namespace", release.kernels)
+    release.kubectl(*namespace, "wait", "--for=condition=Ready", "pod", f"--selector={WAITS}", "--timeout=60s")
+    return release.pods(release.kernels, WAITS)
 
 
 def upgrade(release: Release, chosen: dict[str, Any], api: str) -> None:

@@ -32,6 +32,28 @@
 {{- if not (or (include "pupitre.volume" .) $v.settings.EMAIL_HOST) }}
 {{- fail "storage.objects is set without settings.EMAIL_HOST: letters would be files of pods that go. Name a mail server, or in storage.existingClaim a volume for them." }}
 {{- end }}
+{{- $machines := dict }}
+{{- range $v.machines }}
+{{- if hasKey $machines .slug }}{{ fail (printf "machines: there are two of the slug %s: name one otherwise." .slug) }}{{ end }}
+{{- $_ := set $machines .slug . }}
+{{- end }}
+{{- range $v.machines }}
+{{- if not (or .image $v.kernels.image) }}
+{{- fail (printf "machines: %s has no image, and kernels.image is empty: build deploy/images/kernel and name it there by its digest." .slug) }}
+{{- end }}
+{{- if and .gpu .tpu }}{{ fail (printf "machines: %s has gpu and tpu: make two machines of it." .slug) }}{{ end }}
+{{- $resource := ternary "google.com/tpu" "nvidia.com/gpu" (gt (int .tpu) 0) }}
+{{- $count := add (int .gpu) (int .tpu) | int }}
+{{- $most := $v.kernels.quota.accelerators }}
+{{- if and (hasKey $most $resource) (gt $count (int (index $most $resource))) }}
+{{- fail (printf "machines: %s takes %d of %s, and kernels.quota.accelerators has %d: it would never start." .slug $count $resource (int (index $most $resource))) }}
+{{- end }}
+{{- with .fallback }}
+{{- $other := get $machines . | default dict }}
+{{- if or $other.gpu $other.tpu }}{{ fail (printf "machines: %s is a fallback and has a GPU or TPU itself: name a machine without." .) }}{{ end }}
+{{- end }}
+{{- if and .retired (or .warm .timetable) }}{{ fail (printf "machines: %s is retired: none is kept ready, take warm and timetable away." .slug) }}{{ end }}
+{{- end }}
 {{- if and (eq $v.storage.accessMode "ReadWriteOnce") (include "pupitre.volume" .) (not $v.storage.existingClaim) (gt (int $v.site.replicas) 1) }}
 {{- fail "storage.accessMode is ReadWriteOnce with several site pods: take ReadWriteMany, or site.replicas 1 and one node." }}
 {{- end }}
