@@ -27,6 +27,9 @@ from runtimes.errors import StorageAway
 
 Progress = Callable[[int, int], None]
 
+#: How accounts of assignments begin.
+ACCOUNTS = "line-item:"
+
 
 @dataclass(frozen=True)
 class _Tried:
@@ -64,7 +67,7 @@ def check(release_pk: int, progress: Progress | None = None, *, lend: Lend = len
 
 def account_of(release: Release) -> str:
     """What the sandboxes of this assignment are charged to."""
-    return f"line-item:{release.line_item_id}"
+    return f"{ACCOUNTS}{release.line_item_id}"
 
 
 def _preload(release: Release) -> tuple[str, ...]:

@@ -350,7 +350,11 @@ class Runtime(models.Model):
                 name="one_live_runtime_a_workspace",
             ),
         ]
-        indexes: ClassVar = [models.Index(fields=["state", "requested_at"])]
+        indexes: ClassVar = [
+            models.Index(fields=["state", "requested_at"]),
+            # Usage is asked for by period.
+            models.Index(fields=["ready_at"]),
+        ]
         permissions: ClassVar = [("operate", "Can see all runtimes and stop them")]
 
     def __str__(self) -> str:

@@ -186,7 +186,7 @@ def settle(runtime: Runtime, state: str, reason: str | None = None, *, message: 
             state=Kernel.State.DEAD, execution_state="dead", reason=row.reason, message=row.message
         )
     if moved:
-        usage.record(row, _last_seen(row, now))
+        usage.record([row], _last_seen(row, now))
         bus.publish_sync("runtimes")
         bus.publish_sync(f"runtime:{row.name}")
     return moved
@@ -252,4 +252,4 @@ note_slowed = in_thread(load.note_slowed)
 @in_thread
 def record_usage(runtimes: Collection[Runtime]) -> None:
     """Writes what ready runtimes used so far."""
-    usage.record_all(runtimes, timezone.now())
+    usage.record(runtimes, timezone.now())

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from django.db import transaction
 
@@ -24,45 +23,31 @@ def reserved(profile: Profile) -> dict[str, float]:
     return {"cpu": float(profile.cpu), "memory_bytes": profile.memory_bytes, "gpu": profile.accelerators}
 
 
-def record(runtime: Runtime, until: datetime) -> Usage | None:
-    """Writes the runtime's use from its start to `until`; None if it has not started.
+def record(runtimes: Iterable[Runtime], until: datetime) -> None:
+    """Writes the use of each from its start to `until`; what has not started used nothing. In as many queries for many
+    as for a few: those that wait for a place share the connection.
 
-    Computed afresh each time: safe to repeat. `runtime.profile` must be loaded."""
-    if runtime.ready_at is None:
-        return None
-    return _write(runtime, _seconds(runtime.ready_at, until), until)
-
-
-def record_all(runtimes: Iterable[Runtime], until: datetime) -> None:
-    """`record` for many, in as many queries as for a few: those that wait for a place share the connection."""
+    Computed afresh each time: safe to repeat. Profiles must be loaded."""
     rows = [
-        Usage(runtime=runtime, **_used(runtime, _seconds(runtime.ready_at, until), until))
+        _row(runtime, max((until - runtime.ready_at).total_seconds(), 0.0), until)
         for runtime in runtimes
         if runtime.ready_at is not None
     ]
     Usage.objects.bulk_create(rows, _AT_ONCE, update_conflicts=True, unique_fields=["runtime"], update_fields=FIELDS)
 
 
-def _seconds(began: datetime, until: datetime) -> float:
-    return max((until - began).total_seconds(), 0.0)
-
-
-def _used(runtime: Runtime, wall: float, until: datetime) -> dict[str, Any]:
+def _row(runtime: Runtime, wall: float, until: datetime) -> Usage:
     share = runtime.reserved or reserved(runtime.profile)
-    return {
-        "account": runtime.account,
-        "wall_seconds": wall,
-        "cpu_seconds": wall * share["cpu"],
-        "cpu_used_seconds": Meter.of(runtime.cpu_meter).used,
-        "memory_gib_seconds": wall * share["memory_bytes"] / GIB,
-        "gpu_seconds": wall * share["gpu"],
-        "recorded_at": until,
-    }
-
-
-def _write(runtime: Runtime, wall: float, until: datetime) -> Usage:
-    row, _made = Usage.objects.update_or_create(runtime=runtime, defaults=_used(runtime, wall, until))
-    return row
+    return Usage(
+        runtime=runtime,
+        account=runtime.account,
+        wall_seconds=wall,
+        cpu_seconds=wall * share["cpu"],
+        cpu_used_seconds=Meter.of(runtime.cpu_meter).used,
+        memory_gib_seconds=wall * share["memory_bytes"] / GIB,
+        gpu_seconds=wall * share["gpu"],
+        recorded_at=until,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,4 +91,4 @@ def _record_stretch(profile: Profile, account: str, digest: str, used: Sequence[
         ready_at=began,
         stopped_at=ended,
     )
-    _write(runtime, sum((one.ended - one.began).total_seconds() for one in used), ended)
+    _row(runtime, sum((one.ended - one.began).total_seconds() for one in used), ended).save()

@@ -10,8 +10,7 @@ from datetime import datetime, timedelta
 from django.utils import timezone
 
 from classroom.models import Course, WorkMember
-from classroom.queries import strictly
-from classroom.workspaces import ACCOUNTS
+from classroom.queries import accounts, strictly
 from runtimes import queue
 from runtimes.describe import because, sentence
 from runtimes.long_runs import long_runs
@@ -114,13 +113,13 @@ class Page:
 
 
 def page(machine: str = "", course: str = "") -> Page:
-    """The page now, with the live runtimes of one machine or course (their short names). Six queries."""
+    """The page now, with the live runtimes of one machine or course (their short names). Seven queries."""
     now = timezone.now()
     live = list(
         strictly(Runtime.objects).select_related("profile", "workspace").filter(state__in=Runtime.LIVE)
         .order_by("requested_at", "pk")
     )  # fmt: skip
-    courses = {f"{ACCOUNTS}{one.pk}": one for one in strictly(Course.objects).only("slug", "title")}
+    courses = accounts.courses()
     report = ProviderReport.objects.order_by("-seen_at").first()
     long = {run.runtime.pk: run.since for run in long_runs(now)}
     positions = _positions(live)

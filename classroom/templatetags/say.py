@@ -16,6 +16,7 @@ from django.utils.translation import gettext, ngettext, pgettext
 
 from classroom.models import Course
 from classroom.people.models import User
+from classroom.queries.usage import Amounts
 from runtimes.describe import size
 from runtimes.models import Profile
 
@@ -112,6 +113,25 @@ def points(value: Decimal | float | None) -> str:
     # number_format cuts off where people round.
     rounded = round(Decimal(str(value)), 2).normalize()
     return number_format(rounded, decimal_pos=max(0, -int(rounded.as_tuple().exponent)), use_l10n=True)
+
+
+@register.filter
+def hours(seconds: float) -> str:
+    """Seconds as hours to one place: "3.2"; what is too little to be seen so is "< 0.1"."""
+    if 0 < seconds < 180:
+        return "< " + number_format(0.1, decimal_pos=1)
+    # number_format cuts off where people round.
+    return number_format(round(Decimal(seconds) / 3600, 1), decimal_pos=1, use_l10n=True, force_grouping=True)
+
+
+@register.filter
+def measured(amounts: Amounts) -> str:
+    """The processor time that was used, in hours: "3.2", "at least 3.2" or "not known"."""
+    if not amounts.unmeasured:
+        return hours(amounts.used)
+    if amounts.unmeasured >= amounts.wall:
+        return gettext("not known")
+    return gettext("at least %(hours)s") % {"hours": hours(amounts.used)}
 
 
 register.filter("size", size)

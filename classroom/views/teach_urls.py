@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, URLResolver, path
 
-from classroom.views import assignments, courses, gradebook, groups, people, person, publish, regrade, run
+from classroom.views import assignments, courses, gradebook, groups, people, person, publish, regrade, run, usage
 
 _A = "c/<slug:course>/a/<slug:assignment>/teach/"
 
@@ -32,6 +32,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path(_A + "regrades/<int:regrade>/move/", regrade.regrade_move, name="regrade_move"),
     path(_A + "versions/<int:number>/files/", assignments.source, name="assignment_source"),
     path(_A + "versions/<int:number>/notebooks/<path:path>", assignments.notebook, name="assignment_notebook"),
+    path("c/<slug:course>/usage/", usage.course_usage, name="course_usage"),
+    path("c/<slug:course>/usage/export.csv", usage.course_export, name="course_usage_export"),
     path("c/<slug:course>/people/", people.people, name="people"),
     path("c/<slug:course>/people/export.csv", people.export, name="people_export"),
     path("c/<slug:course>/people/add/", people.add, name="people_add"),

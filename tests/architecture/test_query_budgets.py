@@ -6,11 +6,13 @@ import pytest
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from classroom import launch
-from classroom.models import Course, Enrollment
+from classroom.models import Course, Enrollment, Work
 from classroom.people.models import User
 from grading import regrade
+from runtimes.models import Runtime, Usage
 from tests import world as worlds
 from tests.security.test_every_url import HIDDEN, NOBODY, TABLE, addresses
 
@@ -28,6 +30,8 @@ MOST_QUERIES = {
     "course_new": 5,
     "course_order": 8,
     "course_settings": 4,
+    "course_usage": 7,
+    "course_usage_export": 7,
     "download": 11,
     "email": 3,
     "feedback": 23,
@@ -67,6 +71,8 @@ MOST_QUERIES = {
     "submissions": 14,
     "teach_assignment": 15,
     "teach_course": 9,
+    "usage": 5,
+    "usage_export": 5,
     "work": 8,
 }
 # allauth's own pages, and those that answer no GET with a page of ours.
@@ -84,6 +90,12 @@ def world(course: Course, mallory: User, root: User) -> worlds.World:
         more.append(worlds.autograded(worlds.handed_in(launch.open_work(world.assignment, user), user)))
     regrade.include(world.regrade, more)
     worlds.tried(world.regrade)
+    for work in Work.objects.all():
+        runtime = Runtime.objects.create(
+            workspace=work.workspace, profile=work.workspace.profile, account=work.workspace.account,
+            ready_at=timezone.now(), state=Runtime.State.STOPPED,
+        )  # fmt: skip
+        Usage.objects.create(runtime=runtime, account=runtime.account, wall_seconds=60)
     return world
 
 

@@ -33,7 +33,8 @@ from classroom.workspaces import account_of
 from grading import feedback, review
 from grading.compare import differences
 from grading.models import Autograding, GradeCell, LineItem, Release, ReleaseCheck, Submission, WorkCheck
-from runtimes import storage
+from runtimes import storage, usage
+from runtimes.meter import Meter
 from runtimes.models import GIB, Kernel, Profile, ProviderReport, Runtime, Workspace
 from runtimes.status import Reason
 from tests import world as worlds
@@ -106,6 +107,8 @@ def _pages(world: worlds.World, people: dict[str, User]) -> dict[str, str]:
         "account_reset_password_from_key that is gone": pages["account_reset_password_from_key"],
         "nothing there": "/nothing/",
         "feedback after a hidden test": _after_a_hidden_test(world.course, grace, ada),
+        "usage by person": pages["usage"] + "?by=person&order=name",
+        "usage of no period": pages["usage"] + "?since=2026-03-02&until=2026-03-01",
         "machine of a GPU": reverse("machine", args=[gpu.slug]),
         "admin": reverse("admin:index"),
         "admin with a list": reverse("admin:classroom_course_changelist"),
@@ -171,6 +174,9 @@ def _crowded(world: worlds.World, gpu: Profile) -> None:
     runtime(None, usual, state.FAILED, reason=Reason.IMAGE_PULL, detail=pull, stopped_at=now)
     runtime(None, gpu, state.LOST, reason=Reason.NODE_LOST, stopped_at=now - timedelta(hours=2))
     ProviderReport.objects.create(provider="pods", warm=12, accelerators=4)
+    cpu_meter = Meter(5_000_000.0).to_json()
+    graded = runtime(None, usual, state.STOPPED, purpose="grading", ready_at=now, cpu_meter=cpu_meter)
+    usage.record([*Runtime.objects.filter(state=state.READY), graded], now + timedelta(hours=1234))
 
 
 def _partly_approved(world: worlds.World, by: User) -> None:

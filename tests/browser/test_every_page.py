@@ -33,7 +33,7 @@ PAGES = {
         "assignment_settings", "assignment_settings of a draft", "assignment_settings of groups", "teach_assignment",
         "teach_assignment of a draft", "teach_assignment while its solution runs", "submissions", "review", "gradebook",
         "grading_run", "grading_log", "grading_log of what was set aside", "points", "regrades", "regrade", "groups",
-        "patterns", "profile", "account_change_password", "account_reauthenticate", "account_logout",
+        "course_usage", "patterns", "profile", "account_change_password", "account_reauthenticate", "account_logout",
     ),
     "tim": ("teach_course", "teach_assignment", "submissions", "grading_run", "people that are not his"),
     "ada": (
@@ -41,18 +41,24 @@ PAGES = {
         "receipt",
     ),
     "ben": ("course", "group", "check of nothing yet", "hand_in with a cell missing", "receipt of what waits"),
-    "root": ("admin", "admin with a list", "machines", "machine_new", "machine", "machine of a GPU", "operate"),
+    "root": (
+        "admin", "admin with a list", "machines", "machine_new", "machine", "machine of a GPU", "operate", "usage",
+        "usage by person", "usage of no period",
+    ),
 }  # fmt: skip
 #: What the address of one page only leads to, what is a file or a piece of a page, and what other tests look at.
 LEADS_ON = {"account_email", "email", "account_set_password", "account_confirm_login_code", "join_password", "work"}
 FILES = {
-    "assignment_source", "download", "gradebook_export", "javascript-catalog", "metrics", "people_export",
-    "receipt_files", "receipt_text", "review_files", "set_language",
+    "assignment_source", "course_usage_export", "download", "gradebook_export", "javascript-catalog", "metrics",
+    "people_export", "receipt_files", "receipt_text", "review_files", "set_language", "usage_export",
 }  # fmt: skip
 PIECES = {"assignment_check", "notebook_machine", "notebook_state", "receipt_state", "review_here"}
 IN_THE_WHOLE_FLOW = {"notebook"}
 #: Pages that say no.
-STATUS = {"join that is gone": 410, "nothing there": 404, "people that are not his": 403, "points as they are": 422}
+STATUS = {
+    "join that is gone": 410, "nothing there": 404, "people that are not his": 403, "points as they are": 422,
+    "usage of no period": 422,
+}  # fmt: skip
 CLASS_LIST = "email,name,role,section\nzoe@example.org,Zoé,student,C\nben@example.org,Ben,student,B\nnobody,?,?,?"
 SIGN_IN = {"[name=login]": "ada", "[name=password]": "a guess"}
 

@@ -93,7 +93,7 @@ lines(
 )
 lines(COURSE_MAKERS, "GET/POST course_new")
 lines(ADMINISTRATORS, "GET machines", "GET/POST machine_new", "GET/POST machine", "POST machine_retire")
-lines(ADMINISTRATORS, "GET operate", "POST operate_stop")
+lines(ADMINISTRATORS, "GET operate", "POST operate_stop", "GET usage", "GET usage_export")
 lines(HIDDEN, "GET metrics")  # without a token in the settings
 lines(STUDENTS, "GET/POST group")
 lines(MEMBERS, "GET course", "GET/POST work")
@@ -115,6 +115,8 @@ lines(
     TEACHERS,
     "GET assignment_notebook",
     "GET assignment_source",
+    "GET course_usage",
+    "GET course_usage_export",
     "GET people",
     "GET regrade",
     "GET people_export",
