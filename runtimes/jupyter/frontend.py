@@ -117,14 +117,15 @@ def page_config(entry: Entry) -> dict[str, Any]:
 
 
 def html(page: Page, entry: Entry, language: str) -> str:
-    """The front end's own page, with our script in place of its inline one (there is no token in our addresses)."""
+    """The front end's own page, with our scripts in place of its inline one (there is no token in our addresses)."""
     config = page_config(entry)
     text = _TEMPLATES.get_template(f"{page}.html").render(page_config=config, base_url="/", ws_url="", custom_css=False)
     assets = assets_url()
     text = text.replace('"/static/favicons/', f'"{assets}/favicons/').replace("<html>", f'<html lang="{language}">', 1)
     text, replaced = _INLINE_SCRIPT.subn("", text)
     # Before the front end's own, in this order: it opens sockets as soon as it runs.
-    ours = "".join(f'<script defer src="{assets}/own/{name}.js"></script>' for name in ("connection", "frame", "input"))
+    names = ("storage", "connection", "frame", "input")
+    ours = "".join(f'<script defer src="{assets}/own/{name}.js"></script>' for name in names)
     before, main, after = text.partition("<script defer")
     if replaced != 1 or not main:
         raise RuntimeError(f"{page}.html of notebook {notebook.__version__} is not built as expected")

@@ -57,12 +57,21 @@ async def test_every_page_carries_the_policies(ada_browser: httpx.AsyncClient) -
     assert data.headers["x-content-type-options"] == "nosniff"
 
 
+async def test_collaborators_have_a_name_and_a_colour_that_stays(
+    ada_browser: httpx.AsyncClient, tim_browser: httpx.AsyncClient
+) -> None:
+    ada, again, tim = [(await one.get("/api/me")).json()["identity"] for one in (ada_browser, ada_browser, tim_browser)]
+    assert (ada["display_name"], tim["display_name"]) == ("Ada", "Tim")
+    assert re.fullmatch(r"var\(--jp-collaborator-color[1-7]\)", ada["color"])
+    assert ada == again
+
+
 async def test_our_scripts_run_before_the_front_end(ada_browser: httpx.AsyncClient) -> None:
     page = (await ada_browser.get(f"/notebooks/{NOTEBOOK}")).text
     scripts = re.findall(r'<script defer[^>]*src="([^"]+)"', page)
     names = [one.rsplit("/", 1)[-1].split(".")[0] for one in scripts]
     assert names[-1] == "main"
-    assert {"connection", "frame"} < set(names)
+    assert {"storage", "connection", "frame"} < set(names)
     assert "<script>" not in page
 
 

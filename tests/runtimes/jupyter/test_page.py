@@ -178,7 +178,7 @@ async def test_after_the_runtime_was_stopped_run_starts_another(desk: Desk, page
     await said(page, "nb:kernel", status="idle")
 
 
-async def test_two_pages_of_one_notebook_share_its_kernel(desk: Desk, chromium: Browser) -> None:
+async def test_two_pages_of_one_notebook_share_its_kernel_and_name_who_types(desk: Desk, chromium: Browser) -> None:
     work = await desk.make_work("x = 1", "print('x is', x)")
     first, second = await chromium.new_page(), await chromium.new_page()
     frames = await asyncio.gather(desk.open(first, work), desk.open(second, work))
@@ -188,6 +188,9 @@ async def test_two_pages_of_one_notebook_share_its_kernel(desk: Desk, chromium: 
     await run_cell(second, frames[1], 1)
     await expect(output(frames[0], 1)).to_contain_text("x is 1")
     assert await desk.do(lambda: work.kernels.exclude(state="dead").count()) == 1
+    await frames[0].locator(".jp-CodeCell .cm-content").first.click()
+    await first.keyboard.press("End")
+    await expect(frames[1].locator(".jp-remote-userFlag-name").first).to_have_text("Ada")
 
 
 async def test_a_reader_sees_the_work_and_can_change_nothing(desk: Desk, page: Page) -> None:
