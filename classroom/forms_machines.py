@@ -154,8 +154,10 @@ class MachineForm(forms.ModelForm):  # type: ignore[type-arg]
             yield title, fields, folds, folds and not any(self._is_set(field) for field in fields)
 
     def _is_set(self, field: forms.BoundField) -> bool:
+        if field.errors or (self.is_bound and field.name in self.changed_data):
+            return True
         # Another kind or reserved share of nothing is nothing.
-        return bool(field.errors) or (bool(field.initial) and field.initial != getattr(Profile(), field.name))
+        return bool(field.initial) and field.initial != getattr(Profile(), field.name)
 
     def clean_slug(self) -> str:
         """Raises ValidationError for a name that is taken."""

@@ -61,7 +61,10 @@ class Reason(StrEnum):
 REASON_SENTENCES: Mapping[Reason, Promise] = {
     Reason.CAPACITY_WAIT: _("All places are taken. It starts by itself when one is free."),
     Reason.ACCELERATOR_WAIT: _("All GPUs or TPUs are in use. It starts by itself when one is free."),
-    Reason.SCALING_UP: _("A machine is being added. It starts by itself when the machine is up."),
+    # Whether one comes is the autoscaler's to decide, and only events tell, which are not read.
+    Reason.SCALING_UP: _(
+        "No machine is free, and another one was asked for. It starts by itself as soon as there is one."
+    ),
     Reason.IMAGE_PULL: _("The software for this notebook is being fetched. That may take some minutes."),
     Reason.QUOTA_EXCEEDED: _("The limit of running notebooks is reached. It starts by itself when one stops."),
     Reason.OUT_OF_MEMORY: _(

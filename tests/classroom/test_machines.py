@@ -101,13 +101,16 @@ def test_what_is_wrong_stands_at_its_field_and_nothing_is_saved(tried, admin, ty
 def test_a_machine_that_the_provider_refuses_is_not_saved_and_the_page_says_its_reason(admin, monkeypatch):
     refuses = trials.Answer(True, "no node has the label pool=gpu")
     monkeypatch.setattr(views.trials, "ask", lambda profile: refuses)
-    answer = admin.post("/machines/new/", UNTOUCHED)
+    image = f"registry.example/kernel@sha256:{'0' * 64}"
+    answer = admin.post("/machines/new/", {**UNTOUCHED, "image": image})
     assert answer.status_code == 422
     assert "It cannot be run here, and was not saved." in words(answer)
     assert "no node has the label pool=gpu" in words(answer)
     assert not Profile.objects.exists()
-    # Nothing that was filled in is lost.
-    assert answer.context["form"]["name"].value() == "Python · 2 CPU"
+    # Nothing that was filled in is lost, or folded up.
+    form = answer.context["form"]
+    assert (form["name"].value(), form["image"].value()) == ("Python · 2 CPU", image)
+    assert [str(title) for title, _fields, _folds, folded in form.groups if folded] == ["GPU or TPU"]
 
 
 @pytest.mark.parametrize(
