@@ -180,13 +180,15 @@ class AgentClient:
         max_files: int = 2000,
         max_bytes: int = MAX_FILE_BYTES,
         max_file_bytes: int = MAX_FILE_BYTES,
+        room: int | None = None,
         timeout: float = TRANSFER_TIMEOUT,
     ) -> Pulled:
         """Files new, changed or deleted since the last acknowledged pull. Store them, then `acknowledge(token)`;
         without that the next pull tells the same again, so that a crash between loses nothing.
 
         again: whether what was acknowledged as not taken is told again, or only the rest. max_bytes: at least
-        max_file_bytes; a few times that is what it costs the runtime of its memory."""
+        max_file_bytes; a few times that is what it costs the runtime of its memory. room: a larger file that is new
+        here is only named, as one for which there is none."""
         header, payload = await self._ask(
             "pull",
             timeout=timeout,
@@ -194,6 +196,7 @@ class AgentClient:
             max_files=max_files,
             max_bytes=max_bytes,
             max_file_bytes=max_file_bytes,
+            room=room,
         )
         try:
             files = unpack_files(payload, max_files=max_files, max_bytes=max_bytes)

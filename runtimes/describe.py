@@ -104,6 +104,14 @@ def not_kept(left_out: Mapping[str, str]) -> list[str]:
     ]
 
 
+def not_brought(titles: Mapping[str, str]) -> list[str]:
+    """What to install again (`Runtime.not_brought`), as at most one sentence."""
+    if not titles:
+        return []
+    told = gettext("Install again, where you need it: %(names)s. It could not be kept whole.")
+    return [told % {"names": _names(sorted(titles.values()))}]
+
+
 def _names(paths: list[str]) -> str:
     names = ", ".join(paths[:NAMES_TOLD])
     more = len(paths) - NAMES_TOLD

@@ -16,7 +16,7 @@ from asgiref.sync import sync_to_async
 from django.db.models import Q
 from django.utils import timezone
 
-from runtimes import blobs
+from runtimes import blobs, packages
 from runtimes.agent_client import AgentClient
 from runtimes.agent_replies import AgentRefused
 from runtimes.models import Runtime, TreeChange, WorkspaceFile
@@ -34,6 +34,8 @@ KEPT_AFTERWARDS = timedelta(hours=1)
 BEFORE = timedelta(minutes=1)
 
 Had = dict[str, str]
+# Path, SHA-256, bytes.
+Row = tuple[str, str, int]
 
 
 @asynccontextmanager
@@ -59,16 +61,31 @@ async def push(runtime: Runtime, paths: Collection[str] | None = None, *, agent:
 
 async def fill(runtime: Runtime, agent: AgentClient, had: Had | None = None) -> Had:
     """Brings the disk of a runtime that starts up to date: first (`had` None) with every file, then with what has
-    changed since. Returns what it has now: path → SHA-256. Raises as `push` does."""
+    changed since; without packages that are not whole (`packages.py`), which its row then names. Returns what it has
+    now: path → SHA-256. Raises as `push` does."""
     if runtime.workspace_id is None:
         return {}
     if had is None:
         await _forget(runtime.workspace_id, runtime.requested_at - BEFORE)
     else:
         await settle(runtime, agent=agent)
-    rows = await _rows(runtime.workspace_id, None)
+    rows = await _whole(runtime, await _rows(runtime.workspace_id, None))
     await _push(agent, [row for row in rows if had is None or had.get(row[0]) != row[1]])
     return {path: sha256 for path, sha256, _size in rows}
+
+
+async def _whole(runtime: Runtime, rows: list[Row]) -> list[Row]:
+    """`rows` without those of packages that are not whole."""
+    digests = {path: sha256 for path, sha256, size in rows if size <= packages.MOST_RECORD_BYTES}
+    records = packages.records(digests)
+    if not records:
+        return rows
+    contents = await asyncio.to_thread(_read, [(path, digests[path]) for path in records])
+    found = packages.partial([path for path, _sha256, _size in rows], contents)
+    titles = {record: one.title for record, one in found.items()}
+    await Runtime.objects.filter(pk=runtime.pk).exclude(not_brought=titles).aupdate(not_brought=titles)
+    left = frozenset[str]().union(*(one.names for one in found.values()))
+    return [row for row in rows if row[0] not in left]
 
 
 async def settle(runtime: Runtime, *, agent: AgentClient | None = None) -> None:
@@ -120,12 +137,12 @@ async def _renamed(change: TreeChange, agent: AgentClient) -> bool:
     return True
 
 
-async def _push(agent: AgentClient, rows: list[tuple[str, str, int]]) -> None:
+async def _push(agent: AgentClient, rows: list[Row]) -> None:
     for batch in _batches(rows):
         await agent.push(await asyncio.to_thread(_read, batch))
 
 
-def _batches(rows: list[tuple[str, str, int]]) -> Iterator[list[tuple[str, str]]]:
+def _batches(rows: list[Row]) -> Iterator[list[tuple[str, str]]]:
     batch: list[tuple[str, str]] = []
     size = 0
     for path, sha256, length in rows:
@@ -147,7 +164,7 @@ def _read(batch: list[tuple[str, str]]) -> dict[str, bytes]:
 
 
 @sync_to_async
-def _rows(workspace_id: int, paths: Collection[str] | None) -> list[tuple[str, str, int]]:
+def _rows(workspace_id: int, paths: Collection[str] | None) -> list[Row]:
     rows = WorkspaceFile.objects.filter(workspace_id=workspace_id).order_by("path")
     if paths is not None:
         rows = rows.filter(path__in=paths)

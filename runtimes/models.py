@@ -292,7 +292,9 @@ class Runtime(models.Model):
     an execution. `load_since`: since when none was, where it goes on using its processors (`runtimes/load.py`);
     `slowed`: its provider gives it less for that.
     `message`: a sentence for the person concerned, as in the source. `detail`: the provider's own words, for operators.
-    `left_out`: path → why (a sentence of the source language) of the files there that storage has not got."""
+    `left_out`: path → why (a sentence of the source language) of the files there that storage has not got.
+    `not_brought`: path of its record → name and version of what pip installed that is not there, since storage has not
+    got all of it; until it is installed again."""
 
     class State(models.TextChoices):
         QUEUED = "queued", _("waiting")
@@ -338,6 +340,7 @@ class Runtime(models.Model):
     stopped_at = models.DateTimeField(null=True)
     pulled_at = models.DateTimeField(null=True)
     left_out = models.JSONField(default=dict, blank=True)
+    not_brought = models.JSONField(default=dict, blank=True)
     lease_until = models.DateTimeField(null=True)
     # Others wait for its seat, and one cell has run for hours: its deadline was brought forward.
     yields = models.BooleanField(default=False)

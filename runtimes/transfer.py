@@ -13,14 +13,15 @@ from datetime import datetime
 
 from asgiref.sync import sync_to_async
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from runtimes import blobs, bus, disk, trees
+from runtimes import blobs, bus, disk, packages, trees
 from runtimes.agent_client import AgentClient
 from runtimes.agent_replies import Pulled
 from runtimes.describe import source_text
-from runtimes.errors import StorageAway, StorageError, WorkspaceReadOnly
+from runtimes.errors import QuotaExceeded, StorageAway, StorageError, WorkspaceReadOnly
 from runtimes.models import Blob, Document, FileVersion, Runtime, Workspace, WorkspaceFile
 from runtimes.paths import is_system, safe_path
 
@@ -33,6 +34,7 @@ _WHY = {
     "too-large": _("A file may have at most 64 MB."),
     "not-a-file": _NOT_A_FILE,
     "changing": _("The file was being written at that moment."),
+    "no-room": QuotaExceeded.user_message,
     "unreadable": _("The file cannot be read."),
     "too-many-folders": _("There are too many folders."),
 }
@@ -43,11 +45,13 @@ class Overtaken(StorageError):
 
 
 class Changed(list[str]):
-    """Paths whose content in storage changed. `left_out`: path → why it was not kept, a sentence as in the source."""
+    """Paths whose content in storage changed. `left_out`: path → why it was not kept, a sentence as in the source.
+    `installed`: records of packages that are there now (`packages.py`)."""
 
     def __init__(self, paths: Iterable[str] = (), left_out: dict[str, str] | None = None) -> None:
         super().__init__(paths)
         self.left_out = left_out or {}
+        self.installed: set[str] = set()
 
     @property
     def named(self) -> dict[str, str]:
@@ -65,14 +69,18 @@ async def pull(runtime: Runtime, *, agent: AgentClient | None = None) -> Changed
         return changed
     async with disk.connected(runtime, agent) as own:
         await disk.settle(runtime, agent=own)
-        more, again = True, True
+        more, again, skipped = True, True, dict[str, str]()
         while more:
             begun = timezone.now()
-            pulled = await own.pull(again=again)
+            pulled = await own.pull(again=again, room=await _room(runtime.workspace_id))
             not_taken = await _take(runtime.workspace_id, pulled, begun, changed)
             # Told again by the next pull: there may be room then.
             await own.acknowledge(pulled.token, without=not_taken[:NAMES_TOLD_BACK])
-            more, again = pulled.more, False
+            changed.installed.update(packages.records(pulled.files))
+            # What code has removed, or renamed, makes room for what there was none for.
+            again = not pulled.more and bool(pulled.deleted) and "no-room" in pulled.skipped.values()
+            more, skipped = pulled.more or again, _skipped(pulled)
+        changed.left_out = {**skipped, **changed.left_out}
     await _note(runtime, changed)
     return changed
 
@@ -82,7 +90,6 @@ async def _take(workspace_id: int, pulled: Pulled, begun: datetime, changed: Cha
     kept = {path: data for path, data in pulled.files.items() if not is_system(path)}
     digests = await asyncio.to_thread(lambda: {path: blobs.digest(data) for path, data in kept.items()})
     fresh = await _fresh(workspace_id, digests)
-    changed.left_out.update(_skipped(pulled))
     deleted = [path for path in pulled.deleted if not is_system(path)]
     changed.extend(await _remove(workspace_id, deleted, begun))
     await asyncio.to_thread(blobs.save_all, {digests[path]: kept[path] for path in fresh})
@@ -93,6 +100,7 @@ async def _take(workspace_id: int, pulled: Pulled, begun: datetime, changed: Cha
             safe_path(path)
             if await _store(workspace_id, path, digests[path], kept[path], begun):
                 changed.append(path)
+            changed.left_out.pop(_printable(path), None)
         except WorkspaceReadOnly:
             return []
         except StorageAway:
@@ -169,10 +177,25 @@ def _remove(workspace_id: int, paths: list[str], begun: datetime) -> list[str]:
     return removed
 
 
+@sync_to_async
+def _room(workspace_id: int) -> int:
+    return trees.room_for_code(Workspace.objects.get(pk=workspace_id))
+
+
 async def _note(runtime: Runtime, changed: Changed) -> None:
     row = Runtime.objects.filter(pk=runtime.pk)
     moved = await row.exclude(left_out=changed.named).aupdate(left_out=changed.named, pulled_at=timezone.now())
+    if changed.installed:
+        moved += await _note_installed(row, changed.installed)
     if moved:
         await bus.publish(f"runtime:{runtime.name}")
     else:
         await row.aupdate(pulled_at=timezone.now())
+
+
+async def _note_installed(row: QuerySet[Runtime], installed: set[str]) -> int:
+    """What was not brought and is there now is no longer named. 1 where something was."""
+    before = await row.values_list("not_brought", flat=True).afirst() or {}
+    after = {path: title for path, title in before.items() if path not in installed}
+    # Who else pulled at the same time has seen the same.
+    return await row.filter(not_brought=before).aupdate(not_brought=after) if after != before else 0

@@ -92,11 +92,19 @@ def _check_names(workspace: Workspace, path: str) -> None:
         raise PathTaken(path)
 
 
+def room_for_code(workspace: Workspace) -> int:
+    """Bytes of new files that code may still write."""
+    return max(_most(workspace, Source.CODE) - used_bytes(workspace), 0)
+
+
+def _most(workspace: Workspace, source: str) -> int:
+    most = Workspace.objects.values_list("quota_bytes", flat=True).get(pk=workspace.pk)
+    return most - min(FOR_PEOPLE_BYTES, most // 4) if source == Source.CODE else most
+
+
 def _check_quota(workspace: Workspace, path: str, size: int, source: str) -> None:
     used = _bytes(WorkspaceFile.objects.filter(workspace=workspace).exclude(path=path))
-    most = Workspace.objects.values_list("quota_bytes", flat=True).get(pk=workspace.pk)
-    if source == Source.CODE:
-        most -= min(FOR_PEOPLE_BYTES, most // 4)
+    most = _most(workspace, source)
     if used + size > most:
         raise QuotaExceeded(f"{used} + {size} > {most} bytes")
 

@@ -25,7 +25,7 @@ from grading.models import ReleaseNotebook, Submission
 from grading.recognise import NOT_RESTORABLE, differences
 from grading.states import UNDER_WAY
 from runtimes import queue
-from runtimes.describe import not_kept, sentence
+from runtimes.describe import not_brought, not_kept, sentence
 from runtimes.fallback import offered
 from runtimes.jupyter import document
 from runtimes.models import Kernel, Profile, Runtime, Session
@@ -133,8 +133,9 @@ class BarState:
 
     @property
     def not_kept(self) -> list[str]:
-        """Sentences about files on the machine's disk that are not kept; it may be gone by now."""
-        return not_kept(self.runtime.left_out) if self.runtime is not None else []
+        """Sentences about files on the machine's disk that are not kept, or were not; it may be gone by now."""
+        runtime = self.runtime
+        return [*not_brought(runtime.not_brought), *not_kept(runtime.left_out)] if runtime is not None else []
 
     @property
     def moving(self) -> bool:

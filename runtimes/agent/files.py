@@ -56,11 +56,18 @@ class Changes:
 
 @dataclass(frozen=True)
 class Bounds:
-    """How much one pull may carry."""
+    """How much one pull may carry. room: what the other side can take of files that it has not got; None for any."""
 
     max_files: int
     max_bytes: int
     max_file_bytes: int
+    room: int | None = None
+
+    def refusal(self, size: int, *, is_known: bool) -> str:
+        """Why a file of so many bytes is not carried, as a word for programs; "" if it is."""
+        if size > self.max_file_bytes:
+            return "too-large"
+        return "no-room" if self.room is not None and not is_known and size > self.room else ""
 
 
 class Home:
@@ -168,8 +175,8 @@ class Home:
             present.add(path)
             if self._known.get(path) == mark(seen) or path in self._left:
                 continue
-            if seen.st_size > bounds.max_file_bytes:
-                found.skipped[path] = "too-large"
+            if why := bounds.refusal(seen.st_size, is_known=path in self._known):
+                found.skipped[path] = why
             elif len(found.files) >= bounds.max_files or seen.st_size > room:
                 found.more = True
             else:

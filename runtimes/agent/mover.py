@@ -100,7 +100,9 @@ def push(home: Home, payload: bytes) -> Result:
 
 def pull(home: Home, header: Mapping[str, Any]) -> Result:
     """What changed, within the bounds that were asked for."""
-    bounds = Bounds(int(header["max_files"]), int(header["max_bytes"]), int(header["max_file_bytes"]))
+    room = header.get("room")
+    most = (int(header["max_files"]), int(header["max_bytes"]), int(header["max_file_bytes"]))
+    bounds = Bounds(*most, room=None if room is None else int(room))
     found = home.changes(bounds, again=bool(header["again"]))
     skipped = dict(list(found.skipped.items())[:MAX_SKIPPED_TOLD])
     told = {"deleted": found.deleted, "skipped": skipped, "token": found.token, "more": found.more}

@@ -159,11 +159,16 @@ class FakeAgent:
     def on_pull(self, header: dict[str, Any], *_rest: Any) -> tuple[dict[str, Any], bytes]:
         self.left = set() if header["again"] else self.left
         changed = [one for one in self.files if self.known.get(one) != self.files[one] and one not in self.left]
+        room = header["room"]
+        new = [] if room is None else [one for one in changed if one not in self.known]
+        too_much = {one for one in new if len(self.files[one]) > room}
+        changed = [one for one in changed if one not in too_much]
         told = {path: self.files[path] for path in changed[: self.most_files]}
         deleted = [path for path in self.known if path not in self.files]
         self.told = {path: data for path, data in self.known.items() if path in self.files} | told
         more = len(changed) > len(told)
-        return {"deleted": deleted, "skipped": self.skipped, "token": "t", "more": more}, pack_files(told)
+        skipped = {**self.skipped, **dict.fromkeys(sorted(too_much), "no-room")}
+        return {"deleted": deleted, "skipped": skipped, "token": "t", "more": more}, pack_files(told)
 
     def on_acknowledge(self, header: dict[str, Any], *_rest: Any) -> tuple[dict[str, Any], bytes]:
         self.left |= set(header["without"])

@@ -11,7 +11,7 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.utils import timezone
 
-from runtimes import disk, launch, storage
+from runtimes import describe, disk, launch, packages, storage
 from runtimes import rows as disk_rows
 from runtimes.agent_client import AgentClient
 from runtimes.agent_replies import AgentUnreachable
@@ -220,3 +220,65 @@ async def test_what_does_not_fit_into_a_pull_of_several_parts_is_named_every_tim
             }
         async with AgentClient.of(row) as own:
             assert list((await own.pull()).files) == ["a.bin"]
+
+
+# --- what pip installed
+
+SITE = ".local/lib/python3.13/site-packages"
+
+
+def installed(name: str, **files: bytes) -> dict[str, bytes]:
+    """What pip writes of a distribution, version 1.0; two names are shared by all of this."""
+    paths = [f"{name}/{file.replace('__', '.')}" for file in files]
+    names = [*paths, "shared/one.py", "../../../bin/tool", f"{name}/__pycache__/a.pyc", f"{name}-1.0.dist-info/RECORD"]
+    record = "".join(f"{path},sha256=x,1\r\n" for path in names).encode()
+    data = {f"{SITE}/{path}": content for path, content in zip(paths, files.values(), strict=True)}
+    return {
+        **data,
+        f"{SITE}/{name}-1.0.dist-info/RECORD": record,
+        f"{SITE}/shared/one.py": b"1",
+        ".local/bin/tool": b"t",
+    }
+
+
+async def test_a_package_that_lacks_a_file_is_not_brought_and_named_until_it_is_installed_again(provider, workspace):
+    half, whole = installed("torch", a__py=b"a", large__so=b"so"), installed("small", b__py=b"b")
+    for path, data in {**half, **whole}.items():
+        await storage.awrite(workspace, path, data)
+    await storage.aremove(workspace, f"{SITE}/torch/large.so")
+    async with started(provider, workspace) as (runtime, agent):
+        assert agent.files.keys() == whole.keys()
+        assert runtime.not_brought == {f"{SITE}/torch-1.0.dist-info/RECORD": "torch 1.0"}
+        assert describe.not_brought(runtime.not_brought) == [
+            "Install again, where you need it: torch 1.0. It could not be kept whole."
+        ]
+        assert await storage.pull(runtime) == []
+        assert (await Runtime.objects.aget(pk=runtime.pk)).not_brought == runtime.not_brought
+        agent.files |= half
+        assert await storage.pull(runtime) == [f"{SITE}/torch/large.so"]
+        assert (await Runtime.objects.aget(pk=runtime.pk)).not_brought == {}
+    # Nothing of it was taken for removed meanwhile.
+    assert {row.path for row in await storage.afiles(workspace)} == half.keys() | whole.keys()
+
+
+@pytest.mark.parametrize("record", [b"\xff\xfe", b'"', b"../../../../../../etc/passwd,sha256=x,1", b""])
+def test_a_record_that_says_nothing_keeps_nothing_back(record: bytes) -> None:
+    path = f"{SITE}/odd-1.0.dist-info/RECORD"
+    assert packages.partial([path], {path: record}) == {}
+
+
+async def test_a_file_for_which_there_is_no_room_is_named_and_not_carried_until_there_is(provider, workspace):
+    await Workspace.objects.aupdate(quota_bytes=80)
+    await fill(workspace, **{"old.bin": b"o" * 40})
+    async with started(provider, workspace) as (runtime, agent):
+        agent.files["new.bin"] = b"n" * 30
+        pulled = await storage.pull(runtime)
+        assert (pulled, pulled.left_out.keys()) == ([], {"new.bin"})
+        # What is there already may grow in its place, as far as there is room.
+        agent.files["old.bin"] = b"p" * 50
+        assert await storage.pull(runtime) == ["old.bin"]
+        # Renamed by code: what it was makes room for what it is.
+        agent.files["moved.bin"] = agent.files.pop("old.bin")
+        pulled = await storage.pull(runtime)
+        # The smaller one goes first, and 80 bytes less a quarter for people are not enough for both.
+        assert (pulled, pulled.left_out.keys()) == (["old.bin", "new.bin"], {"moved.bin"})

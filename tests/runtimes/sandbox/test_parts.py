@@ -184,6 +184,16 @@ def test_a_file_that_vanishes_or_changes_during_a_pull_is_told_the_next_time(tmp
     assert home.changes(bounds, again=True).files == [("a", b"two")]
 
 
+def test_what_the_other_side_has_no_room_for_is_only_named(tmp_path: Path) -> None:
+    home = Home(str(tmp_path))
+    home.write({"had": b"1"})
+    (tmp_path / "had").write_bytes(b"grown")
+    (tmp_path / "new").write_bytes(b"five!")
+    found = home.changes(Bounds(10, 100, 100, room=4), again=True)
+    assert (found.files, found.skipped) == ([("had", b"grown")], {"new": "no-room"})
+    assert home.changes(Bounds(10, 100, 100, room=5), again=True).skipped == {}
+
+
 def test_a_pushed_file_replaces_a_link_of_the_same_name(tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.write_text("untouched")
