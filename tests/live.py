@@ -104,10 +104,10 @@ class LiveSite:
         self.until(lambda: path.exists() and path.read_text() != "", f"{name} runs")
         return int(path.read_text())
 
-    def kill(self, name: str) -> None:
-        """`kill -9` of one process; returns when the supervisor has started another."""
+    def kill(self, name: str, how: signal.Signals = signal.SIGKILL) -> None:
+        """`kill -9` of one process, or what it is asked to go by; returns when the supervisor has started another."""
         before = self.pid(name)
-        os.kill(before, signal.SIGKILL)
+        os.kill(before, how)
         self.until(lambda: self._pid_now(name) not in {None, before}, f"{name} runs again")
 
     def logs(self) -> str:

@@ -1,4 +1,5 @@
-"""Whatever ends while submissions are graded (a worker, its child, a kernel): nothing is lost or doubled."""
+"""Whatever ends while submissions are graded, killed or told to go (a worker, its child, a kernel, the process that has
+the sandboxes): nothing is lost or doubled."""
 
 from __future__ import annotations
 
@@ -97,3 +98,37 @@ def test_a_kernel_that_is_killed_from_outside_is_replaced_once_and_everything_is
     assert (done.state, done.tries, done.failures) == ("finished", 1, [])
     assert [note["code"] for note in done.notes] == ["kernel_replaced"]
     assert score_of(submission) == 3
+
+
+def test_a_worker_that_is_told_to_go_ends_what_it_grades_and_the_next_one_takes_the_rest(site: LiveSite) -> None:
+    made = published(site, line_item("rollout"), SOURCE)
+    released = {"p.ipynb": corpus.dump(corpus.parse(SOURCE["p.ipynb"]))}
+    submission = hand_in(made, "begun", corpus.answered(released, {"answer": SLEEPS}))
+    running = Autograding.objects.filter(submission=submission, state=Autograding.State.RUNNING)
+    site.until(running.exists, "grading has begun")
+    begun = running.get()
+    site.kill("worker", signal.SIGTERM)
+    begun.refresh_from_db()
+    # It was not cut off: what had begun was at its end before its worker was.
+    assert (begun.state, begun.tries) == ("finished", 1)
+    later = hand_in(made, "later", corpus.answered(released, {"answer": "answer = 42"}))
+    until_graded(site, [submission, later])
+    for one in (submission, later):
+        done = one.autogradings.get()
+        assert (done.state, done.tries, done.current, score_of(one)) == ("finished", 1, True, 3)
+
+
+def test_a_submission_whose_sandboxes_went_with_their_owner_is_graded_once_by_itself(site: LiveSite) -> None:
+    """An upgrade of a site with local sandboxes, in the middle of a grading, and then a crash. Pods stay: see
+    test_live_on_a_cluster."""
+    made = published(site, line_item("owner"), SOURCE)
+    released = storage.read_snapshot(made.student)
+    submission = hand_in(made, "owner", corpus.answered(released, {"answer": WAITS}))
+    for how in (signal.SIGTERM, signal.SIGKILL):
+        site.until(lambda: list(children_that(WAITED_FOR)), "the kernel waits for its own child")
+        site.kill("runtimes", how)
+    until_graded(site, [submission])
+    done = submission.autogradings.get()
+    # Nothing is held against the submission, whatever became of its sandboxes.
+    assert (done.state, done.current, done.failures, done.notes) == ("finished", True, [], [])
+    assert (CellScore.objects.filter(autograding=done).count(), score_of(submission)) == (3, 3)
