@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import shlex
+import shutil
+from asyncio.subprocess import PIPE, STDOUT
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import replace
@@ -14,6 +17,7 @@ import pytest
 import pytest_asyncio
 from asgiref.sync import sync_to_async
 
+from classroom.places import CHECKOUT
 from runtimes import launch
 from runtimes.describe import source_text
 from runtimes.machine import Gpu, Machine
@@ -49,6 +53,8 @@ State = Runtime.State
 NODE = "pupitre.test/node"
 STARTING = "still-starting"
 MERGE = "application/merge-patch+json"
+GUIDE = CHECKOUT / "docs/operate.md"
+REFUSED = b"Cannot evict pod as it would violate the pod's disruption budget"
 BUDGET = "pupitre-runtimes"
 #: A cell that has written a file that nobody has pulled, and runs on.
 BUSY = "open('kept.txt', 'w').write('kept')\nprint('on', flush=True)\nwhile True: pass"
@@ -153,6 +159,69 @@ async def test_a_drain_takes_warm_pods_at_once_and_waits_for_those_at_work(provi
     await provider.release("at-work")
 
 
+async def on_node(admin: Admin, node: str, state: str) -> list[str]:
+    """Names of the pods there that are warm or claimed, and that nobody has deleted."""
+    pods, _version = await admin.pods(f"{labels.STATE}={state}")
+    kept = [pod for pod in pods if pod["spec"].get("nodeName") == node and "deletionTimestamp" not in pod["metadata"]]
+    return [pod["metadata"]["name"] for pod in kept]
+
+
+async def gone(admin: Admin, name: str) -> None:
+    """Somebody deletes the pod, and then it is gone, as a kubelet would say."""
+
+    async def deleted() -> bool:
+        return "deletionTimestamp" in (await admin.pod(name))["metadata"]
+
+    await until(deleted)
+    await admin.delete_pod(name, 0)
+
+
+def drains_of(node: str) -> list[list[str]]:
+    """The commands that docs/operate.md gives for a node: for who can wait, and for who cannot."""
+    lines = [line for line in GUIDE.read_text().splitlines() if line.startswith("kubectl drain NODE ")]
+    return [shlex.split(line.replace("NODE", node)) for line in lines]
+
+
+async def begun(command: list[str]) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=STDOUT)
+
+
+@pytest.mark.skipif(shutil.which("kubectl") is None, reason="NO KUBECTL: the guide's own commands were not run")
+async def test_kubectl_drains_a_node_as_the_guide_says(provider: PodsProvider, place: Any) -> None:
+    """On a node of its own, where this test does a kubelet's part."""
+    admin, _config = place
+    name = f"drained-{secrets.token_hex(4)}"
+    patiently, at_once = drains_of(name)
+    running: list[asyncio.subprocess.Process] = []
+    await admin.call("POST", "Node", body=node(name))
+    try:
+        await at_home(provider, admin, name)
+        at_work = (await provider.endpoint(name)).identity
+        tolerated = ({"key": NODE, "operator": "Exists"},)
+        warm = Request("any", machine=Machine("any", node_selector={NODE: name}, tolerations=tolerated), limits=SMALL)
+        await provider.keep_warm([(warm, 1)])
+        [idle] = await until(lambda: on_node(admin, name, labels.WARM))
+        running.append(await begun(patiently))
+        assert running[0].stdout is not None
+        await running[0].stdout.readuntil(REFUSED)
+        await gone(admin, idle)
+        await provider.keep_warm([])
+        assert await on_node(admin, name, labels.CLAIMED) == [at_work]
+        running.append(await begun(at_once))
+        await gone(admin, at_work)
+        for each in running:
+            said, _none = await each.communicate()
+            assert (each.returncode, f"node/{name} drained" in said.decode()) == (0, True), said.decode()
+    finally:
+        for each in running:
+            if each.returncode is None:
+                each.kill()
+                await each.wait()
+        await provider.keep_warm([])
+        await admin.call("DELETE", "Node", name)
+        await provider.release(name)
+
+
 @on_rows
 async def test_who_is_evicted_is_told_and_goes_on_elsewhere_with_all_that_a_cell_has_written(
     workspace: Workspace,
@@ -163,7 +232,7 @@ async def test_who_is_evicted_is_told_and_goes_on_elsewhere_with_all_that_a_cell
             begun = asyncio.Event()
             cell = asyncio.create_task(run(runtime, kernel, BUSY, begun=begun))
             await begun.wait()
-            # An administrator who cannot wait takes the budget away.
+            # As by a cluster's own upgrade, once it waits for budgets no longer.
             await admin.call("DELETE", "PodDisruptionBudget", BUDGET)
             await evict(admin, runtime.endpoint["identity"])
             row = await waiting.until(state_is(runtime, State.LOST))
