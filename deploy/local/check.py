@@ -59,8 +59,8 @@ ONCE = (
     "tests/setup/test_up.py",
 )
 #: Tests of real processes, kernels and browsers wait patiently, but not for ever: on a crowded machine one may meet its
-#: limit. Continuous integration runs such a test once more; the summary names each (RERUN).
-AGAIN = ("--reruns=1", "-rfER")
+#: limit. Continuous integration runs such a test once more; the summary names each (RERUN), and says what it failed of.
+AGAIN = ("--reruns=1", "-rfER", "--rerun-show-tracebacks")
 #: Tests wait for processes more than they compute, so one more runs than there are cores. The tests of a file run
 #: in one process, in order: they may share a running site. Files with few tests are the long ones here: not last.
 TOGETHER = (f"--numprocesses={(os.cpu_count() or 1) + 1}", "--dist=loadfile", "--no-loadscope-reorder")
