@@ -26,7 +26,7 @@ _MEMORY_BYTES, _DISK_BYTES = 256 * MIB, 64 * MIB
 # What registries, networks and runtimes say while they cannot, and not because there is nothing.
 _PASSES = re.compile(
     r"time(d )?out|deadline exceeded|connection reset|too ?many ?requests|QPS exceeded|no space left"
-    r"|unexpected EOF|\b429\b|\b50[0234]\b|service unavailable",
+    r"|(unexpected|:) EOF|\b429\b|\b50[0234]\b|service unavailable",
     re.IGNORECASE,
 )
 # What another kind of node might not say.

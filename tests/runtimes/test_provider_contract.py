@@ -15,6 +15,7 @@ import pytest
 import pytest_asyncio
 
 from runtimes.agent_client import AgentClient, AgentUnreachable
+from runtimes.image_trial import ImageTrial
 from runtimes.keys import connection_keys
 from runtimes.provider import (
     GIB,
@@ -292,6 +293,12 @@ async def test_the_current_environment_can_be_asked_for_by_its_digest(provider: 
     await provider.acquire(Request("by-digest", environment=digest))
     assert (await settled(provider, "by-digest")).phase is Phase.READY
     await provider.release("by-digest")
+
+
+async def test_an_image_that_is_there_is_found_good_and_no_trial_is_a_runtime(provider: Provider) -> None:
+    before = {one.identity for one in await provider.owned()}
+    assert await provider.try_image(Request("tried")) == ImageTrial()
+    assert {one.identity for one in await provider.owned()} <= before
 
 
 async def test_files_pushed_to_a_runtime_are_seen_by_its_kernels(provider: Provider) -> None:
