@@ -101,11 +101,13 @@ def lacking(submission: Submission) -> list[str]:
 
 @dataclass(frozen=True)
 class Terms:
-    """What held for this submission: by how much it is late and what that costs, and how many attempts there are."""
+    """What held for this submission: by how much it is late and what that costs, how many attempts there are, and the
+    names of those who handed it in together."""
 
     late: str
     attempt_of: int | None
     policy: Sequence[str]
+    together: Sequence[str] = ()
 
 
 def terms(assignment: Assignment, submission: Submission, mine: Dates) -> Terms:
@@ -115,7 +117,15 @@ def terms(assignment: Assignment, submission: Submission, mine: Dates) -> Terms:
     if submission.late_by:
         cost = {"span": span(submission.late_by), "cost": cost_words(penalty_of(submission))}
         late = gettext("late by %(span)s: %(cost)s") % cost
-    return Terms(late, limit(submission.line_item, mine), policy(assignment, mine, same.count()))
+    rules = policy(assignment, mine, same.count())
+    return Terms(late, limit(submission.line_item, mine), rules, _together(submission))
+
+
+def _together(submission: Submission) -> list[str]:
+    """The authors of a group's submission; nobody for one person's."""
+    if not submission.authors_key.startswith("group:"):
+        return []
+    return [author.get_full_name() for author in submission.authors.order_by("display_name", "username")]
 
 
 def files(submission: Submission) -> list[SnapshotFile]:

@@ -137,8 +137,17 @@ document.body.addEventListener("htmx:oobBeforeSwap", (event) => {
 });
 document.body.addEventListener("htmx:oobAfterSwap", (event) => { if (event.detail.target.id === "saved-at") showSaved(); });
 const machineMenu = document.getElementById("machine-menu");
-machineMenu.addEventListener("toggle", () => {
+function askUse() {
   if (machineMenu.open) htmx.ajax("GET", words.machineUrl, { target: "#machine-use", swap: "innerHTML" });
+}
+machineMenu.addEventListener("toggle", askUse);
+// What a machine uses that has stopped meanwhile, or has come, is asked anew.
+let machineWas = document.getElementById("machine-word").dataset.machine;
+document.body.addEventListener("htmx:oobAfterSwap", (event) => {
+  const now = event.detail.target.id === "machine-word" && document.getElementById("machine-word").dataset.machine;
+  if (!now || now === machineWas) return;
+  machineWas = now;
+  askUse();
 });
 // A restart that the server made is news to the frame, which starts a kernel where there is none.
 document.body.addEventListener("click", (event) => {

@@ -1,5 +1,14 @@
 // Everything here adds comfort; each page works without it.
 
+// What is wrong in a long form is gone to, however far down or folded up it stands.
+const wrong = document.querySelector("main form [aria-invalid=true]");
+if (wrong) {
+  const fold = wrong.closest("details");
+  if (fold) fold.open = true;
+  wrong.focus({ preventScroll: true });
+  wrong.scrollIntoView({ block: "center" });
+}
+
 // A menu closes by Escape, by a click beside it and when the focus leaves it.
 document.addEventListener("click", (event) => {
   for (const menu of document.querySelectorAll("details[data-menu][open]")) {

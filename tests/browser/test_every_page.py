@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import Page, Route
+from playwright.sync_api import Page, Route, expect
 
 from tests.browser.person import Person
 from tests.live import LiveSite
@@ -107,6 +107,20 @@ def test_every_page_is_for_everyone(who: str, filled: dict[str, dict[str, str]],
         if _who == who:
             wrong += someone.looks_over(name, pages[page], act=act, status=STATUS.get(name, 200))
     assert not wrong, "\n".join(wrong)
+
+
+def test_what_is_wrong_in_a_long_form_is_gone_to(
+    filled: dict[str, dict[str, str]], person: Callable[[], Person]
+) -> None:
+    root = person()
+    root.comes_with(filled["sessions"]["root"])
+    root.visit(filled["pages"]["machine_new"])
+    root.page.fill("[name=name]", "Lab")
+    root.page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
+    assert sends(root.page, {"[name=tolerations]": "{"}) == 422
+    wrong = root.page.locator("[name=tolerations]")
+    expect(wrong).to_be_focused()
+    expect(wrong).to_be_in_viewport()
 
 
 def opened_from_disk(route: Route) -> None:

@@ -229,6 +229,10 @@ def test_the_bar_interrupts_and_restarts_a_kernel_and_says_what_holds(
     assert held.startswith("own user, process, file, network and memory-sharing namespaces; dangerous system calls")
     with machine_menu(dan) as menu:
         expect(menu.locator("dl").first).to_contain_text(held)
+        expect(menu).to_contain_text("Memory in use")
+        menu.locator("#machine-stop").click()
+        expect(dan.page.locator("#machine-word[data-machine=stopped]")).to_be_attached(timeout=60_000)
+        expect(menu).not_to_contain_text("Memory in use")
 
 
 @contextmanager

@@ -43,6 +43,11 @@ class TestOneWorkForAll:
         submission = handed_in(ps1, ben)
         assert sorted(submission.authors.values_list("username", flat=True)) == ["ada", "ben"]
 
+    def test_their_receipt_names_all_of_them_and_that_of_one_person_nobody(self, pair, ps1, ada, ben, cleo, as_user):
+        page = as_user(ben).get(f"/receipts/{handed_in(ps1, ada).code}/").content.decode()
+        assert "<dt>Handed in by</dt><dd>Ada, Ben</dd>" in page
+        assert "Handed in by" not in as_user(cleo).get(f"/receipts/{handed_in(ps1, cleo).code}/").content.decode()
+
     def test_attempts_are_the_groups_whoever_presses_submit(self, pair, ps1, ada, ben, cleo) -> None:
         assert handed_in(ps1, ada, key="1").attempt == 1
         group.put(pair, cleo)

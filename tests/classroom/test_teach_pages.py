@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import nbformat
 import pytest
 from django.contrib.auth.models import Permission
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.utils import timezone
+from nbformat.v4 import new_code_cell, new_notebook
 
 from classroom import publish
 from classroom.models import Assignment, Course, Enrollment, Work
@@ -200,6 +202,14 @@ class TestTheCheck:
         assert "hx-trigger" not in words
         assert "full marks" in words
         assert "Publish…" in words
+
+    def test_full_marks_are_not_claimed_where_no_test_gives_points(self, course: Course, grace: User, as_user):
+        client = as_user(grace)
+        made(client, uploads=files(a__ipynb=nbformat.writes(new_notebook(cells=[new_code_cell("1 + 1")])).encode()))
+        checked()
+        words = client.get(TEACH).content.decode()
+        assert "Your solution ran to its end. No test gives points here." in words
+        assert "full marks" not in words
 
     def test_a_failed_test_is_shown_with_what_it_said(self, teacher):
         result = {
