@@ -56,6 +56,7 @@ class WarmPods:
         self._pods = pods
         self._maker = maker
         self._wishes: dict[str, Wish] = {}
+        self._is_told = False
         self._taken: set[str] = set()
         self._greeted: dict[str, float] = {}
         self._asked: dict[str, float] = {}
@@ -74,7 +75,7 @@ class WarmPods:
             template = manifests.template_digest(request, self._config)
             former = wishes[template].count if template in wishes else 0
             wishes[template] = Wish(request, former + count)
-        self._wishes = wishes
+        self._wishes, self._is_told = wishes, True
 
     async def claim(self, request: Request) -> Json | None:
         """A warm pod that is this request's from now on; None where there is none."""
@@ -100,6 +101,9 @@ class WarmPods:
     async def tend(self, waiting: Sequence[Place]) -> None:
         """Deletes what nobody would claim, makes what is missing. waiting: who waits for room goes before, who came
         first before the others."""
+        if not self._is_told:
+            # What the process before this one kept ready is not thrown away before it is known what shall be.
+            return
         now = datetime.now(UTC)
         self._taken = {name for name in self._taken if self._pods.get(name)}
         fit: dict[str, list[Json]] = {}

@@ -62,9 +62,12 @@ def test_what_helm_installs_serves_a_student_whose_kernel_outlives_an_upgrade_an
             # What hangs is started again, and nothing else.
             until(lambda: release.starts_again("worker"), release.told)
             assert not any(release.starts_again(process) for process in ("site", "runtimes", "beat"))
+            waiting = ready_one(release)
             upgrade(release, values(port), api)
             # The same page, whatever its sockets are doing: what is run now waits for them.
             run(ada, "kept = 6 * 7", "print('still', kept + 1)", prints="still 43")
+            # Nor was what waits for the next one made anew.
+            assert release.pods(release.kernels, WAITS) == waiting
         release.uninstall()
         # Nobody's work is thrown away with it.
         until(lambda: release.labelled() == {f"persistentvolumeclaim/{release.name}-files"}, release.labelled)

@@ -24,15 +24,16 @@ from tests.runtimes.pods.samples import CLUSTER, NAME, REQUEST, running, seen, w
 ADDRESS = {"podIP": "127.0.0.77", "podIPs": [{"ip": "127.0.0.77"}]}
 
 
-def knowing(*pods: dict[str, Any]) -> WarmPods:
-    """Those of a site that wishes for one pod and knows of these."""
+def knowing(*pods: dict[str, Any], wished: int | None = 1) -> WarmPods:
+    """Those of a site that wishes for one pod, or has not said yet (None), and knows of these."""
     cluster = Cluster(CLUSTER.namespace)
     existing = ExistingPods(cluster, labels.selector(CLUSTER), lambda _pod, _gone: None)
     for pod in pods:
         pod["metadata"]["resourceVersion"] = "1"
         existing.put(pod)
     warm = WarmPods(cluster, CLUSTER, existing, Maker(cluster, CLUSTER, keyring.masters()))
-    warm.wish([(REQUEST, 1)])
+    if wished is not None:
+        warm.wish([(REQUEST, wished)])
     return warm
 
 
@@ -69,6 +70,23 @@ async def test_one_that_does_not_answer_is_asked_again(monkeypatch: pytest.Monke
 
 async def unreachable(_agent: Any) -> None:
     raise AgentUnreachable("no answer")
+
+
+async def test_what_a_process_before_this_one_kept_ready_waits_until_this_one_knows_what_is_wished_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ended: list[str] = []
+
+    async def delete(_cluster: Cluster, name: str, _grace: int) -> None:
+        ended.append(name)
+
+    monkeypatch.setattr(Cluster, "delete_pod", delete)
+    warm = knowing(warm_pod(**ADDRESS), wished=None)
+    await warm.tend([])
+    assert ended == []
+    warm.wish([])
+    await warm.tend([])
+    assert ended == [NAME]
 
 
 GPU_SHORT = "Unschedulable: 0/1 nodes are available: 1 Insufficient nvidia.com/gpu."
