@@ -29,7 +29,8 @@ MANIFEST, FILE_LIST, FILES = "manifest.json", "files.txt", "files"
 #: How long a backup waits for a sweep to end, in seconds.
 SWEEP_PATIENCE = 600.0
 _CHUNK = 1 << 20
-_BATCH = 500
+#: So many files are asked for before the next are.
+BATCH = 500
 SYNCS = 16
 
 Say = Callable[[str], None]
@@ -102,7 +103,7 @@ def _copy_files(
     count = total = 0
     copied: list[Path] = []
     with listed.open("w") as stream:
-        for batch in batched(named, _BATCH):
+        for batch in batched(named, BATCH):
             renew()
             stream.writelines(f"{sha256} {size}\n" for sha256, size in batch)
             lacking = [sha256 for sha256, size in batch if not _has(files / blobs.blob_name(sha256), size)]

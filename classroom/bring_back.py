@@ -14,12 +14,10 @@ from django.db import DatabaseError, connection
 from django.db.migrations.loader import MigrationLoader
 
 from classroom import dumps
-from classroom.back_up import FILE_LIST, FILES, FORMAT, MANIFEST, BackupError, Manifest, Say, sha256_of
+from classroom.back_up import BATCH, FILE_LIST, FILES, FORMAT, MANIFEST, BackupError, Manifest, Say, sha256_of
 from classroom.people.models import User
 from runtimes import blobs, sole
 from runtimes.models import Lease, Ticket
-
-_BATCH = 500
 
 
 @dataclass(frozen=True)
@@ -80,7 +78,7 @@ def bring_back(found: Found, say: Say, *, replace: bool = False) -> None:
         raise BackupError("This site has people and work already. To throw them away, say --replace.")
     if _runs():
         raise BackupError("The site is running. Stop every process of it first: site, runtimes, worker and beat.")
-    added = sum(blobs.at_once(_put, batch).count(True) for batch in batched(found.files(), _BATCH))
+    added = sum(blobs.at_once(_put, batch).count(True) for batch in batched(found.files(), BATCH))
     say(f"{found.manifest.files} files are there, {added} of them new.")
     dumps.bring_back(found.dump)
     call_command("migrate", interactive=False, verbosity=0)

@@ -7,8 +7,11 @@ from django.utils.translation import gettext_lazy as _
 
 from classroom.errors import ClassroomError
 from classroom.models import Assignment, DriveCopy, Extension, Group, GroupMember, Work, WorkMember
+from classroom.workspaces import account_of
+from grading.check import account_of_item
 from grading.models import Release
 from runtimes import launch as runtimes
+from runtimes import usage
 from runtimes.models import Runtime, Workspace
 
 
@@ -28,7 +31,7 @@ def discardable(assignment: Assignment) -> bool:
 def discard(assignment: Assignment) -> None:
     """Deletes the draft with its versions and its teachers' previews. Raises NotADraft.
 
-    Workspaces of previews stay as rows without a work: what they used has been charged to the course.
+    Workspaces of previews stay as rows without a work. What checks of it used is charged to the course from now on.
     """
     with transaction.atomic():
         # A write first: whoever publishes at the same moment waits, and then finds nothing to publish.
@@ -42,6 +45,7 @@ def discard(assignment: Assignment) -> None:
         draft.delete()
         Release.objects.filter(line_item=assignment.line_item_id).delete()
         assignment.line_item.delete()
+        usage.charge(account_of_item(assignment.line_item_id), account_of(assignment.course_id))
 
 
 def _end_previews(assignment: Assignment) -> None:

@@ -12,14 +12,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.db.models import Count
+from django.db.models import BigIntegerField, Count, F, Sum
+from django.db.models.functions import Cast, Floor
 from django.utils import timezone
 
 from classroom.models import Outbox
+from classroom.queries import accounts
 from grading.models import Autograding
-from runtimes import queue
+from runtimes import load, queue
 from runtimes.long_runs import long_runs
-from runtimes.models import ProviderReport, Runtime
+from runtimes.models import ProviderReport, Runtime, Usage
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 LOOKS_BACK = timedelta(days=1)
@@ -29,18 +31,19 @@ type Labels = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """One gauge, with a value for each set of labels."""
+    """One gauge or counter, with a value for each set of labels."""
 
     name: str
     help: str
     values: Sequence[tuple[Labels, float]]
+    type: str = "gauge"
 
 
 def exposition(families: Iterable[Family]) -> str:
     """The text that Prometheus reads."""
     lines = []
     for family in families:
-        lines += [f"# HELP {family.name} {_escaped(family.help)}", f"# TYPE {family.name} gauge"]
+        lines += [f"# HELP {family.name} {_escaped(family.help)}", f"# TYPE {family.name} {family.type}"]
         lines += [f"{family.name}{_labels(labels)} {_number(value)}" for labels, value in family.values]
     return "\n".join(lines) + "\n"
 
@@ -58,14 +61,15 @@ def _escaped(text: str, *, quotes: bool = False) -> str:
 def _number(value: float) -> str:
     if math.isinf(value) or math.isnan(value):
         return {math.inf: "+Inf", -math.inf: "-Inf"}.get(value, "NaN")
-    return f"{value:g}" if value != int(value) else str(int(value))
+    # All digits: of a counter the last ones are what it grew by.
+    return repr(value) if value != int(value) else str(int(value))
 
 
 def collect() -> list[Family]:
-    """Everything, in eight queries."""
+    """Everything, in eleven queries."""
     now = timezone.now()
     live = list(Runtime.objects.filter(state__in=Runtime.LIVE).select_related("profile"))
-    return [*_runtimes(live, now), *_provider(now), *_ends(now), *_tasks()]
+    return [*_runtimes(live, now), *_provider(now), *_ends(now), *_tasks(), *_usage()]
 
 
 def _runtimes(live: Sequence[Runtime], now: datetime) -> Iterable[Family]:
@@ -90,7 +94,7 @@ def _runtimes(live: Sequence[Runtime], now: datetime) -> Iterable[Family]:
     )
     long = Counter(run.runtime.profile.slug for run in long_runs(now))
     yield _by("profile", "pupitre_runtimes_long_run", "At one execution for longer than LONG_RUN_MINUTES.", long)
-    loads = Counter(row.profile.slug for row in live if row.load_since is not None)
+    loads = Counter(one.runtime.profile.slug for one in load.loads(live))
     yield _by("profile", "pupitre_runtimes_load", "Use their processors, no execution begun for as long.", loads)
 
 
@@ -119,9 +123,42 @@ def _tasks() -> Iterable[Family]:
     yield _by("state", "pupitre_outbox", "Mail and copies that are not done.", letters)
 
 
+#: What is counted of usage: the column, the counter's name, and what it says.
+_COUNTED = (
+    ("wall_seconds", "pupitre_usage_seconds_total", "Since they were ready."),
+    ("cpu_seconds", "pupitre_usage_cpu_reserved_seconds_total", "Times the processors that were reserved."),
+    ("cpu_used_seconds", "pupitre_usage_cpu_used_seconds_total", "Of processor time, where it was measured."),
+    ("memory_gib_seconds", "pupitre_usage_memory_gib_seconds_total", "Times the GiB of memory that were reserved."),
+    ("gpu_seconds", "pupitre_usage_accelerator_seconds_total", "Times GPUs or TPUs; of a shared one its part."),
+)
+
+
+def _usage() -> Iterable[Family]:
+    """Of all that ever ran. Each row only grows, and so do sums of whole milliseconds: one of fractions depends on the
+    order in which a database adds them up, and for Prometheus a counter that is less by the least has begun again."""
+    courses = accounts.courses()
+    rows = Usage.objects.order_by().values_list("runtime__profile__slug", "account", "runtime__purpose")
+    counted: dict[tuple[str, str, str], Counter[str]] = {}
+    sums = {f"{column}_sum": _milliseconds(column) for column, _name, _told in _COUNTED}
+    for profile, account, purpose, *found in rows.annotate(**sums):
+        course = courses[account].slug if account in courses else account
+        sum_of = counted.setdefault((profile, course, purpose), Counter())
+        sum_of.update({column: value for (column, _name, _told), value in zip(_COUNTED, found, strict=True)})
+    for column, name, told in _COUNTED:
+        values = {key: each[column] / 1000 for key, each in counted.items()}
+        yield _family(name, f"Seconds of runtimes. {told}", ("profile", "course", "purpose"), values, "counter")
+
+
+def _milliseconds(column: str) -> Sum:
+    return Sum(Cast(Floor(F(column) * 1000), BigIntegerField()), default=0)
+
+
 def _by(label: str, name: str, told: str, values: Mapping[str, float]) -> Family:
     return _family(name, told, (label,), {(key,): value for key, value in values.items()})
 
 
-def _family[K: tuple[str, ...]](name: str, told: str, labels: Sequence[str], values: Mapping[K, float]) -> Family:
-    return Family(name, told, [(tuple(zip(labels, key, strict=True)), float(values[key])) for key in sorted(values)])
+def _family[K: tuple[str, ...]](
+    name: str, told: str, labels: Sequence[str], values: Mapping[K, float], kind: str = "gauge"
+) -> Family:
+    told_of = [(tuple(zip(labels, key, strict=True)), float(values[key])) for key in sorted(values)]
+    return Family(name, told, told_of, kind)

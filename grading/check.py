@@ -27,9 +27,6 @@ from runtimes.errors import StorageAway
 
 Progress = Callable[[int, int], None]
 
-#: How accounts of assignments begin.
-ACCOUNTS = "line-item:"
-
 
 @dataclass(frozen=True)
 class _Tried:
@@ -67,7 +64,12 @@ def check(release_pk: int, progress: Progress | None = None, *, lend: Lend = len
 
 def account_of(release: Release) -> str:
     """What the sandboxes of this assignment are charged to."""
-    return f"{ACCOUNTS}{release.line_item_id}"
+    return account_of_item(release.line_item_id)
+
+
+def account_of_item(line_item: int) -> str:
+    """The same, by the key of the line item."""
+    return f"line-item:{line_item}"
 
 
 def _preload(release: Release) -> tuple[str, ...]:

@@ -9,6 +9,8 @@ somebody works in it again (`throttle.py`), and it gives its seat on when others
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.conf import settings
@@ -36,19 +38,35 @@ def began(which: QuerySet[Runtime]) -> None:
     which.filter(Q(executed_at=None) | Q(executed_at__lt=long_ago)).update(executed_at=now)
 
 
-def loads() -> list[Runtime]:
-    """Those that run, longest first, with their profiles."""
-    rows = Runtime.objects.filter(state=Runtime.State.READY, load_since__isnull=False)
-    return list(rows.select_related("profile").order_by("load_since"))
+@dataclass(frozen=True, slots=True)
+class Load:
+    """A runtime that is one. since: when the last execution was begun in it."""
+
+    runtime: Runtime
+    since: datetime
 
 
-def note(runtime: Runtime, count: float) -> None:
+def loads(runtimes: Iterable[Runtime] | None = None) -> list[Load]:
+    """Those of `runtimes` that are, or of all, with their profiles; longest first. What is being stopped is none."""
+    if runtimes is None:
+        rows = Runtime.objects.filter(state=Runtime.State.READY, load_since__isnull=False)
+        runtimes = rows.select_related("profile")
+    ready = (row for row in runtimes if row.state == Runtime.State.READY)
+    found = [Load(row, row.load_since) for row in ready if row.load_since is not None]
+    return sorted(found, key=lambda one: one.since)
+
+
+def note(runtime: Runtime, count: float, *, last: bool = False) -> None:
     """`count` seconds of processor time were counted in it so far; it may be a load now, or no longer be one. The row
-    that is passed is changed, too. `profile` must be loaded."""
+    that is passed is changed, too. `profile` must be loaded. last: it ends, and nobody counts again.
+
+    A count that tells hardly anything new is written nowhere: most machines idle most of the time."""
     now = timezone.now()
-    meter = Meter.of(runtime.cpu_meter).read(count, now, settings.LONG_RUN)
-    runtime.cpu_meter = meter.to_json()
-    Runtime.objects.filter(pk=runtime.pk, state__in=Runtime.LIVE).update(cpu_meter=runtime.cpu_meter)
+    before = Meter.of(runtime.cpu_meter)
+    meter = before.read(count, now, settings.LONG_RUN)
+    if last or meter.tells_more(before):
+        runtime.cpu_meter = meter.to_json()
+        Runtime.objects.filter(pk=runtime.pk, state__in=Runtime.LIVE).update(cpu_meter=runtime.cpu_meter)
     if runtime.purpose == Runtime.Purpose.INTERACTIVE and runtime.ready_at is not None:
         _judge(runtime, meter, runtime.executed_at or runtime.ready_at, now)
 

@@ -58,9 +58,9 @@ def make_way() -> int:
     leaving = Runtime.objects.filter(state=Runtime.State.READY, yields=True).select_related("profile")
     wanted.subtract(queue.kind(row.profile) for row in leaving)
     made = 0
-    loads = [LongRun(row, row.load_since) for row in load.loads() if row.load_since is not None]
+    runs: list[LongRun | load.Load] = [*long_runs(now), *load.loads()]
     # One that is both gives way once.
-    candidates = {run.runtime.pk: run for run in (*long_runs(now), *loads)}
+    candidates = {run.runtime.pk: run for run in runs}
     for run in sorted(candidates.values(), key=lambda run: run.since):
         kind = queue.kind(run.runtime.profile)
         if wanted[kind] > 0 and _yields(run.runtime, now + NOTICE):

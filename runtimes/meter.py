@@ -12,6 +12,8 @@ from typing import Any, Self
 
 #: So many readings are kept of the time that is looked back on.
 READINGS = 12
+#: Seconds of processor time that are worth a write.
+ENOUGH = 10.0
 #: Of what it may use: what a load uses at least on average, and less than which it is over.
 HEAVY, LIGHT = 0.5, 0.05
 
@@ -55,6 +57,13 @@ class Meter:
         if not readings or now - readings[-1].at >= back / READINGS:
             readings = _since((*readings, Reading(now, used)), now - back)
         return Meter(used, base, readings)
+
+    def tells_more(self, before: Meter) -> bool:
+        """Whether it has to be kept in the place of `before`: there is a reading more, what is counted began again, or
+        `ENOUGH` was used since."""
+        if (self.readings, self.base) != (before.readings, before.base):
+            return True
+        return (self.used or 0.0) - (before.used or 0.0) >= ENOUGH
 
     def average(self, back: timedelta) -> float | None:
         """Processors in use on average over at least `back` until the last reading; None where it was not read for so

@@ -33,13 +33,13 @@ class Metering:
             with suppress(AgentError, TimeoutError):
                 async with asyncio.timeout(ANSWER_SECONDS), AgentClient.of(row) as agent:
                     counted = (await agent.status()).cpu_seconds
-        await self._note(row, counted)
+        await self._note(row, counted, last=True)
 
     async def _counted(self, row: Runtime) -> float | None:
         with suppress(ProviderError):
             return await self._provider.cpu_seconds(row.name)
         return None
 
-    async def _note(self, row: Runtime, count: float | None) -> None:
+    async def _note(self, row: Runtime, count: float | None, *, last: bool = False) -> None:
         if count is not None:
-            await rows.note_cpu(row, count)
+            await rows.note_cpu(row, count, last=last)

@@ -50,6 +50,12 @@ def _row(runtime: Runtime, wall: float, until: datetime) -> Usage:
     )
 
 
+def charge(account: str, to: str) -> None:
+    """What was charged to `account` is charged to another one, and so is what runs. In the caller's transaction."""
+    Runtime.objects.filter(account=account).update(account=to)
+    Usage.objects.filter(account=account).update(account=to)
+
+
 @dataclass(frozen=True, slots=True)
 class Used:
     """One job's runtime. profile: its key. cpu_seconds: of processor time, None where that is not known."""

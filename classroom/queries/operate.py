@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from classroom.models import Course, WorkMember
 from classroom.queries import accounts, strictly
-from runtimes import queue
+from runtimes import load, queue
 from runtimes.describe import because, sentence
 from runtimes.long_runs import long_runs
 from runtimes.models import ProviderReport, Runtime
@@ -137,7 +137,7 @@ def page(machine: str = "", course: str = "") -> Page:
         rows=rows,
         count=len(shown),
         long=len(long),
-        loads=sum(row.load_since is not None for row in live),
+        loads=len(load.loads(live)),
         troubles=_troubles(now, courses),
     )
 

@@ -10,7 +10,10 @@ from django.utils import timezone
 
 from classroom.launch import open_work
 from classroom.metrics import Family, collect, exposition
-from runtimes.models import Profile, ProviderReport, Runtime
+from grading.check import account_of
+from runtimes import load, usage
+from runtimes.meter import Meter
+from runtimes.models import GIB, Profile, ProviderReport, Runtime
 from runtimes.status import Reason
 
 State = Runtime.State
@@ -72,6 +75,56 @@ def test_what_runs_and_waits_is_counted_by_profile():
         Runtime.objects.create(profile=shared, account="x", state=State.READY)
     assert value("pupitre_accelerators_in_use", profile="shared") == 0.5
     assert value("pupitre_runtime_ends_last_day", state="failed", reason="ImagePull") == 1
+
+
+def counters() -> dict[str, float]:
+    """By their names, of grading in the course."""
+    labels = (("profile", "standard"), ("course", "data"), ("purpose", "grading"))
+    found = [family for family in collect() if family.type == "counter"]
+    assert all(family.name.endswith("_seconds_total") for family in found)
+    return {family.name: dict(family.values)[labels] for family in found}
+
+
+@pytest.mark.django_db
+def test_what_was_used_is_counted_by_profile_and_course(ps1):
+    Profile.objects.update(cpu=2, memory_bytes=4 * GIB, gpu=1, accelerator_clients=4)
+    now = timezone.now()
+    for count in (1, 2):
+        runtime = Runtime.objects.create(
+            profile=Profile.objects.get(slug="standard"), account=account_of(ps1.release), ready_at=now,
+            purpose="grading", cpu_meter=Meter(50.0).to_json() if count == 1 else {},
+        )  # fmt: skip
+        usage.record([runtime], now + timedelta(seconds=100))
+    assert counters() == {
+        "pupitre_usage_seconds_total": 200,
+        "pupitre_usage_cpu_reserved_seconds_total": 400,
+        "pupitre_usage_cpu_used_seconds_total": 50,
+        "pupitre_usage_memory_gib_seconds_total": 800,
+        "pupitre_usage_accelerator_seconds_total": 50,
+    }
+
+
+@pytest.mark.django_db
+def test_what_was_used_never_grows_less_whatever_is_written(ps1):
+    """Also by nothing that rounding would take: Prometheus would count all of it anew."""
+    runtime = Runtime.objects.create(
+        profile=Profile.objects.get(slug="standard"), account=account_of(ps1.release), ready_at=timezone.now(),
+        purpose="grading",
+    )  # fmt: skip
+    told = []
+    for number in range(20):
+        load.note(runtime, 7.7 * number)
+        usage.record([runtime], runtime.ready_at + timedelta(seconds=number / 7))
+        told.append(counters())
+        assert told[-1]["pupitre_usage_seconds_total"] == int(1000 * number / 7) / 1000
+    for name in told[0]:
+        seen = [each[name] for each in told]
+        assert seen == sorted(seen)
+
+
+def test_a_counter_says_what_it_is_with_all_its_digits():
+    text = exposition([Family("x_total", "a", [((), 123456789.125)], "counter")])
+    assert text == "# HELP x_total a\n# TYPE x_total counter\nx_total 123456789.125\n"
 
 
 def test_labels_are_escaped_as_the_format_says():

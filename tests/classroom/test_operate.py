@@ -11,6 +11,7 @@ from django.contrib.auth.models import Permission
 from django.utils import timezone
 
 from classroom.launch import open_work
+from grading.check import account_of
 from runtimes.models import Kernel, Profile, ProviderReport, Runtime
 from runtimes.status import Reason
 
@@ -137,3 +138,11 @@ def test_the_summary_comes_alone_where_the_page_asks_for_it_again(runtime, admin
     part = admin.get("/operate/", headers={"HX-Request": "true"}).content.decode()
     assert part.strip().startswith('<div id="summary"')
     assert "<html" not in part
+
+
+def test_what_grading_runs_is_counted_with_its_course(ps1, course, admin):
+    account = account_of(ps1.release)
+    Runtime.objects.create(profile=ps1.profile, account=account, purpose=Runtime.Purpose.GRADING, state=State.READY)
+    page = words(admin.get(f"/operate/?course={course.slug}"))
+    assert f"{course.title} · grading" in page
+    assert account not in page

@@ -18,7 +18,7 @@ from classroom.models import Course, Enrollment
 from classroom.people.models import User
 from classroom.queries import accounts, usage
 from classroom.queries.usage import By, Period
-from grading.check import account_of
+from grading.check import account_of, account_of_item
 from runtimes.models import GIB, Profile, Runtime, Usage, Workspace
 from tests.world import make_user
 
@@ -119,13 +119,18 @@ def test_what_somebody_did_before_they_began_again_is_said_to_be_nobodys(ps1, ad
     assert found.of_nobody == 3 * HOUR
 
 
-def test_what_belongs_to_no_course_any_more_has_its_account_for_a_name(course, grace, cpu):
+def test_what_checks_of_a_draft_used_stays_with_the_course_when_it_is_thrown_away(course, cpu):
     draft = publish.create(course, slug="oops", title="Oops", graded=True)
-    used(None, 1, account=f"line-item:{draft.line_item_id}")
+    used(None, 1, account=account_of_item(draft.line_item_id))
     discard.discard(draft)
-    [line] = usage.report(MARCH, By.COURSE).lines
-    assert (line.name, line.key) == (f"line-item:{draft.line_item_id}", "")
+    assert hours(usage.report(MARCH, By.COURSE).lines) == {course.slug: 1}
     assert accounts.of(course) == [f"course:{course.pk}"]
+
+
+def test_what_belongs_to_no_course_has_its_account_for_a_name(cpu):
+    used(None, 1, account="elsewhere")
+    [line] = usage.report(MARCH, By.COURSE).lines
+    assert (line.name, line.key) == ("elsewhere", "")
 
 
 @pytest.mark.parametrize(

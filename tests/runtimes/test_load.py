@@ -82,7 +82,36 @@ def note(runtime: Runtime) -> Runtime:
 
 def test_a_load_says_since_when_nothing_was_begun(burning):
     assert note(burning).load_since == burning.executed_at
-    assert [row.pk for row in load.loads()] == [burning.pk]
+    assert [(one.runtime.pk, one.since) for one in load.loads()] == [(burning.pk, burning.executed_at)]
+
+
+def test_a_count_that_tells_hardly_anything_new_is_written_nowhere(burning, django_assert_num_queries):
+    load.note(burning, 1_000_000.0)
+    written = dict(burning.cpu_meter)
+    with django_assert_num_queries(0):
+        load.note(burning, 1_000_009.0)
+    assert burning.cpu_meter == written
+    with django_assert_num_queries(1):
+        load.note(burning, 1_000_010.0)
+    assert Runtime.objects.get().cpu_meter["used"] == 1_000_010
+
+
+def test_the_last_count_is_written_whatever_it_tells(burning):
+    load.note(burning, 1_000_000.0)
+    load.note(burning, 1_000_001.0, last=True)
+    assert Runtime.objects.get().cpu_meter["used"] == 1_000_001
+
+
+def test_what_was_used_before_a_container_began_again_is_not_forgotten(burning):
+    for count in (1_000_000.0, 1.0, 2.0, 12.0):
+        load.note(burning, count, last=count == 12)
+    assert Runtime.objects.get().cpu_meter["used"] == 1_000_012
+
+
+def test_of_what_is_stopped_nothing_is_a_load(burning):
+    note(burning)
+    Runtime.objects.update(state=State.STOPPING)
+    assert load.loads(Runtime.objects.all()) == []
 
 
 def test_what_grades_is_never_one(burning):
