@@ -38,8 +38,9 @@ AFTER_ERROR_SECONDS = 1.0
 class Reconciler:
     """`run` until `leave` is called: then files are pulled, runtimes released, rows settled."""
 
-    def __init__(self, provider: Provider) -> None:
+    def __init__(self, provider: Provider, beside: alive.Loop | None = None) -> None:
         self._provider = provider
+        self._beside = beside
         self._keepers: dict[str, Keeper] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._suspects: set[str] = set()
@@ -71,7 +72,8 @@ class Reconciler:
     async def _look_until_leaving(self) -> None:
         while not self._leaving.is_set():
             self._awake.clear()
-            alive.moved("runtimes")
+            if self._beside is None or not self._beside.hangs():
+                alive.moved("runtimes")
             try:
                 await self._look()
             except DATABASE_AWAY as error:

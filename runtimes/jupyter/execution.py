@@ -17,6 +17,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from runtimes import bus, launch
+from runtimes.alive import Loop
 from runtimes.jupyter import replies, runs
 from runtimes.jupyter.bodies import json_object, text
 from runtimes.jupyter.document_log import DocumentGone, document_log
@@ -44,14 +45,18 @@ acancel_queued = sync_to_async(cancel_queued)
 
 
 class Executor:
-    """Turns queued `Run` rows into outputs. One in the installation; it goes on with what a former one left behind."""
+    """Turns queued `Run` rows into outputs. One in the installation; it goes on with what a former one left behind.
 
-    def __init__(self) -> None:
+    sign: where it says that its loop goes round."""
+
+    def __init__(self, sign: Loop | None = None) -> None:
+        self._sign = sign or Loop("cells")
         self._runners: dict[UUID, tuple[KernelRunner, asyncio.Task[None]]] = {}
         self._renewed_at = 0.0
 
     async def run(self) -> None:
         """Works for ever."""
+        self._sign.moved()
         async with bus.subscribe("runs", INPUT_TOPIC) as news:
             await self._take_over(everything=True)
             try:
@@ -70,11 +75,14 @@ class Executor:
             await runner[0].answer(answer["run"], answer["value"])
 
     async def _look(self) -> None:
+        self._sign.moved()
         queued = await off_loop(runs.queued)
         for runner, _task in self._runners.values():
             runner.prune({run.pk for run in queued})
         for run in queued:
             await self._offer(run)
+            # Each may wait for its document: many of them are no standstill.
+            self._sign.moved()
         now = asyncio.get_running_loop().time()
         if now - self._renewed_at > _RENEW_SECONDS:
             self._renewed_at = now

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -12,6 +13,7 @@ from celery import Celery
 from classroom.alive import SILENCE_SECONDS, Pulse, Scheduler
 from classroom.celery import app
 from runtimes import alive, reconcile, sole
+from runtimes.jupyter import execution
 
 
 @pytest.fixture(autouse=True)
@@ -98,6 +100,57 @@ async def test_runtimes_says_so_before_each_look_and_not_while_one_hangs(monkeyp
     assert alive.path("runtimes").exists()
     reconciler.leave()
     await looking
+
+
+async def test_runtimes_says_nothing_while_its_cells_stand_still(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    cells = alive.Loop("cells", clock=lambda: now[0])
+    reconciler = reconcile.Reconciler(cast("Any", None), beside=cells)
+    said: list[bool] = []
+
+    async def look() -> None:
+        said.append(alive.path("runtimes").exists())
+        alive.path("runtimes").unlink(missing_ok=True)
+        now[0] += alive.SILENCE_SECONDS
+        if len(said) == 2:
+            # Only now does it begin.
+            cells.moved()
+        if len(said) == 5:
+            cells.moved()
+        if len(said) == 6:
+            reconciler.leave()
+
+    monkeypatch.setattr(reconciler, "_look", look)
+    monkeypatch.setattr(reconcile, "LOOK_SECONDS", 0)
+    await reconciler._look_until_leaving()
+    # As long as it may be silent, and no longer.
+    assert said == [True, True, True, True, False, True]
+
+
+async def test_cells_stand_still_where_their_rows_cannot_be_read_and_not_where_documents_are_slow(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now, answers = [0.0], asyncio.Event()
+    cells = alive.Loop("cells", clock=lambda: now[0])
+    executor = execution.Executor(cells)
+
+    async def rows(*_asked: Any) -> Any:
+        await answers.wait()
+        return [SimpleNamespace(pk=1), SimpleNamespace(pk=2)]
+
+    async def offer(_run: Any) -> None:
+        now[0] += alive.SILENCE_SECONDS
+
+    monkeypatch.setattr(execution, "off_loop", rows)
+    monkeypatch.setattr(executor, "_offer", offer)
+    looking = asyncio.create_task(executor._look())
+    await asyncio.sleep(0)
+    now[0] = alive.SILENCE_SECONDS + 1
+    assert cells.hangs()
+    executor._renewed_at = float("inf")
+    answers.set()
+    await looking
+    assert not cells.hangs()
 
 
 async def test_the_next_runtimes_says_so_while_it_waits_for_the_one_before(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from runtimes import provider
+from runtimes.alive import Loop
 from runtimes.jupyter.execution import Executor
 from runtimes.provider import ProviderUnavailable
 from runtimes.reconcile import Reconciler, for_ever
@@ -37,12 +38,13 @@ class Command(BaseCommand):
 
 
 async def _main(ready: Callable[[], Any]) -> None:
-    reconciler = Reconciler(provider.get())
+    cells = Loop("cells")
+    reconciler = Reconciler(provider.get(), beside=cells)
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, reconciler.leave)
     async with sole(lost=_end_at_once):
-        running = asyncio.create_task(_execute(reconciler.started, ready))
+        running = asyncio.create_task(_execute(reconciler.started, ready, cells))
         try:
             await reconciler.run()
         finally:
@@ -51,11 +53,11 @@ async def _main(ready: Callable[[], Any]) -> None:
                 await running
 
 
-async def _execute(started: asyncio.Event, ready: Callable[[], Any]) -> None:
+async def _execute(started: asyncio.Event, ready: Callable[[], Any], sign: Loop) -> None:
     """Runs cells for as long as this process lives."""
     await started.wait()
     ready()
-    await for_ever(lambda: Executor().run())
+    await for_ever(lambda: Executor(sign).run())
 
 
 def _end_at_once() -> None:
