@@ -143,6 +143,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "more than there is": ({"memory": "1e30Ti"}, "l4: memory: “1e30Ti” is not an amount"),
     "too little": ({"memory": "64Mi"}, "l4: memory: “64Mi” is less than 256Mi."),
     "too fine": ({"cpu": "1001m"}, "l4: cpu: Ensure that there are no more than 2 decimal places."),
+    "no cores": ({"cpu": 0}, "l4: cpu: Ensure this value is greater than or equal to 0.05."),
     "no length": ({"lifetime": "soon"}, "l4: lifetime: “soon” is not a length of time such as 30m or 12h."),
     "no whole hours": ({"lifetime": "90m"}, "l4: lifetime: “90m” is not a multiple of 1h."),
     "too long": ({"lifetime": "40d"}, "l4: lifetime: Ensure this value is less than or equal to 720."),

@@ -301,7 +301,7 @@ def test_pages_are_reached_from_the_way_in_and_nothing_else_of_the_site_by_anybo
 
 # --- machines
 
-LAB: dict[str, Any] = {"slug": "lab", "name": "Lab", "memory": "4Gi", "warm": 2}
+LAB: dict[str, Any] = {"slug": "lab", "name": "Lab", "cpu": 0.5, "memory": "4Gi", "warm": 2}
 L4: dict[str, Any] = {"slug": "l4", "name": "L4", "gpu": 1, "model": "nvidia-l4", "fallback": "lab"}
 
 
