@@ -13,6 +13,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from classroom.forms_time import LocalDateTimeField
+from classroom.forms_units import ShortNameField
 from classroom.models import Assignment, Course
 
 
@@ -57,7 +58,7 @@ class NewAssignmentForm(forms.Form):
         widget=forms.RadioSelect,
     )
     title = forms.CharField(label=_("Title"), max_length=200)
-    slug = forms.SlugField(
+    slug = ShortNameField(
         label=_("Short name"),
         max_length=60,
         required=False,

@@ -11,13 +11,14 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from classroom.forms_people import time_zones
+from classroom.forms_units import ShortNameField
 from classroom.models import Course
 
 
 class CourseForm(forms.ModelForm):  # type: ignore[type-arg]
     """A course's name, term and time zone. The short name is made from the title where none is given."""
 
-    slug = forms.SlugField(
+    slug = ShortNameField(
         label=_("Short name"),
         max_length=60,
         required=False,

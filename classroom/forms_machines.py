@@ -15,7 +15,15 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from classroom.forms_people import time_zones
-from classroom.forms_units import GigabytesField, HoursField, LabelsField, LastingField, NumberField, WordsField
+from classroom.forms_units import (
+    GigabytesField,
+    HoursField,
+    LabelsField,
+    LastingField,
+    NumberField,
+    ShortNameField,
+    WordsField,
+)
 from classroom.models import Course
 from runtimes.models import Profile
 
@@ -49,7 +57,7 @@ class MachineForm(forms.ModelForm):  # type: ignore[type-arg]
         ),
     )  # fmt: skip
 
-    slug = forms.SlugField(
+    slug = ShortNameField(
         label=_("Short name"), max_length=50, required=False, help_text=_("Made from the name if you leave it empty.")
     )
     courses = forms.ModelMultipleChoiceField(
@@ -159,11 +167,18 @@ class MachineForm(forms.ModelForm):  # type: ignore[type-arg]
         # Another kind or reserved share of nothing is nothing.
         return bool(field.initial) and field.initial != getattr(Profile(), field.name)
 
+    def clean_name(self) -> str:
+        """Raises ValidationError for another machine's name: teachers would have to guess which is which."""
+        name = str(self.cleaned_data["name"])
+        if Profile.objects.filter(name=name, retired_at=None).exclude(pk=self.instance.pk).exists():
+            raise forms.ValidationError(gettext("There is a machine “%(name)s” already.") % {"name": name})
+        return name
+
     def clean_slug(self) -> str:
         """Raises ValidationError for a name that is taken."""
         slug = self.cleaned_data["slug"] or slugify(self.cleaned_data.get("name", ""))[:50] or "machine"
         if Profile.objects.filter(slug=slug).exists():
-            raise forms.ValidationError(gettext("There is a machine “%(slug)s” already.") % {"slug": slug})
+            raise forms.ValidationError(gettext("There is a machine “%(name)s” already.") % {"name": slug})
         return str(slug)
 
     def clean_tolerations(self) -> Any:

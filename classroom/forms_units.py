@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, ClassVar
 
 from django import forms
 from django.utils.translation import gettext
@@ -20,6 +20,12 @@ _DAYS = {
 }  # fmt: skip
 _PARTS = ("day", "from", "to", "warm")
 _LINES = 3
+
+
+class ShortNameField(forms.SlugField):
+    """A part of an address."""
+
+    default_error_messages: ClassVar = {"invalid": _("Letters without accents, digits, hyphens and underscores only.")}
 
 
 class NumberField(forms.DecimalField):

@@ -15,7 +15,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from classroom.forms_machines import MachineForm
-from classroom.forms_units import LastingField, NumberField, hours_of
+from classroom.forms_units import LastingField, NumberField, ShortNameField, hours_of
 from classroom.machine_values import Entry, form_data, key_of, lasting
 from runtimes.models import GIB, Profile
 from runtimes.pods.quantities import amount
@@ -112,7 +112,7 @@ class LabelsMapField(forms.JSONField):
 class MachineValuesForm(MachineForm):
     """One entry. Whose teachers may choose a machine that is not for all is not in it: that stays as it is."""
 
-    slug = forms.SlugField(max_length=50)
+    slug = ShortNameField(max_length=50)
     cpu = CoresField(min_value=Decimal("0.05"), max_digits=6, decimal_places=2)
     cpu_request = CoresField(min_value=Decimal("0.01"), max_digits=6, decimal_places=2)
     memory_bytes = AmountField(least=GIB // 4)  # type: ignore[assignment]

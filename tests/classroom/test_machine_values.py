@@ -192,7 +192,7 @@ def test_with_one_mistake_nothing_is_changed_and_it_is_named(put, tried, what):
         ("host: learn.example", "It has no list of machines"),
         ("[standard]", "machine 1: “standard” is no machine"),
         ('[{"name": "x"}]', "machine 1: It has no slug"),
-        ('[{"slug": "a b", "name": "x"}]', "a b: slug: Enter a valid “slug”"),
+        ('[{"slug": "a b", "name": "x"}]', "a b: slug: Letters without accents"),
         ('[{"slug": "a", "name": "x"}, {"slug": "a", "name": "y"}]', "a: There are two machines of this slug."),
     ],
 )

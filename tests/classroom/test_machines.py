@@ -88,6 +88,7 @@ def test_what_is_not_changed_stays_as_it_was(tried, admin):
         ({"timetable-from": ["09:45", ""], "timetable-to": ["12:00", ""]}, "Line 1: Between 1 and 1000 kernels"),
         ({"memory_bytes": "0"}, "greater than or equal to 0.25"),
         ({"name": ""}, "This field is required."),
+        ({"slug": "é b"}, "Letters without accents, digits, hyphens and underscores only."),
     ],
 )
 def test_what_is_wrong_stands_at_its_field_and_nothing_is_saved(tried, admin, typed, told):
@@ -96,6 +97,14 @@ def test_what_is_wrong_stands_at_its_field_and_nothing_is_saved(tried, admin, ty
     assert told in words(answer).replace("&#x27;", "'")
     assert not Profile.objects.exists()
     assert tried == []
+
+
+def test_two_machines_that_teachers_choose_among_have_two_names(tried, admin):
+    admin.post("/machines/new/", UNTOUCHED)
+    again = UNTOUCHED | {"slug": "another"}
+    assert "There is a machine “Python · 2 CPU” already." in words(admin.post("/machines/new/", again))
+    admin.post("/machines/python-2-cpu/retire/")
+    assert admin.post("/machines/new/", again).status_code == 302
 
 
 def test_a_machine_that_the_provider_refuses_is_not_saved_and_the_page_says_its_reason(admin, monkeypatch):
