@@ -13,6 +13,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from asgiref.sync import SyncToAsync
+from django.db import connections
 from django.test import Client
 
 from classroom.management.commands.prepare import compile_translation
@@ -56,6 +58,13 @@ def shared_folders_are_left_alone() -> Iterator[None]:
     assert [folder.stat().st_mode for folder in SHARED] == before, (
         "a test changed the mode of a folder that the machine shares"
     )
+
+
+@pytest.fixture(autouse=True)
+def closed_connections() -> Iterator[None]:
+    """Lets go of the database in the thread that async code asks it from: a test database in use cannot be dropped."""
+    yield
+    SyncToAsync.single_thread_executor.submit(connections.close_all).result()
 
 
 @pytest.fixture

@@ -156,7 +156,8 @@ class LiveSite:
 
     @contextmanager
     def orm(self) -> Iterator[None]:
-        """Inside, models and blobs are this site's (without a transaction around the test)."""
+        """Inside, models and blobs are this site's (without a transaction around the test). In one thread at a time:
+        the database's name and the settings are the whole process's."""
         connection = connections["default"]
         before = connection.settings_dict["NAME"]
         work = work_storage.backend(self.environment.get("WORK_STORAGE", ""), self.folder / "work")

@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from asgiref.sync import SyncToAsync
-from django.db import connections
 
 from runtimes.models import MIB, Profile, Workspace
 from tests.runtimes import stores
@@ -23,13 +21,6 @@ def run_dir(settings) -> Iterator[Path]:
     settings.RUN_DIR = folder
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
-
-
-@pytest.fixture(autouse=True)
-def closed_connections() -> Iterator[None]:
-    """Lets go of the database in the thread that async code asks it from: a test database in use cannot be dropped."""
-    yield
-    SyncToAsync.single_thread_executor.submit(connections.close_all).result()
 
 
 @pytest.fixture(autouse=True)

@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -37,6 +38,7 @@ class Desk(LiveSite):
     def start(self) -> None:
         self.manage("migrate", "--verbosity", "0")
         self.doors: dict[str, dict[str, dict[str, str]]] = {}
+        self._turn = threading.Lock()
         self._write_doors()
         self._processes = [
             self._process("runtimes", "manage.py", "runtimes"),
@@ -87,7 +89,7 @@ class Desk(LiveSite):
 
         def there() -> T:
             ours = {"STORAGES": {**settings.STORAGES, "work": files}, "RUN_DIR": self.folder / "run"}
-            with self.orm(), override_settings(**ours):
+            with self._turn, self.orm(), override_settings(**ours):
                 return work()
 
         return await asyncio.to_thread(there)
