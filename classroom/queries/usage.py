@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from classroom.models import Course, WorkMember
 from classroom.people.models import User
-from classroom.queries import accounts
+from classroom.queries import accounts, strictly
 from runtimes.models import Runtime, Usage
 
 
@@ -151,11 +151,13 @@ def _people(period: Period, course: Course | None) -> list[Line]:
         ran = ran.filter(assignment__course=course)
     sharers = WorkMember.objects.filter(work=OuterRef("work")).order_by().values("work").annotate(n=Count("pk"))
     sums = (
-        ran.annotate(sharers=Subquery(sharers.values("n"))).order_by().values("user")
-        .annotate(**_sums("work__workspace__runtimes__usage__", F("sharers")))
+        ran.annotate(sharers=Subquery(sharers.values("n"))).order_by().values("user", "sharers")
+        .annotate(**_sums("work__workspace__runtimes__usage__"))
     )  # fmt: skip
-    used: dict[int, Amounts] = {row["user"]: _amounts(row) for row in sums}
-    people = User.objects.in_bulk(list(used))
+    used: dict[int, Amounts] = {}
+    for row in sums:
+        used[row["user"]] = used.get(row["user"], Amounts()) + _amounts(row, row["sharers"])
+    people = strictly(User.objects).only("display_name", "username", "email").in_bulk(list(used))
     return _by_name(Line(str(people[key]), people[key].email, amounts) for key, amounts in used.items())
 
 
@@ -164,12 +166,11 @@ def _began(field: str, period: Period) -> Q:
     return Q(**{f"{field}__gte": since, f"{field}__lt": after})
 
 
-def _sums(usage: str, sharers: F | None = None) -> dict[str, Any]:
-    """The sums of `Amounts`. usage: how the row of usage is reached; sharers: among how many it is divided."""
+def _sums(usage: str) -> dict[str, Any]:
+    """The sums of `Amounts`. usage: how the row of usage is reached."""
 
     def total(field: str, **only: Any) -> Sum:
-        value = F(f"{usage}{field}")
-        return Sum(value / sharers if sharers else value, default=0.0, **only)
+        return Sum(f"{usage}{field}", default=0.0, **only)
 
     notebook = Q(**{f"{usage}runtime__purpose": Runtime.Purpose.INTERACTIVE})
     unknown = Q(**{f"{usage}cpu_used_seconds__isnull": True})
@@ -184,8 +185,8 @@ def _sums(usage: str, sharers: F | None = None) -> dict[str, Any]:
     }
 
 
-def _amounts(row: Any) -> Amounts:
-    return Amounts(*(row[name] for name in Amounts.__slots__))
+def _amounts(row: Any, sharers: int = 1) -> Amounts:
+    return Amounts(*(row[name] / sharers for name in Amounts.__slots__))
 
 
 def _together(rows: Iterable[dict[str, Any]]) -> Amounts:
