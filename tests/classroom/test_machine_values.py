@@ -203,6 +203,12 @@ def test_a_file_that_is_none_is_refused(put, text, words):
     assert not Profile.objects.exists()
 
 
+def test_what_is_sent_in_is_read_where_the_file_is_a_dash(monkeypatch):
+    monkeypatch.setattr("sys.stdin", StringIO(json.dumps([STANDARD])))
+    call_command("apply_machines", "-", "--keeper", "me", stdout=StringIO())
+    assert Profile.objects.get().kept_by == "me"
+
+
 def test_a_file_that_is_not_there_is_told(tmp_path):
     with pytest.raises(CommandError, match="cannot be read"):
         call_command("apply_machines", str(tmp_path / "none.yaml"))
