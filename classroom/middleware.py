@@ -5,11 +5,16 @@ from __future__ import annotations
 import zoneinfo
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import resolve_url
 from django.utils import timezone, translation
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.translation import gettext as _
 
 from classroom.people.models import User
 
@@ -42,22 +47,39 @@ def display(request: HttpRequest) -> dict[str, Any]:
 
 
 class SignedOutMiddleware:
-    """Answers 401 to a script that asks for a piece of a page while nobody is signed in.
+    """What was sent while nobody is signed in was not done, and says so.
 
-    A script follows the way to the sign-in page unseen: it would put that page in the place of the piece, and take what
-    it sent for saved (`static/js/site.js` says what happened). Runs after HtmxMiddleware.
+    A script gets 401: it would follow the way to the sign-in page unseen, put that page in the place of a piece, and
+    take what it sent for saved (`static/js/site.js` says what happened). A form is told on the sign-in page, and leads
+    back to the page that it stood on: its own address may answer to no other method. Runs after HtmxMiddleware.
     """
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        """401 without a body in place of a redirect to the sign-in page."""
+        """The view's response, unless it is the way to the sign-in page."""
         response = self.get_response(request)
         sign_in = resolve_url(settings.LOGIN_URL)
-        if request.htmx and isinstance(response, HttpResponseRedirect) and response.url.split("?")[0] == sign_in:  # type: ignore[attr-defined]
+        # With the way back in it, as `login_required` has it; not the way of somebody who has just signed out.
+        if not isinstance(response, HttpResponseRedirect) or not response.url.startswith(f"{sign_in}?next="):
+            return response
+        if request.htmx:  # type: ignore[attr-defined]
             return HttpResponse(status=401)
+        if request.method == "POST":
+            messages.warning(
+                request, _("You were signed out, so that was not done. Sign in, then send it again from its page.")
+            )
+            return redirect_to_login(_page_of(request), sign_in)
         return response
+
+
+def _page_of(request: HttpRequest) -> str:
+    """The address of the page on which a form stood, as far as the browser says; else the start page."""
+    referer = request.headers.get("Referer", "")
+    if not url_has_allowed_host_and_scheme(referer, {request.get_host()}):
+        return resolve_url("home")
+    return urlsplit(referer)._replace(scheme="", netloc="", fragment="").geturl()
 
 
 class PersonMiddleware:

@@ -44,6 +44,23 @@ def test_a_script_that_asks_while_signed_out_gets_no_page_in_place_of_a_piece(co
     assert client.get("/c/data/")["Location"] == "/accounts/login/?next=/c/data/"
 
 
+@pytest.mark.parametrize(
+    ("page", "leads_to"),
+    [
+        ("http://testserver/c/data/people/add/?x=1", "/c/data/people/add/%3Fx%3D1"),
+        ("https://elsewhere.example/c/data/", "/"),
+        ("", "/"),
+    ],
+)
+def test_a_form_that_was_sent_while_signed_out_is_told_of_and_leads_back_to_its_page(
+    course: Course, client: Client, page: str, leads_to: str
+):
+    """Its own address would have answered 405 after signing in: an empty page of the browser's."""
+    answer = client.post("/c/data/people/add/confirm/", {"text": "x"}, headers={"Referer": page})
+    assert answer["Location"] == f"/accounts/login/?next={leads_to}"
+    assert "so that was not done" in client.get(answer["Location"]).content.decode()
+
+
 def test_a_page_has_the_words_for_what_its_scripts_did_not_get(course: Course, ada: User, as_user):
     page = as_user(ada).get("/c/data/?x=1").content.decode()
     assert "You are signed out" in page
