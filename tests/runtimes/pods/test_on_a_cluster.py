@@ -8,31 +8,17 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-import zmq.asyncio
-from zmq.utils.monitor import recv_monitor_message
 
-from runtimes.agent import layout
 from runtimes.agent_replies import AgentRefused, ExitReason
-from runtimes.keys import connection_keys
 from runtimes.machine import Gpu, Machine
 from runtimes.pods import conditions, labels, manifests, unplaced
 from runtimes.pods.provider import PodsProvider
 from runtimes.provider import GIB, MIB, Phase, Reason, Request, Status
-from tests.runtimes.pods.real import MASTER, ROOM, SMALL, needs_cluster, own_namespace, running, seats, until
+from tests.runtimes.pods.real import ROOM, SMALL, needs_cluster, own_namespace, running, seats, until
 from tests.runtimes.sandbox.notebook import WAIT, settled, start_notebook
 
 pytestmark = [needs_cluster, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
 GPU = Machine("gpu", accelerator=Gpu())
-KINDS = {"iopub": zmq.SUB, "hb": zmq.REQ}
-#: Ports on which anything of the pod listens for others (proc(5), /proc/net/tcp; 0A is LISTEN).
-LISTENING = """
-R = []
-for name, loopback in (("tcp", "0100007F"), ("tcp6", "0" * 24 + "01000000")):
-    for line in list(open(f"/proc/net/{name}"))[1:]:
-        (host, port), state = line.split()[1].split(":"), line.split()[3]
-        if state == "0A" and host != loopback:
-            R.append(int(port, 16))
-"""
 
 
 async def reason(provider: PodsProvider, name: str, wanted: Reason) -> Status:
@@ -44,26 +30,6 @@ async def reason(provider: PodsProvider, name: str, wanted: Reason) -> Status:
 
     found: Status = await until(said)
     return found
-
-
-async def greets(address: str, kind: int, server_key: str | None) -> bool:
-    """Whether whoever listens there lets somebody in who knows this key of it, or asks without Curve."""
-    context = zmq.asyncio.Context()
-    socket = context.socket(kind)
-    if server_key is not None:
-        socket.curve_publickey, socket.curve_secretkey = zmq.curve_keypair()
-        socket.curve_serverkey = server_key.encode()
-    monitor = socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
-    try:
-        socket.connect(address)
-        async with asyncio.timeout(WAIT):
-            event = await recv_monitor_message(monitor)
-        return bool(event["event"] == zmq.EVENT_HANDSHAKE_SUCCEEDED)
-    finally:
-        socket.disable_monitor()
-        monitor.close(0)
-        socket.close(0)
-        context.term()
 
 
 # --- waiting
@@ -235,23 +201,6 @@ async def test_sigterm_reaches_the_kernels_and_a_grace_lets_them_finish(provider
                 break
     await releasing
     await notebook.close()
-
-
-async def test_a_pod_listens_on_its_own_ports_alone_and_greets_nobody_without_its_keys(provider: PodsProvider) -> None:
-    """Whoever can reach it: where no policy is enforced, this is what is left."""
-    notebook = await start_notebook(provider, "locked", limits=SMALL)
-    connection = notebook.endpoint.kernel_info(0, notebook.keys)
-    sockets = {notebook.endpoint.agent_url: zmq.DEALER} | {
-        layout.channel_url(connection, channel): KINDS.get(channel, zmq.DEALER) for channel in layout.CHANNELS
-    }
-    ports = {int(address.rpartition(":")[2]) for address in sockets}
-    assert set(await notebook.value(LISTENING)) == ports
-    stranger = connection_keys(MASTER, 1, "another identity").curve_public
-    for address, kind in sockets.items():
-        assert [await greets(address, kind, key) for key in (None, stranger)] == [False, False], address
-        assert await greets(address, kind, notebook.keys.curve_public), address
-    await notebook.close()
-    await provider.release("locked")
 
 
 async def test_a_pod_whose_site_is_silent_ends_by_its_own_switch(provider: PodsProvider, place: Any) -> None:
