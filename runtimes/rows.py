@@ -10,7 +10,7 @@ from datetime import datetime
 from functools import wraps
 
 from asgiref.sync import sync_to_async
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models import Case, F, Q, QuerySet, Value, When
 from django.utils import timezone
 
@@ -179,14 +179,17 @@ def settle(runtime: Runtime, state: str, reason: str | None = None, *, message: 
     changes: dict[str, object] = {"state": state, "stopped_at": now}
     if reason is not None:
         changes |= {"reason": reason, "message": message, "detail": detail}
-    moved = bool(Runtime.objects.filter(pk=runtime.pk, state__in=_UP).update(**changes))
-    row = Runtime.objects.select_related("profile").get(pk=runtime.pk)
-    if row.state not in Runtime.LIVE:
-        Kernel.objects.filter(runtime=row).exclude(state=Kernel.State.DEAD).update(
-            state=Kernel.State.DEAD, execution_state="dead", reason=row.reason, message=row.message
-        )
+    # Together: nobody sees one that has ended and is not charged for, and one is charged whoever dies meanwhile.
+    with transaction.atomic():
+        moved = bool(Runtime.objects.filter(pk=runtime.pk, state__in=_UP).update(**changes))
+        row = Runtime.objects.select_related("profile").get(pk=runtime.pk)
+        if row.state not in Runtime.LIVE:
+            Kernel.objects.filter(runtime=row).exclude(state=Kernel.State.DEAD).update(
+                state=Kernel.State.DEAD, execution_state="dead", reason=row.reason, message=row.message
+            )
+        if moved:
+            usage.record([row], _last_seen(row, now))
     if moved:
-        usage.record([row], _last_seen(row, now))
         bus.publish_sync("runtimes")
         bus.publish_sync(f"runtime:{row.name}")
     return moved

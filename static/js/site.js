@@ -74,11 +74,14 @@ if (zone) {
   if ([...zone.options].some((option) => option.value === here)) zone.value = here;
 }
 
-// What the site did not do for a piece of the page is said in words, wherever it was pressed. Who only looks again by
-// itself (a get) does so once more and says nothing, except that nobody is signed in any more.
+// What the site did not do for a piece of the page is said in words, wherever it was pressed, until it does what is
+// pressed next. What only looks again by itself (a get) does so once more and says nothing, except that nobody is signed
+// in any more, or somebody is again.
 const trouble = document.getElementById("trouble");
+let told = "";
 function tell(kind) {
   if (!trouble) return;
+  told = kind;
   trouble.hidden = !kind;
   for (const one of trouble.querySelectorAll("[data-trouble]")) one.hidden = one.dataset.trouble !== kind;
 }
@@ -90,7 +93,10 @@ document.body.addEventListener("htmx:responseError", (event) => {
 document.body.addEventListener("htmx:sendError", (event) => {
   if (event.detail.requestConfig.verb !== "get") tell("failed");
 });
-document.body.addEventListener("htmx:afterRequest", (event) => { if (event.detail.successful) tell(""); });
+document.body.addEventListener("htmx:afterRequest", (event) => {
+  const { successful, requestConfig } = event.detail;
+  if (successful && (requestConfig.verb !== "get" || told === "out")) tell("");
+});
 
 // A button may open a dialog that the page holds anyway.
 document.addEventListener("click", (event) => {

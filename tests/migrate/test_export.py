@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import json
 import os
+import socket
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -103,6 +105,14 @@ def test_nbgrader_grades_and_gives_feedback_in_the_exported_folder(taught: Nbgra
     assert {k: v for k, v in before.items() if k[2] == "grade"} == {k: v for k, v in after.items() if k[2] == "grade"}
 
 
+def _listens(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=60).close()
+    except ConnectionRefusedError:
+        return False
+    return True
+
+
 @contextmanager
 def formgrader(folder: Path) -> Iterator[str]:
     """A Jupyter server with nbgrader's formgrader over this course, on loopback; its address."""
@@ -125,6 +135,9 @@ def formgrader(folder: Path) -> Iterator[str]:
             said.append(line)
             if "is running at" in line:
                 break
+        # It says so before it listens.
+        while process.poll() is None and not _listens(port):
+            time.sleep(0.1)
         assert process.poll() is None, "".join(said)
         yield f"http://127.0.0.1:{port}"
     finally:

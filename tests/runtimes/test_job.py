@@ -89,9 +89,20 @@ async def executed(borrowing) -> list[dict]:
     return [plain(cell) for cell in done.cells]
 
 
+def joined(outputs) -> list[dict]:
+    """What follows on the same stream is one output: a kernel sends what it has whenever it comes to it."""
+    found: list[dict] = []
+    for output in outputs:
+        if found and output["output_type"] == "stream" and found[-1].get("name") == output["name"]:
+            found[-1]["text"] += output["text"]
+        else:
+            found.append(dict(output))
+    return found
+
+
 def plain(cell) -> dict:
-    """What is compared: without process numbers and the dots of an endless loop."""
-    text = json.dumps([cell.execution_count, cell.outputs])
+    """What is compared: without process numbers, the dots of an endless loop, and where a long text was cut."""
+    text = json.dumps([cell.execution_count, joined(cell.outputs)])
     text = re.sub(r"ipykernel_\d+|pid=\d+", "process", text)
     return {"source": cell.source, "ran": json.loads(re.sub(r'"\.+"', '"."', text))}
 
