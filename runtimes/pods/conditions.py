@@ -70,10 +70,15 @@ def status(pod: Pod, now: datetime, *, grows: bool = False) -> Status:
     return replace(found, deadline=deadline(pod), ready_at=ready_at, isolation=isolation)
 
 
+def exceeds_quota(message: str) -> bool:
+    """Whether the API refused a pod for the namespace's quota, as it words that (k8s.io/apiserver, quota)."""
+    return "exceeded quota" in message
+
+
 def refused(code: int, message: str) -> Status | None:
     """What it means that a pod was not created (HTTP status and message of the API's answer); None where asking again
     may help."""
-    if code == 403 and "exceeded quota" in message:
+    if code == 403 and exceeds_quota(message):
         return Status(Phase.QUEUED, Reason.QUOTA_EXCEEDED, message)
     if code in (400, 403, 404, 422):
         return Status(Phase.LOST, Reason.ERROR, message)

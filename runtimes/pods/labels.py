@@ -94,7 +94,12 @@ def annotations_of(isolation: tuple[str, ...], config: ClusterConfig, *, warm: b
 
 def selector(config: ClusterConfig) -> str:
     """This site's pods, as a list or watch asks for them."""
-    return ",".join(f"{key}={text}" for key, text in of_site(config).items())
+    return as_selector(of_site(config))
+
+
+def as_selector(wanted: Mapping[str, str]) -> str:
+    """All of these labels, as the API takes them in a query."""
+    return ",".join(f"{key}={text}" for key, text in wanted.items())
 
 
 def label(pod: Mapping[str, Any], key: str) -> str:

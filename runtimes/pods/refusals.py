@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from runtimes.pods import labels, manifests
+from runtimes.pods import conditions, labels, manifests
 from runtimes.pods.cluster import Cluster, Json, Refused
 from runtimes.pods.config import ClusterConfig
 from runtimes.pods.quantities import amount
@@ -28,7 +28,7 @@ async def refusal(cluster: Cluster, config: ClusterConfig, request: Request) -> 
         # As it would be admitted: a runtime class chooses nodes, tolerates taints and has an overhead.
         pod = await cluster.create(pod, dry_run=True)
     except Refused as refused:
-        if "exceeded quota" not in refused.message or beyond_quota(refused.message):
+        if not conditions.exceeds_quota(refused.message) or beyond_quota(refused.message):
             return refused.message
         if request.machine.runtime_class:
             return ""

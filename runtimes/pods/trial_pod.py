@@ -45,7 +45,7 @@ def of_site(config: ClusterConfig) -> dict[str, str]:
 
 def selector(config: ClusterConfig) -> str:
     """They, as a list asks for them."""
-    return ",".join(f"{key}={text}" for key, text in of_site(config).items())
+    return labels.as_selector(of_site(config))
 
 
 def pod(request: Request, config: ClusterConfig, *, name: str) -> Manifest:
