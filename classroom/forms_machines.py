@@ -127,6 +127,7 @@ class MachineForm(forms.ModelForm):  # type: ignore[type-arg]
         help_texts: ClassVar = {
             "name": _("What teachers choose and students read, like “Python · 2 CPU · 4 GB”."),
             "environment": _("A digest, or “default” for the newest."),
+            "isolation": _("In sandboxes. A pod is kept apart from all others either way."),
             "warm": _("Each waits with its memory reserved; a claim then takes a moment only."),
             "gpu": _("0: none."),
             "accelerator_model": _("Like nvidia-l4 or tpu-v6e-slice; empty: any."),

@@ -11,7 +11,7 @@ from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.shortcuts import resolve_url
+from django.shortcuts import render, resolve_url
 from django.utils import timezone, translation
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
@@ -80,6 +80,23 @@ def _page_of(request: HttpRequest) -> str:
     if not url_has_allowed_host_and_scheme(referer, {request.get_host()}):
         return resolve_url("home")
     return urlsplit(referer)._replace(scheme="", netloc="", fragment="").geturl()
+
+
+class FormsAddressMiddleware:
+    """Who comes to read at an address that only takes forms (again, or by a bookmark) is told so: Django's answer is an
+    empty page. Runs after PersonMiddleware."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """The view's response, with a page in it where it is 405 and empty."""
+        response = self.get_response(request)
+        if request.method == "GET" and response.status_code == 405 and not response.content:
+            page = render(request, "405.html", status=405)
+            page["Allow"] = response["Allow"]
+            return page
+        return response
 
 
 class PersonMiddleware:

@@ -76,6 +76,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "classroom.middleware.PersonMiddleware",
     "classroom.body_limit.TooLargeMiddleware",
+    "classroom.middleware.FormsAddressMiddleware",
     "classroom.storage_away.StorageAwayMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",

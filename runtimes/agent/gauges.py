@@ -30,11 +30,18 @@ _NO_LIMIT = 1 << 60
 class Gauges:
     """Reads descriptors that stay open: the files themselves cannot be seen from a local sandbox."""
 
-    def __init__(self, usage: int | None, events: int | None, limit_bytes: int | None, cpu: int | None = None) -> None:
+    def __init__(
+        self,
+        usage: int | None,
+        events: int | None,
+        limit_bytes: int | None,
+        cpu: int | None = None,
+        cached: tuple[int, str] | None = None,
+    ) -> None:
         self._usage = usage
         self._events = events
         self._cpu = cpu
-        self._cached: tuple[int, str] | None = None
+        self._cached = cached
         self._kills_told = 0
         self.limit_bytes = limit_bytes
 
@@ -52,10 +59,9 @@ class Gauges:
         for usage, limit, events, what in _FILES:
             opened = _first_that_opens(f"{root}/{usage}")
             if opened is not None:
-                gauges = cls(opened, _first_that_opens(f"{root}/{events}"), _limit(Path(root, limit)), cpu)
                 stat = _first_that_opens(f"{root}/{what}")
-                gauges._cached = (stat, _CACHED[what]) if stat is not None else None
-                return gauges
+                cached = (stat, _CACHED[what]) if stat is not None else None
+                return cls(opened, _first_that_opens(f"{root}/{events}"), _limit(Path(root, limit)), cpu, cached)
         return cls(None, None, None, cpu)
 
     def describe(self) -> dict[str, float | None]:

@@ -51,7 +51,7 @@ def selector(config: ClusterConfig) -> str:
 def pod(request: Request, config: ClusterConfig, *, name: str) -> Manifest:
     """The trial of `request`'s image, as small as can be. Raises what `manifests.check` does."""
     usual = manifests.pod(request, config, name=name)
-    spec, container = usual["spec"], usual["spec"]["containers"][0]
+    spec, container = usual["spec"], usual["spec"]["containers"][labels.place(usual)]
     kept = ("automountServiceAccountToken", "enableServiceLinks", "hostUsers", "serviceAccountName", "runtimeClassName")
     return {
         "apiVersion": "v1",
@@ -95,7 +95,7 @@ def verdict(pod: conditions.Pod, now: datetime, *, elsewhere: bool) -> ImageTria
         return None
     if elsewhere and _OF_THE_NODE.search(status.message):
         return ImageTrial(untried=Untried.FAULT, words=status.message)
-    if _PASSES.search(status.message.replace(pod["spec"]["containers"][0]["image"], "")):
+    if _PASSES.search(status.message.replace(pod["spec"]["containers"][labels.place(pod)]["image"], "")):
         return None
     return ImageTrial(refusal=_words(status))
 

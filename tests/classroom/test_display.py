@@ -61,6 +61,12 @@ def test_a_form_that_was_sent_while_signed_out_is_told_of_and_leads_back_to_its_
     assert "so that was not done" in client.get(answer["Location"]).content.decode()
 
 
+def test_an_address_for_forms_says_so_to_whoever_comes_to_read_there(course: Course, grace: User, as_user):
+    answer = as_user(grace).get("/c/data/people/add/confirm/")
+    assert (answer.status_code, answer["Allow"]) == (405, "POST")
+    assert "Nothing was changed" in answer.content.decode()
+
+
 def test_a_page_has_the_words_for_what_its_scripts_did_not_get(course: Course, ada: User, as_user):
     page = as_user(ada).get("/c/data/?x=1").content.decode()
     assert "You are signed out" in page

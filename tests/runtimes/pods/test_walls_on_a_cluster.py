@@ -72,7 +72,10 @@ async def test_processes_without_end_meet_the_nodes_limit_and_the_agent_still_an
         if limit < 0:
             pytest.skip("NO podPidsLimit on the cluster's nodes: it was not tested that processes are limited")
         assert 0 < await notebook.value(SPAWN) < limit
-        assert [kernel.state for kernel in (await notebook.agent.status()).kernels] == ["idle"]
+        # The reply comes before the kernel has said that it is idle.
+        async with asyncio.timeout(WAIT):
+            while [kernel.state for kernel in (await notebook.agent.status()).kernels] != ["idle"]:
+                await asyncio.sleep(0.05)
         assert await notebook.run(f"{END}\nprint('ended')") == "ended\n"
         assert await notebook.value("R = subprocess.run(['echo', 'again'], capture_output=True).stdout") == b"again\n"
     finally:
