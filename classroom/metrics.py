@@ -19,7 +19,7 @@ from django.utils import timezone
 from classroom.models import Outbox
 from classroom.queries import accounts
 from grading.models import Autograding
-from runtimes import load, queue
+from runtimes import load, queue, usage
 from runtimes.long_runs import long_runs
 from runtimes.models import ProviderReport, Runtime, Usage
 
@@ -81,8 +81,8 @@ def _runtimes(live: Sequence[Runtime], now: datetime) -> Iterable[Family]:
         longest[row.profile.slug] = max(longest.get(row.profile.slug, 0.0), age)
     used: dict[str, float] = {}
     for row in live:
-        if not queue.waits(row) and row.profile.gpu:
-            used[row.profile.slug] = used.get(row.profile.slug, 0.0) + row.profile.accelerators
+        if not queue.waits(row) and (share := usage.share(row)["gpu"]):
+            used[row.profile.slug] = used.get(row.profile.slug, 0.0) + share
     yield _family("pupitre_runtimes", "Runtimes that are not over.", ("profile", "purpose", "state"), states)
     yield _by("profile", "pupitre_runtimes_waiting", "Without a seat.", Counter(row.profile.slug for row in waiting))
     yield _by("profile", "pupitre_runtimes_waiting_longest_seconds", "Who has waited longest, for how long.", longest)

@@ -17,7 +17,7 @@ from django.conf import settings
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from runtimes import bus
+from runtimes import bus, usage
 from runtimes.meter import READINGS, Meter, is_load, is_over
 from runtimes.models import Runtime
 
@@ -72,7 +72,7 @@ def note(runtime: Runtime, count: float, *, last: bool = False) -> None:
 
 
 def _judge(runtime: Runtime, meter: Meter, begun: datetime, now: datetime) -> None:
-    cores = (runtime.reserved or {}).get("cpu") or float(runtime.profile.cpu)
+    cores = usage.share(runtime)["cpu"]
     since: datetime | None = begun
     if runtime.load_since is None:
         if not is_load(meter, cores, now - begun, settings.LONG_RUN):

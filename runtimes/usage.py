@@ -23,6 +23,12 @@ def reserved(profile: Profile) -> dict[str, float]:
     return {"cpu": float(profile.cpu), "memory_bytes": profile.memory_bytes, "gpu": profile.accelerators}
 
 
+def share(runtime: Runtime) -> dict[str, float]:
+    """What this runtime has for itself: what it was started with, or, before it is ready, what its profile would give.
+    Its profile must be loaded."""
+    return runtime.reserved or reserved(runtime.profile)
+
+
 def record(runtimes: Iterable[Runtime], until: datetime) -> None:
     """Writes the use of each from its start to `until`; what has not started used nothing. In as many queries for many
     as for a few: those that wait for a place share the connection.
@@ -37,15 +43,15 @@ def record(runtimes: Iterable[Runtime], until: datetime) -> None:
 
 
 def _row(runtime: Runtime, wall: float, until: datetime) -> Usage:
-    share = runtime.reserved or reserved(runtime.profile)
+    held = share(runtime)
     return Usage(
         runtime=runtime,
         account=runtime.account,
         wall_seconds=wall,
-        cpu_seconds=wall * share["cpu"],
+        cpu_seconds=wall * held["cpu"],
         cpu_used_seconds=Meter.of(runtime.cpu_meter).used,
-        memory_gib_seconds=wall * share["memory_bytes"] / GIB,
-        gpu_seconds=wall * share["gpu"],
+        memory_gib_seconds=wall * held["memory_bytes"] / GIB,
+        gpu_seconds=wall * held["gpu"],
         recorded_at=until,
     )
 

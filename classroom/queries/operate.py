@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from classroom.models import Course, WorkMember
 from classroom.queries import accounts, strictly
-from runtimes import load, queue
+from runtimes import load, queue, usage
 from runtimes.describe import because, sentence
 from runtimes.long_runs import long_runs
 from runtimes.models import ProviderReport, Runtime
@@ -28,7 +28,8 @@ State = Runtime.State
 
 @dataclass
 class Load:
-    """How many runtimes of one machine or course are in which state, and how many GPUs or TPUs they have."""
+    """How many runtimes of one machine or course are in which state, and how many GPUs or TPUs they have (a shared one
+    in part)."""
 
     name: str
     slug: str
@@ -36,14 +37,14 @@ class Load:
     starting: int = 0
     running: int = 0
     stopping: int = 0
-    accelerators: int = 0
+    accelerators: float = 0
 
     def add(self, runtime: Runtime) -> None:
         """Counts one."""
         if queue.waits(runtime):
             self.waiting += 1
             return
-        self.accelerators += runtime.profile.gpu
+        self.accelerators += usage.share(runtime)["gpu"]
         self.starting += runtime.state == State.STARTING
         self.running += runtime.state == State.READY
         self.stopping += runtime.state == State.STOPPING
@@ -51,10 +52,10 @@ class Load:
 
 @dataclass(frozen=True)
 class Seats:
-    """GPUs or TPUs: in use (a shared one in part), waited for, in all (None where the provider does not know)."""
+    """GPUs or TPUs: in use and waited for (a shared one in part), in all (None where the provider does not know)."""
 
     used: float
-    waiting: int
+    waiting: float
     total: int | None
 
     @property
@@ -161,12 +162,12 @@ def _loads(rows: Iterable[tuple[str, str, Runtime]]) -> list[Load]:
 
 
 def _seats(live: Iterable[Runtime], report: ProviderReport | None) -> Seats:
-    used, waiting = 0.0, 0
+    used, waiting = 0.0, 0.0
     for row in live:
         if queue.waits(row):
-            waiting += row.profile.gpu
+            waiting += usage.share(row)["gpu"]
         else:
-            used += row.profile.accelerators
+            used += usage.share(row)["gpu"]
     return Seats(used, waiting, report.accelerators if report else None)
 
 

@@ -72,7 +72,10 @@ def test_what_runs_and_waits_is_counted_by_profile():
     assert value("pupitre_accelerators_in_use", profile="gpu") == 2
     shared = Profile.objects.create(slug="shared", name="Shared", gpu=1, accelerator_clients=4)
     for _person in range(2):
-        Runtime.objects.create(profile=shared, account="x", state=State.READY)
+        Runtime.objects.create(profile=shared, account="x", state=State.READY, reserved=usage.reserved(shared))
+    assert value("pupitre_accelerators_in_use", profile="shared") == 0.5
+    # What runs has what it was started with.
+    Profile.objects.filter(slug="shared").update(gpu=0)
     assert value("pupitre_accelerators_in_use", profile="shared") == 0.5
     assert value("pupitre_runtime_ends_last_day", state="failed", reason="ImagePull") == 1
 

@@ -14,6 +14,7 @@ from classroom.launch import open_work
 from grading.check import account_of
 from runtimes.models import Kernel, Profile, ProviderReport, Runtime
 from runtimes.status import Reason
+from runtimes.usage import reserved
 
 pytestmark = pytest.mark.django_db
 State = Runtime.State
@@ -85,6 +86,23 @@ def test_machines_courses_seats_and_places_are_counted(runtime, course, admin):
     told = words(admin.get("/operate/"))
     assert "2 of 6 in use, 4 free, 4 waited for" in told
     assert "waiting, number 2" in told
+
+
+def test_a_shared_gpu_counts_by_its_parts_and_by_what_a_machine_was_started_with(admin):
+    shared = Profile.objects.create(slug="t4", name="T4 in turns", gpu=1, accelerator_clients=4)
+    for state in (State.READY, State.READY, State.READY, State.STARTING, State.QUEUED):
+        held = reserved(shared) if state == State.READY else {}
+        Runtime.objects.create(profile=shared, account="x", state=state, reserved=held)
+    ProviderReport.objects.create(provider="pods", accelerators=2)
+    page = admin.get("/operate/").context["page"]
+    assert (page.seats.used, page.seats.waiting) == (1, 0.25)
+    assert [load.accelerators for load in (*page.machines, *page.courses)] == [1, 1]
+    assert "1 of 2 in use, 1 free, 0.25 waited for" in words(admin.get("/operate/"))
+    # Those that run keep what they have; those that start, or wait, get what is written now.
+    Profile.objects.filter(pk=shared.pk).update(gpu=2, accelerator_clients=0)
+    page = admin.get("/operate/").context["page"]
+    assert (page.seats.used, page.seats.waiting) == (2.75, 2)
+    assert [load.accelerators for load in (*page.machines, *page.courses)] == [2.75, 2.75]
 
 
 def test_the_list_can_be_of_one_machine_or_course(runtime, admin):
