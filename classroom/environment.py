@@ -74,8 +74,9 @@ def secret_file(folder: Path, name: str) -> str:
 def versioned_keys(name: str, folder: Path, file: str) -> dict[int, str]:
     """Keys by version, the highest of which is the current one.
 
-    Out of the variable: one key, which is version 1, or several as `2:new 1:old`. Without it, out of `folder`: `file`
-    is version 1, made on first use, and `file.2` and so on follow. Raises ImproperlyConfigured."""
+    Out of the variable: one key, which is version 1, or several as `2:new 1:old`; no key has a colon. Without it,
+    out of `folder`: `file` is version 1, made on first use, and `file.2` and so on follow.
+    Raises ImproperlyConfigured."""
     if given := os.environ.get(name, "").split():
         found: dict[int, str] = {}
         for word in given:
@@ -84,6 +85,11 @@ def versioned_keys(name: str, folder: Path, file: str) -> dict[int, str]:
                 version, key = "1", word
             if not version.isdecimal() or not key or int(version) in found:
                 raise ImproperlyConfigured(f"{name} must be one key, or several with their versions: 2:new 1:old.")
+            if ":" in key:
+                raise ImproperlyConfigured(
+                    f"{name}: the key of version {version} has a colon, which no key may have. Is the version there "
+                    "twice? It must be one key, or several with their versions: 2:new 1:old."
+                )
             found[int(version)] = key
         return found
     later = {int(path.name.rpartition(".")[2]): path for path in folder.glob(f"{file}.[0-9]*")}

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Callable
 
 import pytest
+from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
 
 from classroom import environment
-from runtimes import launch
+from runtimes import keyring, launch
+from runtimes.endpoint import Endpoint
 from runtimes.models import Profile, Runtime, Workspace
 from tests.live import LiveSite
 
@@ -24,11 +27,17 @@ class TestWhereKeysComeFrom:
         assert environment.versioned_keys("MASTER_KEY", tmp_path, "master") == keys
         assert not list(tmp_path.iterdir())
 
-    @pytest.mark.parametrize("text", ["new old", "2:new old", "2:new 2:old", "x:new", "2:"])
+    @pytest.mark.parametrize("text", ["new old", "2:new old", "2:new 2:old", "x:new", "2:", "3:new 2:2:old"])
     def test_anything_else_is_refused(self, monkeypatch, tmp_path, text):
         monkeypatch.setenv("MASTER_KEY", text)
         with pytest.raises(ImproperlyConfigured, match="2:new 1:old"):
             environment.versioned_keys("MASTER_KEY", tmp_path, "master")
+
+    def test_a_version_that_stands_there_twice_is_named_and_no_key_is_shown(self, monkeypatch, tmp_path):
+        monkeypatch.setenv("MASTER_KEY", "3:new 2:2:old")
+        with pytest.raises(ImproperlyConfigured, match="version 2 .*has a colon") as refused:
+            environment.versioned_keys("MASTER_KEY", tmp_path, "master")
+        assert "old" not in str(refused.value).replace("2:new 1:old", "")
 
     def test_else_files_have_them_and_the_first_is_made(self, monkeypatch, tmp_path):
         monkeypatch.delenv("MASTER_KEY", raising=False)
@@ -39,16 +48,52 @@ class TestWhereKeysComeFrom:
         assert set(environment.versioned_keys("MASTER_KEY", tmp_path, "master")) == {2}
 
 
+@pytest.fixture
+def keys_of_the_variable(monkeypatch, settings, tmp_path) -> Callable[[str], dict[int, str]]:
+    """Restarts the site with that MASTER_KEY, as far as settings go: the keys that it then knows."""
+
+    def restart(text: str) -> dict[int, str]:
+        monkeypatch.setenv("MASTER_KEY", text)
+        keys = environment.versioned_keys("MASTER_KEY", tmp_path, "master")
+        before = dict(keys)
+        settings.MASTER_KEY_VERSION = max(before)
+        settings.MASTER_KEY = before.pop(settings.MASTER_KEY_VERSION)
+        settings.MASTER_KEYS_BEFORE = before
+        return keys
+
+    return restart
+
+
 @pytest.mark.django_db
 class TestKeysInTheVariable:
-    def test_what_to_set_is_said_and_no_key_that_is_used_is_shown(self, monkeypatch, settings, capsys):
-        monkeypatch.setenv("MASTER_KEY", "the one that is used now")
-        settings.MASTER_KEY, settings.MASTER_KEY_VERSION = "the one that is used now", 1
-        call_command("rotate_master_key")
-        said = capsys.readouterr().out
-        assert "\n2:" in said
-        assert "1:…" in said
-        assert "is used now" not in said
+    @pytest.mark.parametrize("has", ["used", "1:used", "2:used", "2:used 1:earlier"])
+    def test_what_to_set_keeps_every_key_that_is_used_and_shows_none(self, keys_of_the_variable, capsys, has):
+        before = keys_of_the_variable(has)
+        told = rotated(capsys)
+        assert "used" not in told
+        assert "earlier" not in told
+        after = keys_of_the_variable(told.replace("…", has))
+        assert after == before | {max(before) + 1: after[max(after)]}
+
+    def test_a_second_change_is_made_as_the_first_and_reaches_what_began_between(self, keys_of_the_variable, capsys):
+        first = "f" * 64
+        keys_of_the_variable(first)
+        both = rotated(capsys).replace("…", first)
+        second = keys_of_the_variable(both)[2]
+        between = keyring.keys_of(Endpoint("ipc", "/x", "between", 2))
+        call_command("rotate_master_key", "--forget")
+        assert "(2:…)" in capsys.readouterr().out
+        keys_of_the_variable(f"2:{second}")
+        keys = keys_of_the_variable(rotated(capsys).replace("…", f"2:{second}"))
+        assert keys[2] == second
+        assert settings.MASTER_KEY_VERSION == 3
+        assert keyring.keys_of(Endpoint("ipc", "/x", "between", 2)) == between
+
+
+def rotated(capsys: pytest.CaptureFixture[str]) -> str:
+    """What the command says is to be set."""
+    call_command("rotate_master_key")
+    return capsys.readouterr().out.splitlines()[-1]
 
 
 ASK = """

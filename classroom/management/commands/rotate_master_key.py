@@ -30,7 +30,7 @@ class Command(BaseCommand):
         if forget:
             self._nobody_uses_older_ones()
         if os.environ.get("MASTER_KEY"):
-            self._say_what_to_set(forget)
+            self._say_what_to_set(os.environ["MASTER_KEY"], forget)
         elif forget:
             self._delete_older_files()
         else:
@@ -44,13 +44,14 @@ class Command(BaseCommand):
         if count := left.exclude(state=Runtime.State.QUEUED).count():
             raise CommandError(f"{count} runtimes have older keys: wait until they have ended, or stop them.")
 
-    def _say_what_to_set(self, forget: bool) -> None:
+    def _say_what_to_set(self, has: str, forget: bool) -> None:
         version = settings.MASTER_KEY_VERSION
         if forget:
             self.stdout.write(f"Take all but the key of version {version} out of MASTER_KEY ({version}:…) and restart.")
             return
         self.stdout.write("Set MASTER_KEY to the next line, with what it has now in place of the dots, and restart.")
-        before = "…" if settings.MASTER_KEYS_BEFORE else f"{version}:…"
+        # A key alone has no version, those of an earlier change have theirs.
+        before = "…" if ":" in has else f"{version}:…"
         self.stdout.write(f"{version + 1}:{secrets.token_hex(32)} {before}")
 
     def _delete_older_files(self) -> None:
