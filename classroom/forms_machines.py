@@ -72,7 +72,10 @@ class MachineForm(forms.ModelForm):  # type: ignore[type-arg]
     memory_bytes = GigabytesField(label=_("Memory (GB)"), min_value=0.25)
     home_bytes = GigabytesField(
         label=_("Disk (GB)"), min_value=0.05,
-        help_text=_("For files and, without scratch space, installed packages. What lies there counts as memory."),
+        help_text=_(
+            "For files and, without scratch space, installed packages. It lies in memory, and is less than that; 1 GB "
+            "of what people write is kept."
+        ),
     )  # fmt: skip
     preload = WordsField(
         label=_("Modules imported beforehand"), required=False,
@@ -87,8 +90,12 @@ class MachineForm(forms.ModelForm):  # type: ignore[type-arg]
         help_text=_("Also of what is busy. People are warned ten minutes before."),
     )  # fmt: skip
     timetable = HoursField(
-        label=_("Class hours"), required=False, help_text=_("Day, from, to, and how many to keep ready meanwhile.")
-    )
+        label=_("Class hours"), required=False,
+        help_text=_(
+            "Day, from, to, and how many to keep ready meanwhile. They are started from then on: begin some minutes "
+            "before class, a quarter of an hour where nodes must be added first."
+        ),
+    )  # fmt: skip
     time_zone = forms.ChoiceField(label=_("Time zone of the class hours"), choices=lazy(time_zones, list))
     node_selector = LabelsField(label=_("Node labels"), required=False, help_text=_("A line key=value each."))
     tolerations = forms.JSONField(

@@ -56,6 +56,13 @@ def _size(profile: Profile) -> Found:
         found.append(("cpu", _("A kernel needs some processor time.")))
     elif not 0 < profile.cpu_request <= profile.cpu:
         found.append(("cpu_request", _("Reserve more than nothing and at most what the profile may use.")))
+    if profile.home_bytes >= profile.memory_bytes:
+        # It is a tmpfs, in pods and in sandboxes: whoever fills one that is smaller reads "No space left on device".
+        words = _(
+            "The disk lies in memory: give it less than the memory, so that code that fills it reads that it is full, "
+            "and is not ended. In a cluster large files belong in scratch space."
+        )
+        found.append(("home_bytes", words))
     if profile.scratch_bytes < 0:
         found.append(("scratch_bytes", _("Scratch space cannot be negative.")))
     elif 0 < profile.scratch_bytes < _LEAST_SCRATCH:

@@ -142,6 +142,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "no amount": ({"memory": "4GB"}, "l4: memory: “4GB” is not an amount such as 2, 500m or 4Gi."),
     "more than there is": ({"memory": "1e30Ti"}, "l4: memory: “1e30Ti” is not an amount"),
     "too little": ({"memory": "64Mi"}, "l4: memory: “64Mi” is less than 256Mi."),
+    "a disk as large": ({"memory": "1Gi"}, "l4: disk: The disk lies in memory: give it less than the memory"),
     "too fine": ({"cpu": "1001m"}, "l4: cpu: Ensure that there are no more than 2 decimal places."),
     "no cores": ({"cpu": 0}, "l4: cpu: Ensure this value is greater than or equal to 0.05."),
     "no length": ({"lifetime": "soon"}, "l4: lifetime: “soon” is not a length of time such as 30m or 12h."),

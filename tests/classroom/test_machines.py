@@ -87,6 +87,7 @@ def test_what_is_not_changed_stays_as_it_was(tried, admin):
         ),
         ({"timetable-from": ["09:45", ""], "timetable-to": ["12:00", ""]}, "Line 1: Between 1 and 1000 kernels"),
         ({"memory_bytes": "0"}, "greater than or equal to 0.25"),
+        ({"home_bytes": "1.5"}, "The disk lies in memory: give it less than the memory"),
         ({"name": ""}, "This field is required."),
         ({"slug": "é b"}, "Letters without accents, digits, hyphens and underscores only."),
     ],

@@ -34,6 +34,10 @@ def asked(row: Profile, purpose: str = Runtime.Purpose.INTERACTIVE) -> Request:
         ({"image": "registry/kernel:latest"}, "image", "digest"),
         ({"cpu_request": 3}, "cpu_request", "at most"),
         ({"cpu": 0}, "cpu", "processor"),
+        ({"home_bytes": 2 * GIB}, "home_bytes", "less than the memory"),
+        ({"memory_bytes": GIB // 2}, "home_bytes", "less than the memory"),
+        # What it is for lies on the node's disk then, and home in memory all the same.
+        ({"home_bytes": 3 * GIB, "scratch_bytes": 4 * GIB}, "home_bytes", "less than the memory"),
         ({"scratch_bytes": -1}, "scratch_bytes", "negative"),
         ({"scratch_bytes": GIB}, "scratch_bytes", "at least 2 GB"),
         ({"idle_timeout": timedelta(days=2)}, "idle_timeout", "longest life"),
@@ -86,6 +90,7 @@ def test_what_nobody_could_run_is_refused_at_its_field(fields: dict[str, Any], a
     "fields",
     [
         {},
+        {"memory_bytes": GIB + 1},
         {"image": f"registry.example/kernel@{DIGEST}", "runtime_class": "gvisor", "scratch_bytes": 2 * GIB},
         {"gpu": 1, "accelerator_model": "nvidia-l4", "accelerator_sharing": "time-sharing", "accelerator_clients": 4},
         {"gpu": 4, "accelerator": "tpu", "accelerator_model": "tpu-v6e-slice", "accelerator_topology": "2x2"},
