@@ -14,7 +14,7 @@ from django.db import connection, transaction
 from django.db.models import Case, F, Q, QuerySet, Value, When
 from django.utils import timezone
 
-from runtimes import bus, load, long_runs, usage
+from runtimes import bus, load, long_runs, profiles, usage
 from runtimes.agent_replies import ExitReason, KernelState
 from runtimes.models import Kernel, Profile, ProviderReport, Runtime, Usage
 from runtimes.provider import Endpoint, Reason, Status
@@ -149,7 +149,7 @@ def mark_ready(runtime: Runtime, status: Status, endpoint: Endpoint, environment
         "ready_at": now,
         "pulled_at": now,
         "last_active_at": now,
-        "deadline": now + runtime.profile.lifetime,
+        "deadline": _deadline(runtime.profile, status, now),
     }
     row = Runtime.objects.filter(pk=runtime.pk, profile=runtime.profile_id, state=Runtime.State.STARTING)
     moved = bool(row.update(**changes))
@@ -163,6 +163,13 @@ def mark_ready(runtime: Runtime, status: Status, endpoint: Endpoint, environment
             bus.publish_sync("runtimes")
         bus.publish_sync(f"runtime:{runtime.name}")
     return moved
+
+
+def _deadline(profile: Profile, status: Status, now: datetime) -> datetime:
+    """A lifetime from now, and early enough for files to be pulled before its provider ends it: a pod's limit counts
+    from when a node took it on, and its image is fetched after that."""
+    whole = now + profile.lifetime
+    return whole if status.deadline is None else min(whole, status.deadline - profiles.LIFETIME_MARGIN)
 
 
 @in_thread

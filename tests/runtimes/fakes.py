@@ -6,7 +6,7 @@ import asyncio
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -213,6 +213,8 @@ class FakeProvider(Provider):
         self.throttle_errors: list[Exception] = []
         self.hold = False
         self.gpus: int | None = None
+        # When it ends what it makes, where it knows that.
+        self.deadline: datetime | None = None
         self.closed = False
         self._folder = tempfile.TemporaryDirectory(prefix="pf-", dir="/tmp")
         self._listeners: list[asyncio.Queue[tuple[str, Status]]] = []
@@ -247,7 +249,7 @@ class FakeProvider(Provider):
             agent._kernel(index)
         agent.during = self.during
         self.agents[name] = agent
-        self.say(name, Status(Phase.READY, isolation=("forked", "network-none")))
+        self.say(name, Status(Phase.READY, deadline=self.deadline, isolation=("forked", "network-none")))
 
     def say(self, name: str, status: Status) -> None:
         self.statuses[name] = status

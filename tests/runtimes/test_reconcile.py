@@ -11,7 +11,7 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.utils import timezone
 
-from runtimes import bus, launch, reconcile, storage, transfer
+from runtimes import bus, launch, profiles, reconcile, storage, transfer
 from runtimes.models import MIB, Document, FileVersion, Kernel, Profile, Runtime, Usage, Workspace
 from runtimes.provider import NotOffered, Phase, ProviderUnavailable, Reason, Status
 from tests.runtimes.fakes import FakeProvider, running
@@ -50,6 +50,22 @@ async def test_a_launched_runtime_gets_ready_with_the_files_of_its_workspace(pro
         assert runtime.environment_digest == "digest-1"
         assert runtime.deadline - runtime.ready_at == timedelta(hours=12)
         assert provider.requests[runtime.name].limits.memory_bytes == 256 * MIB
+
+
+async def test_a_start_that_took_minutes_ends_early_enough_for_its_files_to_be_pulled(provider, workspace):
+    """A pod's own limit counts from when a node took it on, before its image was fetched."""
+    began = timezone.now() - timedelta(minutes=10)
+    provider.deadline = began + timedelta(hours=12) + profiles.LIFETIME_MARGIN
+    async with running(provider):
+        runtime = await launch.ready(await launch.alaunch(workspace), timeout=20)
+        assert runtime.deadline == began + timedelta(hours=12)
+
+
+async def test_what_may_live_longer_as_a_pod_that_waited_has_a_lifetime_from_when_it_is_ready(provider, workspace):
+    provider.deadline = timezone.now() + timedelta(hours=24)
+    async with running(provider):
+        runtime = await launch.ready(await launch.alaunch(workspace), timeout=20)
+        assert runtime.deadline - runtime.ready_at == timedelta(hours=12)
 
 
 async def test_two_launches_at_once_give_one_runtime(provider, workspace):
