@@ -24,6 +24,7 @@ from classroom.forms_units import (
     ShortNameField,
     WordsField,
 )
+from classroom.machines import why_unshared
 from classroom.models import Course
 from runtimes.models import Profile
 
@@ -192,6 +193,12 @@ class MachineForm(forms.ModelForm):  # type: ignore[type-arg]
     def clean_tolerations(self) -> Any:
         """Empty is none."""
         return self.cleaned_data["tolerations"] or []
+
+    def _post_clean(self) -> None:
+        """With the row as it was filled in, which other checks of a shared GPU read."""
+        super()._post_clean()  # type: ignore[misc]
+        if why := why_unshared(self.instance):
+            self.add_error("accelerator_sharing", why)
 
     def save(self, commit: bool = True) -> Profile:
         """The row, and the courses that may choose it."""

@@ -14,6 +14,7 @@ import pytest
 import yaml
 from django.core.management import CommandError, call_command
 
+from classroom.adjust import adjust
 from classroom.machine_values import KEYS, entry_of, words_of
 from classroom.places import CHECKOUT
 from runtimes import profiles, trials
@@ -213,6 +214,16 @@ def test_what_is_sent_in_is_read_where_the_file_is_a_dash(monkeypatch):
 def test_a_file_that_is_not_there_is_told(tmp_path):
     with pytest.raises(CommandError, match="cannot be read"):
         call_command("apply_machines", str(tmp_path / "none.yaml"))
+
+
+def test_a_machine_that_grades_does_not_become_a_shared_gpu(put, ps1, tried):
+    put([STANDARD, L4])
+    adjust(ps1, {"grading_profile": Profile.objects.get(slug="l4")})
+    before = rows()
+    tried.clear()
+    with pytest.raises(CommandError, match=f"l4: sharing: Nothing is graded on a shared GPU, .* grades “{ps1.title}”"):
+        put([STANDARD, L4 | {"sharing": "time-sharing", "clients": 4}])
+    assert (rows(), tried) == (before, [])
 
 
 def test_what_the_provider_refuses_is_not_made_and_neither_is_the_rest(put, monkeypatch):

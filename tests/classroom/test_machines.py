@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from classroom import adjust, machines
+from classroom import adjust, machines, publish
 from classroom.launch import open_work
 from classroom.views import machines as views
 from runtimes import trials
@@ -180,6 +180,47 @@ def test_a_machine_that_shares_a_gpu_grades_nothing(ps1, grace, as_user):
     fields = as_user(grace).get("/c/data/a/ps1/teach/settings/").context["form"].fields
     assert shared in fields["profile"].queryset
     assert shared not in fields["grading_profile"].queryset
+
+
+SHARED = {"gpu": "1", "accelerator_sharing": "time-sharing", "accelerator_clients": "4"}
+
+
+def test_a_machine_that_grades_does_not_become_a_shared_gpu(ps1, tried, admin):
+    admin.post("/machines/new/", UNTOUCHED | {"slug": "lab", "gpu": "1"})
+    lab = Profile.objects.get(slug="lab")
+    adjust.adjust(ps1, {"grading_profile": lab})
+    tried.clear()
+    answer = admin.post("/machines/lab/", UNTOUCHED | SHARED)
+    assert answer.status_code == 422
+    [field] = answer.context["form"].errors
+    assert (field, tried) == ("accelerator_sharing", [])
+    assert f"this machine grades “{ps1.title}” in “{ps1.course.title}”. Choose another one there first" in words(answer)
+    lab.refresh_from_db()
+    assert lab.accelerator_sharing == ""
+    # What else is changed there is nobody's trouble.
+    assert admin.post("/machines/lab/", UNTOUCHED | {"gpu": "2"}).status_code == 302
+    adjust.adjust(ps1, {"grading_profile": machines.grading(), "profile": lab})
+    assert admin.post("/machines/lab/", UNTOUCHED | SHARED).status_code == 302
+
+
+def test_the_machine_that_new_assignments_are_graded_on_does_not_become_one_either(tried, admin):
+    answer = admin.post("/machines/new/", UNTOUCHED | SHARED | {"slug": machines.grading().slug})
+    assert "There is a machine" in words(answer)
+    answer = admin.post("/machines/grading/", UNTOUCHED | SHARED)
+    assert "New assignments are graded on it, and nothing is graded on a shared GPU" in words(answer)
+    Profile.objects.all().delete()
+    answer = admin.post("/machines/new/", UNTOUCHED | SHARED | {"slug": "grading"})
+    assert "New assignments are graded on it" in words(answer)
+    assert not Profile.objects.exists()
+
+
+def test_of_many_assignments_that_a_machine_grades_some_are_named(course, grace):
+    lab = Profile.objects.create(slug="lab", name="Lab", gpu=1, accelerator_sharing="time-sharing")
+    for number in range(6):
+        assignment = publish.create(course, slug=f"ps{number}", title=f"Problem set {number}", graded=True)
+        adjust.adjust(assignment, {"grading_profile": lab})
+    assert machines.why_unshared(lab).count("“") == 2 * 5
+    assert "…. Choose another" in machines.why_unshared(lab)
 
 
 def test_another_machine_of_an_assignment_is_the_next_one_of_work_that_was_begun(ps1, ada):
