@@ -34,6 +34,7 @@ from tests.runtimes.pods.restricted import violations
 from tests.runtimes.pods.samples import CLUSTER
 
 CHART = CHECKOUT / "deploy" / "helm" / "pupitre"
+GUIDE = (CHECKOUT / "docs" / "operate.md").read_text()
 HELM = shutil.which("helm")
 KUBERNETES = "1.35.4"
 GIB = 1 << 30
@@ -226,6 +227,28 @@ def test_the_database_is_migrated_before_anything_new_runs(school: list[dict[str
     assert job["metadata"]["annotations"]["helm.sh/hook"] == "pre-install,pre-upgrade"
     # What the chart itself makes is not there yet.
     assert [each for each in pods(school)["migrate"]["spec"]["volumes"] if "emptyDir" not in each] == []
+
+
+def test_helm_waits_longer_than_the_jobs_of_the_chart_wherever_the_guide_calls_it(school: list[dict[str, Any]]) -> None:
+    longest = max(each["spec"]["activeDeadlineSeconds"] for each in of_kind(school, "Job"))
+    called = re.findall(r"^ *helm (?:install|upgrade) .*$", GUIDE.replace("\\\n", " "), re.MULTILINE)
+    assert len(called) == 4
+    for line in called:
+        minutes = re.search(r" --timeout (\d+)m\b", line)
+        assert minutes, line
+        assert int(minutes[1]) * 60 > longest, line
+
+
+def test_whoever_restores_waits_for_every_process_and_suspends_every_clock(
+    school: list[dict[str, Any]],
+) -> None:
+    awaited = re.search(r"wait pod --for=delete --selector='app.kubernetes.io/component in \(([^)]*)\)'", GUIDE)
+    processes = {each["metadata"]["labels"]["app.kubernetes.io/component"] for each in of_kind(school, "Deployment")}
+    assert awaited
+    assert set(awaited[1].split(", ")) == processes
+    suspended = re.search(r"patch cronjob (.+) --patch .+:true", GUIDE)
+    assert suspended
+    assert set(suspended[1].split()) == {each["metadata"]["name"] for each in of_kind(school, "CronJob")}
 
 
 def test_pods_have_settings_that_exist_and_no_secret_but_by_reference(school: list[dict[str, Any]]) -> None:
