@@ -22,6 +22,7 @@ from runtimes.errors import DATABASE_AWAY
 from runtimes.keeper import Keeper
 from runtimes.models import Runtime
 from runtimes.provider import Owned, Phase, Provider, Reason
+from runtimes.strangers import Strangers
 from runtimes.trials import Trials
 
 logger = logging.getLogger(__name__)
@@ -43,7 +44,7 @@ class Reconciler:
         self._beside = beside
         self._keepers: dict[str, Keeper] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._suspects: set[str] = set()
+        self._strangers = Strangers(provider)
         self._accelerators: int | None = None
         self._count_at = 0.0
         self._leaving = asyncio.Event()
@@ -152,17 +153,13 @@ class Reconciler:
                 keeper.told(status)
 
     async def _compare(self) -> None:
-        """Ends what no row knows of, seen so twice in a row; asks after what a row knows and nobody has seen."""
+        """Has ended what no row knows of; asks after what a row knows and nobody has seen; tells operators."""
         while True:
             things = await self._provider.owned()
             owned = {thing.name for thing in things if thing.name}
             # Rows are read after the things: whoever is started has a row before.
             known = await rows.names_live()
-            strangers = owned - known - self._keepers.keys()
-            for name in strangers & self._suspects:
-                logger.warning("runtime %s: no row wants it, ending it", name)
-                await self._provider.release(name, reason=Reason.OWNER_GONE)
-            self._suspects = strangers
+            self._strangers.see(owned - known - self._keepers.keys())
             for name, keeper in list(self._keepers.items()):
                 if name not in owned and keeper.row.state == State.READY:
                     await keeper.check_exists()
@@ -206,6 +203,7 @@ class Reconciler:
         for helper in helpers:
             helper.cancel()
         await asyncio.gather(*helpers, return_exceptions=True)
+        await self._strangers.close()
 
 
 async def for_ever(work: Callable[[], Awaitable[None]]) -> None:

@@ -197,6 +197,9 @@ class FakeProvider(Provider):
         self.agents: dict[str, FakeAgent] = {}
         self.order: list[str] = []
         self.released: list[tuple[str, Reason]] = []
+        # What the next releases raise, and which never come to their end, by name.
+        self.release_errors: dict[str, Exception] = {}
+        self.unending: set[str] = set()
         self.warm: list[tuple[Request, int]] = []
         self.errors: list[Exception] = []
         self.during: dict[str, Callable[[], Awaitable[None]]] = {}
@@ -281,6 +284,10 @@ class FakeProvider(Provider):
         return self._endpoint(name)
 
     async def release(self, name: str, *, reason: Reason = Reason.REQUESTED, grace: timedelta = timedelta(0)) -> None:
+        if name in self.release_errors:
+            raise self.release_errors.pop(name)
+        if name in self.unending:
+            await asyncio.Event().wait()
         if self.statuses.pop(name, None) is not None:
             self.released.append((name, reason))
         agent = self.agents.pop(name, None)

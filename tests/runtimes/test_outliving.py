@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from django.utils import timezone
 
-from runtimes import launch, storage
-from runtimes.models import Kernel, Profile, Runtime, Workspace
-from runtimes.provider import Endpoint, Phase, Reason, Status
+from runtimes import launch, reconcile, storage, strangers
+from runtimes.models import Kernel, Profile, ProviderReport, Runtime, Workspace
+from runtimes.provider import Endpoint, Phase, ProviderUnavailable, Reason, Request, Status
 from tests.runtimes.fakes import FakeProvider, running
 from tests.runtimes.waiting import state_is, until
 
@@ -117,3 +118,22 @@ async def test_one_that_began_anew_while_nobody_looked_is_lost_for_the_successor
     monkeypatch.setattr(provider, "_endpoint", lambda name: Endpoint("tcp", "10.0.0.9", name))
     async with running(provider):
         assert (await until(state_is(runtime, State.LOST))).reason == Reason.NODE_LOST
+
+
+async def test_many_that_no_row_wants_are_ended_at_once_whichever_of_them_fails_or_hangs(
+    provider: FakeProvider, profile: Profile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after a restore. Operators hear of the process meanwhile, and pools are looked after."""
+    monkeypatch.setattr(reconcile, "COMPARE_SECONDS", 0.02)
+    await Profile.objects.filter(pk=profile.pk).aupdate(warm=1)
+    provider.hold = True
+    for number in range(2 * strangers.AT_ONCE):
+        await provider.acquire(Request(f"old-{number}"))
+    provider.release_errors = {f"old-{number}": ProviderUnavailable("the cluster answers 500") for number in range(9)}
+    provider.unending = {"old-10"}
+    async with running(provider):
+        await until(lambda: set(provider.statuses) == {"old-10"})
+        assert {reason for _name, reason in provider.released} == {Reason.OWNER_GONE}
+        now = timezone.now()
+        await until(lambda: ProviderReport.objects.filter(seen_at__gt=now).exists())
+        assert [count for _template, count in provider.warm] == [1]
