@@ -52,17 +52,19 @@ class Report:
 def apply(entries: Sequence[Any], *, keeper: str, only_look: bool = False) -> Report:
     """Makes each machine as its entry says, and notes who keeps it so. Raises NotApplied.
 
-    What would change is tried first by the provider, as long as the `runtimes` process answers; unanswered, it is made
-    untried. The questions are rows that another process reads: they are asked between two transactions."""
+    What would change, or was never tried, is tried first by the provider, as long as the `runtimes` process answers;
+    unanswered, it is made untried. The questions are rows that another process reads: they are asked between two
+    transactions."""
     _refuse_mistakes(entries)
     with transaction.atomic():
-        looked, profiles = _write(entries, keeper)
+        looked, profiles = _write(entries, keeper, {})
         transaction.set_rollback(True)
-    tried = _try(profiles[one.slug] for one in looked.machines if one.changes)
+    waiting = {slug for slug, profile in profiles.items() if profile.image_untried and profile.retired_at is None}
+    tried, untried = _try(profiles[one.slug] for one in looked.machines if one.changes or one.slug in waiting)
     if not only_look:
         try:
             with transaction.atomic():
-                looked, _profiles = _write(entries, keeper)
+                looked, _profiles = _write(entries, keeper, untried)
         except IntegrityError as error:
             raise NotApplied([_("Somebody made one of these machines meanwhile: apply them again.")]) from error
     told = [replace(one, tried=one.slug in tried, note=tried.get(one.slug, "")) for one in looked.machines]
@@ -83,8 +85,9 @@ def _refuse_mistakes(entries: Sequence[Any]) -> None:
         raise NotApplied(found)
 
 
-def _write(entries: Iterable[Entry], keeper: str) -> tuple[Report, dict[str, Profile]]:
-    """Inside a transaction of the caller's. Machines that others fall back to come before those."""
+def _write(entries: Iterable[Entry], keeper: str, untried: Mapping[str, bool]) -> tuple[Report, dict[str, Profile]]:
+    """Inside a transaction of the caller's. Machines that others fall back to come before those. untried: by slug,
+    whether nobody knows of its image, as far as that was asked."""
     wrong: list[str] = []
     applied: list[Applied] = []
     profiles: dict[str, Profile] = {}
@@ -96,6 +99,7 @@ def _write(entries: Iterable[Entry], keeper: str) -> tuple[Report, dict[str, Pro
         if found := [*form.sentences(), *_retirement(entry)]:
             wrong += [f"{slug}: {sentence}" for sentence in found]
             continue
+        profile.image_untried = untried.get(slug, profile.image_untried)
         profiles[slug] = _save(form, entry, keeper)
         after = words_of(profile)
         changes = {key: (before.get(key), word) for key, word in after.items() if before.get(key) != word}
@@ -125,19 +129,23 @@ def _let_go(keeper: str, named: set[str]) -> list[str]:
     return slugs
 
 
-def _try(profiles: Iterable[Profile]) -> dict[str, str]:
-    """The slugs of those that the provider would run, each with what is to be said of its image. Raises NotApplied with
-    its words for those that it would not. One question without an answer is the last: each takes its time."""
+def _try(profiles: Iterable[Profile]) -> tuple[dict[str, str], dict[str, bool]]:
+    """The slugs of those that the provider would run, each with what is to be said of its image; and of all, whether
+    nobody knows of that. Raises NotApplied with its words for those that it would not. One question without an answer
+    is the last: each takes its time."""
     tried: dict[str, str] = {}
+    untried: dict[str, bool] = {}
     refused: list[str] = []
+    answer = trials.Answer(answered=True)
     for profile in profiles:
-        answer = trials.ask(profile)
-        if not answer.answered:
-            break
-        tried[profile.slug] = answer.note
+        if answer.answered:
+            answer = trials.ask(profile)
+        untried[profile.slug] = trials.leaves_untried(profile, answer)
+        if answer.answered:
+            tried[profile.slug] = answer.note
         if answer.refusal:
             told = _("%(slug)s: It cannot be run here. What the provider says: %(why)s")
             refused.append(told % {"slug": profile.slug, "why": answer.refusal})
     if refused:
         raise NotApplied(refused)
-    return tried
+    return tried, untried

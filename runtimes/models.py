@@ -54,7 +54,8 @@ class Profile(models.Model):
     class hours (`runtimes/timetable.py`). image, by digest, replaces `environment` where runtimes are pods, and what
     follows it is for them (`runtimes/machine.py`). data_claim, or data_bucket read as data_service_account: data.
     fallback: what people may use at once who wait for a seat. A profile that is retired goes on for what has it.
-    kept_by: who sets it back to what its own file says, such as "Helm release pupitre"; "" is nobody."""
+    kept_by: who sets it back to what its own file says, such as "Helm release pupitre"; "" is nobody. image_untried: it
+    was saved before anybody could tell whether its image runs (`trials.leaves_untried`)."""
 
     class Network(models.TextChoices):
         NONE = "none", _("no network")
@@ -107,6 +108,7 @@ class Profile(models.Model):
     for_all = models.BooleanField(default=True)
     retired_at = models.DateTimeField(null=True, blank=True)
     kept_by = models.CharField(max_length=200, blank=True, default="", db_default="", editable=False)
+    image_untried = models.BooleanField(default=False, db_default=False, editable=False)
 
     def __str__(self) -> str:
         return self.name

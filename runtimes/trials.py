@@ -66,9 +66,15 @@ def ask(profile: Profile, patience: timedelta = PATIENCE) -> Answer:
         trial.delete()
 
 
+def leaves_untried(profile: Profile, answer: Answer) -> bool:
+    """Whether, after this answer and before it is saved, nobody knows yet of its image. Saved so (`image_untried`), it
+    is tried when it is saved next, and so is every other machine of that image."""
+    return answer.untried is not None or (not answer.answered and _is_new(profile))
+
+
 def _is_new(profile: Profile) -> bool:
-    """Whether no machine of this site has its image, fetched in such a place."""
-    others = Profile.objects.filter(image=profile.image)
+    """Whether no machine of this site is known to have its image, fetched in such a place."""
+    others = Profile.objects.filter(image=profile.image, image_untried=False)
     return not any(_fetched(other) == _fetched(profile) for other in others)
 
 

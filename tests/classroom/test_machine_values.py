@@ -239,7 +239,7 @@ def test_an_image_that_could_not_be_tried_is_made_and_told(put, monkeypatch):
     monkeypatch.setattr(trials, "ask", lambda profile: slow if profile.slug == "l4" else trials.Answer(True))
     told = put([STANDARD, L4])
     assert "standard: made\nl4: made. Its image is still being fetched" in told
-    assert Profile.objects.count() == 2
+    assert dict(Profile.objects.values_list("slug", "image_untried")) == {"standard": False, "l4": True}
 
 
 def test_a_process_that_does_not_answer_is_asked_once_and_keeps_nobody_waiting(put, monkeypatch):
@@ -253,7 +253,20 @@ def test_a_process_that_does_not_answer_is_asked_once_and_keeps_nobody_waiting(p
     told = put([STANDARD, L4])
     assert "standard: made\nl4: made\nNot all were tried" in told
     assert asked == ["standard"]
-    assert Profile.objects.count() == 2
+    assert list(Profile.objects.values_list("image_untried", flat=True)) == [True, True]
+
+
+def test_what_was_made_untried_is_tried_when_it_is_applied_again_though_nothing_changes(put, tried):
+    put([STANDARD, L4, L4 | {"slug": "old", "name": "Old", "retired": True}])
+    Profile.objects.exclude(slug="standard").update(image_untried=True)
+    tried.clear()
+    put([STANDARD, L4], "--check")
+    assert (tried, Profile.objects.get(slug="l4").image_untried) == (["l4"], True)
+    assert "l4: as it was\n" in put([STANDARD, L4, L4 | {"slug": "old", "name": "Old", "retired": True}])
+    # Nobody chooses what is retired any more.
+    assert (tried, Profile.objects.get(slug="l4").image_untried) == (["l4", "l4"], False)
+    put([STANDARD, L4])
+    assert tried == ["l4", "l4"]
 
 
 def test_a_whole_values_file_does_and_hours_without_quotes(put):
@@ -326,7 +339,7 @@ def test_machines_of_the_site_are_shown_by_name_and_retired_ones_only_then(put):
 
 
 def test_every_field_of_a_machine_has_a_key():
-    fields = {field.name for field in Profile._meta.fields} - {"id", "kept_by", "accelerator"}
+    fields = {field.name for field in Profile._meta.fields} - {"id", "kept_by", "image_untried", "accelerator"}
     assert {field for field, _kinds in KEYS.values()} == fields
     assert words_of(Profile()).keys() == KEYS.keys()
     assert entry_of(Profile(slug="x", name="X")) == {"slug": "x", "name": "X"}

@@ -146,6 +146,23 @@ def test_a_process_that_does_not_answer_keeps_nobody_from_saving(admin, monkeypa
     assert Profile.objects.filter(slug="python-2-cpu").exists()
 
 
+def test_that_an_image_was_not_tried_is_kept_until_there_is_a_verdict(admin, monkeypatch):
+    answers = [
+        trials.Answer(True, untried=Untried.SLOW),
+        trials.Answer(False),
+        trials.Answer(True),
+        trials.Answer(False),
+    ]
+    monkeypatch.setattr(views.trials, "ask", lambda profile: answers.pop(0))
+    admin.post("/machines/new/", UNTOUCHED | {"slug": "lab"})
+    kept = [Profile.objects.get().image_untried]
+    while answers:
+        assert admin.post("/machines/lab/", UNTOUCHED).status_code == 302
+        kept.append(Profile.objects.get().image_untried)
+    # Once it is known of the image, who does not answer takes nothing of that away.
+    assert kept == [True, True, False, False]
+
+
 def test_the_list_says_what_each_gives_and_who_uses_it(ps1, tried, admin):
     Profile.objects.create(slug="gpu", name="GPU", gpu=2, accelerator_model="nvidia-l4", for_all=False)
     page = words(admin.get("/machines/"))

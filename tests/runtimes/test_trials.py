@@ -77,6 +77,8 @@ async def test_what_comes_of_a_new_image_is_told(provider, comes_of_it, told):
         ({"image": IMAGE, "node_selector": {"pool": "b"}}, ["same"]),
         ({"image": IMAGE.replace("0", "1"), "node_selector": {"pool": "a"}}, ["same"]),
         ({"image": IMAGE, "node_selector": {"pool": "a"}, "runtime_class": "gvisor"}, ["same"]),
+        # Saved while nobody could tell.
+        ({"image": IMAGE, "node_selector": {"pool": "a"}, "image_untried": True}, ["same"]),
     ],
 )
 async def test_an_image_is_tried_once_for_a_kind_of_nodes_so_that_another_name_is_saved_at_once(provider, saved, tried):
@@ -84,6 +86,30 @@ async def test_an_image_is_tried_once_for_a_kind_of_nodes_so_that_another_name_i
     async with running(provider):
         answer = await aask(Profile(slug="same", name="Same", image=IMAGE, node_selector={"pool": "a"}))
     assert (answer, provider.images_tried) == (trials.Answer(True), tried)
+
+
+@pytest.mark.parametrize(
+    ("answer", "saved", "untried"),
+    [
+        (trials.Answer(True), {}, False),
+        (trials.Answer(True, untried=Untried.SLOW), {}, True),
+        (trials.Answer(False), {}, True),
+        (trials.Answer(False), {"image": IMAGE}, False),
+        (trials.Answer(False), {"image": IMAGE, "image_untried": True}, True),
+    ],
+)
+def test_an_image_is_untried_until_there_is_a_verdict_on_this_machine_or_one_of_its_kind(db, answer, saved, untried):
+    Profile.objects.create(slug="saved", name="Saved", **saved)
+    assert trials.leaves_untried(Profile(slug="new", name="New", image=IMAGE), answer) is untried
+
+
+async def test_what_was_saved_untried_is_tried_when_it_is_saved_again(provider):
+    untried = await Profile.objects.acreate(slug="lab", name="Lab", image=IMAGE, image_untried=True)
+    async with running(provider):
+        untried.image_untried = trials.leaves_untried(untried, await aask(untried))
+        await untried.asave()
+        await aask(untried)
+    assert (untried.image_untried, provider.images_tried) == (False, ["lab"])
 
 
 async def test_who_tries_an_image_keeps_nobody_waiting_and_is_told_when_it_takes_too_long(provider, monkeypatch):
