@@ -34,6 +34,8 @@ COUNT_SECONDS = 60.0
 USAGE_SECONDS = 120.0
 LEAVE_SECONDS = 45.0
 AFTER_ERROR_SECONDS = 1.0
+#: What went on for longer had worked again before it failed.
+WORKS_SECONDS = 60.0
 
 
 class Reconciler:
@@ -207,14 +209,22 @@ class Reconciler:
 
 
 async def for_ever(work: Callable[[], Awaitable[None]]) -> None:
-    """Begins `work` again whenever it ends or fails: a fault in one part must not take every kernel along."""
+    """Begins `work` again whenever it ends or fails: a fault in one part must not take every kernel along. What goes on
+    failing, as while the cluster's API is away, is logged with its traceback once, then in a line each time."""
+    name = getattr(work, "__qualname__", work)
+    loop = asyncio.get_running_loop()
+    told: type[Exception] | None = None
     while True:
+        began = loop.time()
         try:
             await work()
+            told = None
         except DATABASE_AWAY as error:
-            logger.warning(
-                "%s: the database is not there, beginning again: %s", getattr(work, "__qualname__", work), error
-            )
-        except Exception:
-            logger.exception("%s failed, beginning again", getattr(work, "__qualname__", work))
+            logger.warning("%s: the database is not there, beginning again: %s", name, error)
+        except Exception as error:
+            if type(error) is told and loop.time() - began < WORKS_SECONDS:
+                logger.warning("%s failed as before, beginning again: %r", name, error)
+            else:
+                logger.exception("%s failed, beginning again", name)
+            told = type(error)
         await asyncio.sleep(AFTER_ERROR_SECONDS)
