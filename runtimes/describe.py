@@ -11,8 +11,9 @@ from django.utils.translation import gettext, ngettext, override
 from django.utils.translation import gettext_lazy as _
 
 from runtimes import queue
-from runtimes.models import Kernel, Profile, Runtime
-from runtimes.status import MOVED_SENTENCES, REASON_SENTENCES, Reason
+from runtimes.models import Kernel, Runtime
+from runtimes.status import ENDED_SENTENCES, LAST_SAVED, MOVED_SENTENCES, REASON_SENTENCES, Reason
+from runtimes.usage import reserved
 
 NAMES_TOLD = 5
 _STARTING = _("Starting.")
@@ -39,23 +40,29 @@ def sentence(row: Runtime | Kernel, position: int | None = None) -> str:
         if row.state == Runtime.State.FAILED and row.reason == Reason.IMAGE_PULL:
             return str(_NO_IMAGE)
     if row.reason == Reason.OUT_OF_MEMORY:
-        return out_of_memory(row.profile if isinstance(row, Runtime) else row.runtime.profile)
+        return out_of_memory(row if isinstance(row, Runtime) else row.runtime)
     return because(row.reason, row.message)
 
 
-def out_of_memory(profile: Profile, *, restarted: bool = False) -> str:
-    """How much the code used of how much, what became of the kernel, what to do."""
+def out_of_memory(runtime: Runtime, *, restarted: bool = False) -> str:
+    """How much the code used of how much, what became of the kernel, what to do. `profile` must be loaded."""
     used = gettext("The code used all the memory that it may have (%(memory)s) and was stopped.")
     again = gettext("The kernel was started again: its variables are gone, your files are kept.")
-    kept = gettext("Your files are kept.")
+    kept = str(LAST_SAVED) if _only_saved(runtime.message) else gettext("Your files are kept.")
     advice = gettext("Use less data, or delete what is no longer needed (del), and run the cells again from the top.")
-    return " ".join([used % {"memory": size(profile.memory_bytes)}, again if restarted else kept, advice])
+    # Its profile may have changed since it started.
+    memory = int((runtime.reserved or reserved(runtime.profile))["memory_bytes"])
+    return " ".join([used % {"memory": size(memory)}, again if restarted else kept, advice])
+
+
+def _only_saved(message: str) -> bool:
+    return message == source_text(LAST_SAVED)
 
 
 def recovered(kernel: Kernel) -> str:
     """What to know about a kernel that ended by itself and runs again. `runtime__profile` must be loaded."""
     if kernel.died_of == Reason.OUT_OF_MEMORY:
-        return out_of_memory(kernel.runtime.profile, restarted=True)
+        return out_of_memory(kernel.runtime, restarted=True)
     return gettext("The kernel ended by itself and was started again: its variables are gone, your files are kept.")
 
 
@@ -84,6 +91,9 @@ def because(reason: str, message: str) -> str:
         return gettext(message)
     if message and reason in MOVED_SENTENCES:
         return f"{MOVED_SENTENCES[Reason(reason)]} {gettext(message)}"
+    # Other messages of these are a kernel's, for operators.
+    if _only_saved(message) and reason in ENDED_SENTENCES:
+        return f"{ENDED_SENTENCES[Reason(reason)]} {LAST_SAVED}"
     if message and reason == Reason.OPERATOR:
         told = gettext("An administrator stopped the machine: %(why)s Your files are kept.")
         return told % {"why": message if message.endswith((".", "!", "?")) else f"{message}."}

@@ -12,7 +12,7 @@ from runtimes.agent_replies import AgentError, AgentEvent
 from runtimes.describe import source_text
 from runtimes.errors import StorageAway
 from runtimes.models import Runtime
-from runtimes.status import ALL_KEPT, MOVED_SENTENCES, Reason
+from runtimes.status import ALL_KEPT, ENDED_SENTENCES, LAST_SAVED, MOVED_SENTENCES, Reason
 
 logger = logging.getLogger(__name__)
 
@@ -95,4 +95,6 @@ class Rescue:
 
     def sentence(self, reason: Reason) -> str:
         """What its row says of its files, as in the source; "" where that is what its reason says."""
-        return source_text(ALL_KEPT) if self._all_kept and reason in MOVED_SENTENCES else ""
+        if self._all_kept:
+            return source_text(ALL_KEPT) if reason in MOVED_SENTENCES else ""
+        return source_text(LAST_SAVED) if reason in ENDED_SENTENCES else ""

@@ -35,6 +35,7 @@ class Reason(StrEnum):
     CAPACITY_WAIT = "CapacityWait"
     ACCELERATOR_WAIT = "AcceleratorWait"
     SCALING_UP = "ScalingUp"
+    FETCHING = "Fetching"
     IMAGE_PULL = "ImagePull"
     QUOTA_EXCEEDED = "QuotaExceeded"
     OUT_OF_MEMORY = "OutOfMemory"
@@ -65,7 +66,10 @@ REASON_SENTENCES: Mapping[Reason, Promise] = {
     Reason.SCALING_UP: _(
         "No machine is free, and another one was asked for. It starts by itself as soon as there is one."
     ),
-    Reason.IMAGE_PULL: _("The software for this notebook is being fetched. That may take some minutes."),
+    Reason.FETCHING: _(
+        "The software for this notebook is being fetched onto a new machine. That may take some minutes."
+    ),
+    Reason.IMAGE_PULL: _("The software for this notebook could not be fetched yet. It is tried again by itself."),
     Reason.QUOTA_EXCEEDED: _("The limit of running notebooks is reached. It starts by itself when one stops."),
     Reason.OUT_OF_MEMORY: _(
         "The code used all the memory that it may have and was stopped. Your files are kept: use less data and run the "
@@ -100,6 +104,17 @@ MOVES = frozenset({Reason.EVICTED, Reason.PREEMPTED, Reason.NODE_LOST, Reason.DE
 
 #: On the row of one that was taken away, where that is so.
 ALL_KEPT = _("Your files are kept as they were at that moment: start the kernel again.")
+
+#: On the row of one that ended with what it held, and nobody could fetch that.
+LAST_SAVED = _("Your files are kept as last saved: start the kernel again.")
+
+#: What may end one so: for memory `describe.out_of_memory` says more.
+ENDED_SENTENCES: Mapping[Reason, Promise] = {
+    Reason.OUT_OF_MEMORY: _("The code used all the memory that it may have and was stopped."),
+    Reason.KERNEL_CRASH: _("The kernel crashed."),
+    Reason.LIFETIME: _("The longest time a kernel may run was reached."),
+    Reason.IDLE: _("The kernel was stopped because nothing ran for a while."),
+}
 
 MOVED_SENTENCES: Mapping[Reason, Promise] = {
     Reason.EVICTED: _("The machine needed the place."),

@@ -11,7 +11,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from runtimes.pods import labels
-from runtimes.pods.conditions import Pod, is_ready, restarts
+from runtimes.pods.conditions import is_ready, restarts
+from runtimes.pods.containers import Pod
 from runtimes.provider import Request
 
 

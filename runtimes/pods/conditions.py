@@ -14,12 +14,15 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from runtimes.endpoint import Endpoint
-from runtimes.pods import labels, unplaced
+from runtimes.pods import containers, labels, unplaced
+from runtimes.pods.containers import Pod, moment, words
 from runtimes.provider import NotReady, Owned, Phase, Reason, Status
 
-Pod = Mapping[str, Any]
 #: How long the kubelet may try to fetch an image before the runtime counts as lost.
 IMAGE_PATIENCE = timedelta(minutes=2)
+#: A container whose image its node has is made by then; what takes longer fetches it, and says no more than that it is
+#: being made.
+FETCHED_BY = timedelta(seconds=3)
 #: How long a node may take over a pod's volumes and network, which come before its image. Why it does not get on is in
 #: events, which are not read.
 VOLUMES_PATIENCE = timedelta(minutes=5)
@@ -27,11 +30,6 @@ VOLUMES_PATIENCE = timedelta(minutes=5)
 #: from a node that may still end it.
 SILENT_PATIENCE, TAKEN_PATIENCE = timedelta(seconds=5), timedelta(seconds=15)
 
-# Reasons of a waiting container (kubelet, images and containers). These can still come right:
-_FETCHING = frozenset({"ErrImagePull", "ImagePullBackOff", "RegistryUnavailable", "ImageInspectError"})
-# and these cannot.
-_NO_IMAGE = frozenset({"ErrImageNeverPull", "InvalidImageName"})
-_REFUSED = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
 # Reasons of the condition DisruptionTarget (Kubernetes, "Pod disruption conditions").
 _TAKEN = "DeletionByTaintManager"
 _DISRUPTIONS = {
@@ -52,9 +50,6 @@ _FAILURES = {
 }
 # The kubelet's words for a pod that is evicted for what it wrote itself (eviction manager, local storage).
 _OWN_DISK = re.compile(r"Usage of EmptyDir volume|ephemeral local storage usage|local ephemeral storage limit")
-# A container that never came to be: its program is missing, or it was lost with its node.
-_NOT_BEGUN = frozenset({"StartError", "ContainerCannotRun"})
-_OUT_OF_MEMORY = "OOMKilled"
 # The kubelet's word for a container of the pod that is not ready, such as a sidecar of the cluster's.
 _OTHER_CONTAINER = "ContainersNotReady"
 
@@ -66,7 +61,7 @@ def status(pod: Pod, now: datetime, *, grows: bool = False) -> Status:
     found = _phase(pod, now, grows)
     ready = _condition(pod, "Ready")
     isolation = tuple(code for code in labels.annotation(pod, labels.ISOLATION).split(",") if code)
-    ready_at = _time(ready.get("lastTransitionTime")) if ready.get("status") == "True" else None
+    ready_at = moment(ready.get("lastTransitionTime")) if ready.get("status") == "True" else None
     return replace(found, deadline=deadline(pod), ready_at=ready_at, isolation=isolation)
 
 
@@ -92,7 +87,7 @@ def is_over(pod: Pod) -> bool:
 
 def restarts(pod: Pod) -> int:
     """How often its container was started again."""
-    return int(_container(pod).get("restartCount", 0))
+    return int(containers.of(pod).get("restartCount", 0))
 
 
 def is_ready(pod: Pod) -> bool:
@@ -106,7 +101,7 @@ def is_ready(pod: Pod) -> bool:
 
 def is_abandoned(pod: Pod, now: datetime) -> bool:
     """It is deleted and should be gone, and whoever ends processes on its node does not answer."""
-    due = _time(pod["metadata"].get("deletionTimestamp"))
+    due = moment(pod["metadata"].get("deletionTimestamp"))
     if due is None:
         return False
     if _is_silent(pod):
@@ -118,7 +113,7 @@ def is_abandoned(pod: Pod, now: datetime) -> bool:
 
 def deadline(pod: Pod) -> datetime | None:
     """When the kubelet ends it at the latest; None before it has taken it on."""
-    began, seconds = _time(_state(pod).get("startTime")), pod["spec"].get("activeDeadlineSeconds")
+    began, seconds = moment(_state(pod).get("startTime")), pod["spec"].get("activeDeadlineSeconds")
     return began + timedelta(seconds=seconds) if began and seconds else None
 
 
@@ -153,12 +148,12 @@ def _phase(pod: Pod, now: datetime, grows: bool) -> Status:
     if leaving:
         return _leaving(pod)
     if _is_silent(pod):
-        return Status(Phase.UNREACHABLE, Reason.NODE_LOST, _words(state) or _words(_condition(pod, "Ready")))
+        return Status(Phase.UNREACHABLE, Reason.NODE_LOST, words(state) or words(_condition(pod, "Ready")))
     if _condition(pod, "PodScheduled").get("status") == "False":
         scheduled = _condition(pod, "PodScheduled")
-        return unplaced.status(_words(scheduled), _time(scheduled.get("lastTransitionTime")), now, grows=grows)
+        return unplaced.status(words(scheduled), moment(scheduled.get("lastTransitionTime")), now, grows=grows)
     if is_ready(pod):
-        return Status(Phase.READY, *_after_restart(pod))
+        return Status(Phase.READY, *containers.after_restart(pod))
     return _not_ready(pod, now)
 
 
@@ -168,45 +163,31 @@ def _is_silent(pod: Pod) -> bool:
     state, ready = _state(pod), _condition(pod, "Ready")
     if state.get("phase") == "Unknown" or state.get("reason") == "NodeLost":
         return True
-    well = bool(_container(pod).get("ready")) and ready.get("reason") != _OTHER_CONTAINER
+    well = bool(containers.of(pod).get("ready")) and ready.get("reason") != _OTHER_CONTAINER
     return well and bool(ready) and ready.get("status") != "True"
 
 
 def _not_ready(pod: Pod, now: datetime) -> Status:
-    container, sandbox = _container(pod), _condition(pod, "PodReadyToStartContainers")
-    since = _time(sandbox.get("lastTransitionTime"))
+    sandbox = _condition(pod, "PodReadyToStartContainers")
+    since = moment(sandbox.get("lastTransitionTime"))
     if sandbox.get("status") == "False" and since is not None and now - since >= VOLUMES_PATIENCE:
         return Status(
             Phase.LOST, Reason.ERROR, "its volumes or its network did not get ready: see the events of the pod"
         )
-    waiting = container.get("state", {}).get("waiting", {})
-    if waiting:
-        scheduled_at = _time(_condition(pod, "PodScheduled").get("lastTransitionTime"))
-        return _waiting(container, waiting, patient=scheduled_at is None or now - scheduled_at < IMAGE_PATIENCE)
-    return Status(Phase.STARTING, *_after_restart(pod))
+    if not containers.waiting(pod):
+        return Status(Phase.STARTING, *containers.after_restart(pod))
+    if sandbox.get("status") == "True" and containers.is_made(pod) and since is not None and now - since >= FETCHED_BY:
+        return Status(Phase.STARTING, Reason.FETCHING)
+    scheduled_at = moment(_condition(pod, "PodScheduled").get("lastTransitionTime"))
+    patient = scheduled_at is None or now - scheduled_at < IMAGE_PATIENCE
+    return containers.waits(pod, now, patient=patient, was_ready=_was_ready(pod))
 
 
-def _waiting(container: Mapping[str, Any], waiting: Mapping[str, Any], *, patient: bool) -> Status:
-    why, words = waiting.get("reason", ""), _words(waiting)
-    if why in _NO_IMAGE:
-        return Status(Phase.LOST, Reason.IMAGE_PULL, words)
-    if why in _FETCHING:
-        return Status(Phase.STARTING if patient else Phase.LOST, Reason.IMAGE_PULL, words)
-    if why in _REFUSED:
-        return Status(Phase.LOST, Reason.ERROR, words)
-    if why == "CrashLoopBackOff":
-        return _ended(container.get("lastState", {}).get("terminated", {}), words)
-    return Status(Phase.STARTING)
-
-
-def _after_restart(pod: Pod) -> tuple[Reason, str]:
-    """Why the container is not the first one, and how often that was."""
-    container = _container(pod)
-    last = container.get("lastState", {}).get("terminated", {})
-    if not last or not container.get("restartCount"):
-        return Reason.NONE, ""
-    ended = _ended(last, _memory_words(pod, last))
-    return ended.reason, f"started again {container['restartCount']} times: {ended.message}"
+def _was_ready(pod: Pod) -> bool:
+    """Whether one that is not ready has been: its kubelet says that it is not as it takes it on, and then not again
+    before that has changed twice. Both times are whole seconds, written one after the other."""
+    since, began = moment(_condition(pod, "Ready").get("lastTransitionTime")), moment(_state(pod).get("startTime"))
+    return since is not None and began is not None and since - began > timedelta(seconds=1)
 
 
 def _leaving(pod: Pod) -> Status:
@@ -218,72 +199,37 @@ def _leaving(pod: Pod) -> Status:
 
 
 def _serves(pod: Pod) -> bool:
-    container = _container(pod)
+    container = containers.of(pod)
     return "running" in container.get("state", {}) and bool(container.get("started") or container.get("ready"))
 
 
 def _failed(pod: Pod) -> Status:
-    state, words = _state(pod), _words(_state(pod))
+    state, said = _state(pod), words(_state(pod))
     why = state.get("reason", "")
     if why == "DeadlineExceeded":
-        return Status(Phase.STOPPED, Reason.LIFETIME, words)
-    if why == "Evicted" and _OWN_DISK.search(words):
-        return Status(Phase.LOST, Reason.DISK_FULL, words)
+        return Status(Phase.STOPPED, Reason.LIFETIME, said)
+    if why == "Evicted" and _OWN_DISK.search(said):
+        return Status(Phase.LOST, Reason.DISK_FULL, said)
     disruption = _disruption(pod)
     if disruption is not None:
         return disruption
     if why in _FAILURES or why.startswith("OutOf"):
-        return Status(Phase.LOST, _FAILURES.get(why, Reason.EVICTED), words)
-    terminated = _container(pod).get("state", {}).get("terminated", {})
-    return _ended(terminated, _memory_words(pod, terminated) or words)
+        return Status(Phase.LOST, _FAILURES.get(why, Reason.EVICTED), said)
+    terminated = containers.of(pod).get("state", {}).get("terminated", {})
+    return containers.ended(terminated, containers.memory_words(pod, terminated) or said)
 
 
 def _disruption(pod: Pod) -> Status | None:
     target = _condition(pod, "DisruptionTarget")
     if target.get("status") != "True":
         return None
-    return Status(Phase.LOST, _DISRUPTIONS.get(target.get("reason", ""), Reason.EVICTED), _words(target))
-
-
-def _ended(terminated: Mapping[str, Any], words: str) -> Status:
-    """The status of a container that ended by itself. words: of whoever noticed, beside its own."""
-    why, code = terminated.get("reason", ""), terminated.get("exitCode")
-    message = "; ".join(text for text in (_words(terminated), words) if text)
-    if why == _OUT_OF_MEMORY:
-        return Status(Phase.LOST, Reason.OUT_OF_MEMORY, message, exit_code=code)
-    if why == "ContainerStatusUnknown":
-        return Status(Phase.LOST, Reason.NODE_LOST, message, exit_code=code)
-    if code is None or why in _NOT_BEGUN:
-        return Status(Phase.LOST, Reason.ERROR, message, exit_code=code)
-    return Status(Phase.LOST, Reason.KERNEL_CRASH, message, exit_code=code)
-
-
-def _memory_words(pod: Pod, terminated: Mapping[str, Any]) -> str:
-    if terminated.get("reason") != _OUT_OF_MEMORY:
-        return ""
-    limit = labels.resources(pod).get("limits", {}).get("memory", "unknown")
-    return f"its memory limit is {limit}"
-
-
-def _words(told: Mapping[str, Any]) -> str:
-    """Reason and message of a status, condition or container state, for operators."""
-    return ": ".join(str(told[key]) for key in ("reason", "message") if told.get(key))
+    return Status(Phase.LOST, _DISRUPTIONS.get(target.get("reason", ""), Reason.EVICTED), words(target))
 
 
 def _state(pod: Pod) -> Mapping[str, Any]:
     return pod.get("status") or {}
 
 
-def _container(pod: Pod) -> Mapping[str, Any]:
-    """The status of the container that is the runtime, beside what a cluster adds; empty before there is any."""
-    statuses = _state(pod).get("containerStatuses") or ()
-    return next((each for each in statuses if each["name"] == labels.CONTAINER), {})
-
-
 def _condition(pod: Pod, kind: str) -> Mapping[str, Any]:
     conditions = _state(pod).get("conditions") or ()
     return next((each for each in conditions if each["type"] == kind), {})
-
-
-def _time(text: str | None) -> datetime | None:
-    return datetime.fromisoformat(text) if text else None

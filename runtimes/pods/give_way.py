@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from runtimes.pods import labels
-from runtimes.pods.conditions import Pod
+from runtimes.pods.containers import Pod
 from runtimes.pods.quantities import amount
 from runtimes.pods.refusals import beyond, unschedulable
 

@@ -13,6 +13,7 @@ from typing import Any
 from runtimes.image_trial import ImageTrial, Untried
 from runtimes.pods import conditions, environment, labels, manifests
 from runtimes.pods.config import ClusterConfig
+from runtimes.pods.containers import Pod
 from runtimes.pods.labels import Manifest
 from runtimes.provider import MIB, Phase, Reason, Request, Status
 
@@ -84,7 +85,7 @@ def pod(request: Request, config: ClusterConfig, *, name: str) -> Manifest:
     }
 
 
-def verdict(pod: conditions.Pod, now: datetime, *, elsewhere: bool) -> ImageTrial | None:
+def verdict(pod: Pod, now: datetime, *, elsewhere: bool) -> ImageTrial | None:
     """What came of it; None while nobody can say. elsewhere: it may be on another kind of node than the profile's."""
     status = conditions.status(pod, now)
     if status.phase is Phase.STOPPED and status.exit_code == 0:
@@ -100,7 +101,7 @@ def verdict(pod: conditions.Pod, now: datetime, *, elsewhere: bool) -> ImageTria
     return ImageTrial(refusal=_words(status))
 
 
-def late(pod: conditions.Pod, now: datetime) -> ImageTrial:
+def late(pod: Pod, now: datetime) -> ImageTrial:
     """What is said of one of which `verdict` still says nothing."""
     status = conditions.status(pod, now)
     if status.phase is Phase.READY:
@@ -111,7 +112,7 @@ def late(pod: conditions.Pod, now: datetime) -> ImageTrial:
     return ImageTrial(untried=Untried.FAULT if fault else Untried.SLOW, words=status.message)
 
 
-def is_unplaced(pod: conditions.Pod, now: datetime) -> bool:
+def is_unplaced(pod: Pod, now: datetime) -> bool:
     """No node takes it now."""
     return conditions.status(pod, now).phase is Phase.QUEUED
 

@@ -66,7 +66,7 @@ async def test_one_that_was_killed_for_memory_as_a_whole_tells_its_kernels_why_t
         # The agent, started again, only knows that they were killed; it may be heard before the provider or after.
         await provider.agents[runtime.name].die(0, "killed", -9)
         await until(lambda: rows.filter(state=Kernel.State.DEAD).exists())
-        words = "started again 1 times: its memory limit is 268435456"
+        words = "ended 1 times and is started again: its memory limit is 268435456"
         provider.say(runtime.name, Status(Phase.READY, Reason.OUT_OF_MEMORY, words))
         await until(lambda: rows.filter(state=Kernel.State.DEAD, reason=Reason.OUT_OF_MEMORY).count() == 2)
         assert (await Runtime.objects.aget()).state == State.READY

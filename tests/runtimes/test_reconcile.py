@@ -14,6 +14,7 @@ from django.utils import timezone
 from runtimes import bus, launch, profiles, reconcile, storage, transfer
 from runtimes.models import MIB, Document, FileVersion, Kernel, Profile, Runtime, Usage, Workspace
 from runtimes.provider import NotOffered, Phase, ProviderUnavailable, Reason, Status
+from runtimes.status import LAST_SAVED
 from tests.runtimes.fakes import FakeProvider, running
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -287,12 +288,47 @@ async def test_what_could_not_be_fetched_at_the_end_is_kept_as_last_saved(provid
         )
 
 
-async def test_the_pods_own_end_of_life_is_told_as_ours_is(provider, workspace):
+@pytest.mark.parametrize(
+    ("phase", "reason", "told"),
+    [
+        (Phase.STOPPED, Reason.LIFETIME, "The longest time a kernel may run was reached. "),
+        (Phase.STOPPED, Reason.IDLE, "The kernel was stopped because nothing ran for a while. "),
+        (Phase.LOST, Reason.KERNEL_CRASH, "The kernel crashed. "),
+        (Phase.LOST, Reason.OUT_OF_MEMORY, "that it may have (256 MB) and was stopped. "),
+    ],
+)
+async def test_what_ended_with_its_disk_does_not_say_that_all_files_are_kept(provider, workspace, phase, reason, told):
+    """A pod's own end of life, say: nobody could fetch what was there."""
     async with running(provider):
         runtime = await launch.ready(await launch.alaunch(workspace), timeout=20)
-        provider.say(runtime.name, Status(Phase.STOPPED, Reason.LIFETIME, "DeadlineExceeded"))
-        row = await until(state_is(runtime, State.STOPPED))
-        assert "longest time a kernel may run" in launch.sentence(row)
+        await launch.astart_kernel(runtime)
+        # What it had is what counts, whatever its profile says by now.
+        await Profile.objects.filter(pk=workspace.profile_id).aupdate(memory_bytes=512 * MIB)
+        provider.say(runtime.name, Status(phase, reason, "the cluster's own words"))
+        await until(state_is(runtime, State.STOPPED, State.LOST))
+        row = await Runtime.objects.select_related("profile").aget(pk=runtime.pk)
+        kernel = await Kernel.objects.select_related("runtime__profile").afirst()
+        for ended in (row, kernel):
+            assert f"{told}{LAST_SAVED}" in launch.sentence(ended)
+
+
+async def test_what_ends_and_comes_back_keeps_its_machine_and_says_which_kernels_died(provider, workspace):
+    """A pod whose agent was killed for memory twice: its kubelet waits before it goes on with the same disk."""
+    async with running(provider):
+        runtime = await launch.ready(await launch.alaunch(workspace), timeout=20)
+        kernel = await launch.astart_kernel(runtime)
+        words = "ended 2 times and is started again: OOMKilled"
+        provider.say(runtime.name, Status(Phase.STARTING, Reason.OUT_OF_MEMORY, words))
+        dead = Kernel.objects.select_related("runtime__profile").filter(pk=kernel.pk, state=Kernel.State.DEAD)
+        row = await until(dead.first)
+        assert "(256 MB) and was stopped. Your files are kept. Use less data" in launch.sentence(row)
+        await launch.arestart(row)
+        provider.say(runtime.name, Status(Phase.READY, Reason.OUT_OF_MEMORY, words))
+        provider.agents[runtime.name].files["kept.txt"] = b"kept"
+        await launch.astop(runtime)
+        await until(state_is(runtime, State.STOPPED))
+    assert await Kernel.objects.filter(pk=kernel.pk, died_of=Reason.OUT_OF_MEMORY, restarts=1).aexists()
+    assert [file.path for file in await storage.afiles(workspace)] == ["kept.txt"]
 
 
 async def test_what_can_never_start_fails_with_the_providers_own_words(provider, workspace):

@@ -9,7 +9,7 @@ import pytest
 from django.utils.translation import override
 
 from runtimes import borrow
-from runtimes.pods import conditions, unplaced
+from runtimes.pods import conditions, containers, unplaced
 from runtimes.provider import NotReady, Phase, Reason
 from runtimes.status import REASON_SENTENCES
 from tests.runtimes.pods.samples import (
@@ -32,6 +32,8 @@ GPU_SHORT = "0/3 nodes are available: 3 Insufficient nvidia.com/gpu. preemption:
 CPU_SHORT = "0/3 nodes are available: 3 Insufficient cpu."
 QUOTA = 'pods "rt-1" is forbidden: exceeded quota: runtimes, requested: pods=1, used: pods=300, limited: pods=300'
 OOM = {"terminated": {"reason": "OOMKilled", "exitCode": 137}}
+KILLED = {"terminated": {"reason": "Error", "exitCode": 137}}
+STARTABLE = condition("PodReadyToStartContainers", "True")
 CRASH = {"terminated": {"reason": "Error", "exitCode": 139}}
 
 
@@ -58,6 +60,17 @@ def failed(reason: str = "", message: str = "", state: dict[str, Any] | None = N
 def restarted(last: dict[str, Any], *, ready: bool = True) -> dict[str, Any]:
     again = container({"running": {}}, ready=ready, restartCount=1, lastState=last)
     return running(containerStatuses=[again], conditions=[SCHEDULED, *([READY] if ready else [])])
+
+
+def held_back(last: dict[str, Any], *, ended: float, was_ready: bool = True) -> dict[str, Any]:
+    """As the kubelet of Kubernetes 1.35 tells of a container that it lets wait after its second end in a while; ended:
+    at this second, having been ready just before, or never."""
+    state = {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 10s restarting failed container"}}
+    finished = {"terminated": {**last["terminated"], "finishedAt": text(BEGAN + timedelta(seconds=ended))}}
+    unready = BEGAN + timedelta(seconds=ended if was_ready else 1)
+    well = condition("Ready", "False", reason="ContainersNotReady") | {"lastTransitionTime": text(unready)}
+    again = container(state, restartCount=1, started=False, lastState=finished)
+    return running(conditions=[STARTABLE, SCHEDULED, well], containerStatuses=[again])
 
 
 def disrupted(reason: str) -> list[dict[str, str]]:
@@ -304,6 +317,55 @@ def test_volumes_that_do_not_get_ready_are_given_up_after_a_while_and_an_image_t
     assert conditions.status(seen({**made, "conditions": [SCHEDULED, within]}), late).phase is Phase.STARTING
 
 
+@pytest.mark.parametrize(
+    ("last", "reason"), [(OOM, Reason.OUT_OF_MEMORY), (KILLED, Reason.KERNEL_CRASH), (CRASH, Reason.KERNEL_CRASH)]
+)
+def test_what_was_ready_and_ended_again_comes_back_by_itself(last: dict[str, Any], reason: Reason) -> None:
+    """The same cell once more, on cgroup v2: the kubelet waits before it goes on, with the disk that it had."""
+    pod = seen(held_back(last, ended=30))
+    found = conditions.status(pod, NOW)
+    assert (found.phase, found.reason) == (Phase.STARTING, reason)
+    given_up = NOW + containers.RESTART_PATIENCE
+    assert conditions.status(pod, given_up - timedelta(seconds=1)) == found
+    late = conditions.status(pod, given_up)
+    assert (late.phase, late.reason) == (Phase.LOST, reason)
+    assert "back-off" in late.message
+
+
+def test_one_end_is_told_in_the_same_words_while_it_waits_and_when_it_runs_again() -> None:
+    """What the keeper of its row goes by: kernels that run again did not die of it once more."""
+    waits = conditions.status(seen(held_back(OOM, ended=30)), NOW)
+    again = container({"running": {}}, restartCount=2, lastState=OOM)
+    starts = conditions.status(seen(running(conditions=[SCHEDULED], containerStatuses=[again])), NOW)
+    runs = conditions.status(seen(running(containerStatuses=[again | {"ready": True}])), NOW)
+    assert runs.phase is Phase.READY
+    assert waits.message == starts.message == runs.message
+    assert waits.message.startswith("ended 2 times and is started again: OOMKilled; its memory limit is")
+
+
+@pytest.mark.parametrize("last", [OOM, KILLED, CRASH])
+def test_what_ends_again_and_was_never_ready_is_lost_at_once(last: dict[str, Any]) -> None:
+    assert conditions.status(seen(held_back(last, ended=30, was_ready=False)), NOW).phase is Phase.LOST
+
+
+def test_what_was_ready_and_whose_program_is_no_longer_there_is_lost_at_once() -> None:
+    gone = {"terminated": {"reason": "StartError", "exitCode": 128}}
+    found = conditions.status(seen(held_back(gone, ended=30)), NOW)
+    assert (found.phase, found.reason) == (Phase.LOST, Reason.ERROR)
+
+
+def test_an_image_that_is_fetched_for_seconds_is_told_of_as_that() -> None:
+    """A node that has it makes the container at once; volumes and network come before, and what fails is told apart."""
+    pod = seen({**waiting("ContainerCreating"), "conditions": [SCHEDULED, STARTABLE]})
+    assert conditions.status(pod, BEGAN + timedelta(seconds=2)).reason is Reason.NONE
+    found = conditions.status(pod, BEGAN + timedelta(minutes=9))
+    assert (found.phase, found.reason) == (Phase.STARTING, Reason.FETCHING)
+    early = {**waiting("ContainerCreating"), "conditions": [SCHEDULED, STARTABLE | {"status": "False"}]}
+    assert conditions.status(seen(early), NOW).reason is Reason.NONE
+    failed_once = {**waiting("ErrImagePull"), "conditions": [SCHEDULED, STARTABLE]}
+    assert conditions.status(seen(failed_once), NOW).reason is Reason.IMAGE_PULL
+
+
 def test_on_cgroup_v1_the_pod_says_nothing_of_a_kernel_killed_for_memory() -> None:
     """One process dies there and the container goes on: the agent tells (`ExitReason.OUT_OF_MEMORY`)."""
     found = conditions.status(seen(running()), NOW)
@@ -323,7 +385,7 @@ def test_exit_codes_are_kept() -> None:
 
 
 def test_a_restart_is_told_with_how_often() -> None:
-    assert conditions.status(seen(restarted(CRASH)), NOW).message.startswith("started again 1 times: Error")
+    assert conditions.status(seen(restarted(CRASH)), NOW).message == "ended 1 times and is started again: Error"
 
 
 def test_a_ready_pod_tells_since_when_until_when_and_behind_which_walls() -> None:

@@ -156,6 +156,18 @@ async def test_an_agent_that_is_killed_comes_back_with_the_disk_and_tells_its_ke
     kernel = (await notebook.agent.status()).kernel(0)
     assert kernel is not None
     assert kernel.state == "dead"
+    await notebook.agent.restart_kernel(0)
+    again = await notebook.connect(0)
+    again.execute("import os\nos.kill(-1, 9)")
+    # The second time within minutes its kubelet waits before it starts it, and a restart that is asked for waits, too.
+
+    async def held_back() -> bool:
+        status = await provider.status("beheaded")
+        return status.phase is Phase.STARTING and "ended 2 times" in status.message
+
+    await until(held_back)
+    assert (await notebook.agent.restart_kernel(0)).state == "idle"
+    assert (await settled(provider, "beheaded")).reason is Reason.KERNEL_CRASH
     assert (await notebook.agent.pull()).files == {"kept.txt": b"kept", ".local/kept.txt": b"kept"}
     await notebook.close()
     await provider.release("beheaded")
