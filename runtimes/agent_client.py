@@ -18,7 +18,7 @@ import zmq.asyncio
 
 from runtimes import keyring
 from runtimes.agent import wire
-from runtimes.agent.archive import ArchiveRefused, pack_files, unpack_files
+from runtimes.agent.archive import ArchiveRefused, check_path, pack_files, unpack_files
 from runtimes.agent_replies import (
     AgentError,
     AgentEvent,
@@ -34,17 +34,9 @@ from runtimes.endpoint import Endpoint
 from runtimes.keys import Keys
 
 __all__ = [
-    "AgentClient",
-    "AgentError",
-    "AgentEvent",
-    "AgentRefused",
-    "AgentStatus",
-    "AgentUnreachable",
-    "ExitReason",
-    "KernelState",
-    "Pulled",
-    "TransferRefused",
-]
+    "AgentClient", "AgentError", "AgentEvent", "AgentRefused", "AgentStatus", "AgentUnreachable", "ExitReason",
+    "KernelState", "Pulled", "TransferRefused",
+]  # fmt: skip
 
 TIMEOUT = 10.0
 # As long as nbclient waits for a kernel (`startup_timeout`).
@@ -54,6 +46,8 @@ TRANSFER_TIMEOUT = 120.0
 MAX_FILE_BYTES = 64 << 20
 # Of at most 500 characters each, escaped: together far below wire.MAX_HEADER_BYTES.
 PATHS_AT_ONCE = 500
+# In one tar, either way: far below archive.MAX_FILES.
+FILES_AT_ONCE = 2000
 WATCH_RENEWAL = 20.0
 
 
@@ -151,12 +145,16 @@ class AgentClient:
 
     async def push(self, files: Mapping[str, bytes], *, timeout: float = TRANSFER_TIMEOUT) -> None:
         """Writes files below the home folder (relative paths with '/'). They count as known: `pull` returns them only
-        once they change. Raises TransferRefused for an unsafe name, AgentRefused (`code` "full") without room."""
+        once they change. timeout: seconds for each 2,000 files.
+
+        Raises TransferRefused for an unsafe name, AgentRefused (`code` "full") without room."""
         try:
-            payload = pack_files(files)
+            for path in files:
+                check_path(path)
         except ArchiveRefused as error:
             raise TransferRefused(str(error)) from error
-        await self._ask("push", payload=payload, timeout=timeout)
+        for some in itertools.batched(files.items(), FILES_AT_ONCE):
+            await self._ask("push", payload=pack_files(some), timeout=timeout)
 
     async def remove(self, paths: Iterable[str], *, only_known: bool = False, timeout: float = TIMEOUT) -> None:
         """Takes files, and folders with all in them, away below the home folder; what is not there is fine. `pull`
@@ -177,7 +175,7 @@ class AgentClient:
         self,
         *,
         again: bool = True,
-        max_files: int = 2000,
+        max_files: int = FILES_AT_ONCE,
         max_bytes: int = MAX_FILE_BYTES,
         max_file_bytes: int = MAX_FILE_BYTES,
         room: int | None = None,

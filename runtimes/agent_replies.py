@@ -80,7 +80,7 @@ class Pulled:
 
     skipped: path → why it was left out: `too-large`, `not-a-file` (a link, a device, an unusable name), `changing`,
     `gone`, `unreadable`, `too-many-folders`.
-    more: the limits cut the list; pull again after acknowledging.
+    more: the limits cut the lists; pull again after acknowledging.
     """
 
     files: dict[str, bytes]

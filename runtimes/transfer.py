@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from datetime import datetime
+from itertools import batched
 
 from asgiref.sync import sync_to_async
 from django.db import transaction
@@ -18,6 +19,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from runtimes import blobs, bus, disk, packages, trees
+from runtimes.agent import wire
 from runtimes.agent_client import AgentClient
 from runtimes.agent_replies import Pulled
 from runtimes.describe import source_text
@@ -25,8 +27,8 @@ from runtimes.errors import QuotaExceeded, StorageAway, StorageError, WorkspaceR
 from runtimes.models import Blob, Document, FileVersion, Runtime, Workspace, WorkspaceFile
 from runtimes.paths import is_system, safe_path
 
-# What an agent is told was not taken: far below wire.MAX_HEADER_BYTES.
-NAMES_TOLD_BACK = 1000
+# Asked about in one question to the database.
+NAMES_AT_ONCE = 500
 # On a row.
 MOST_NAMED = 100
 _NOT_A_FILE = _("Links, devices and files with unusual names are not kept.")
@@ -75,7 +77,7 @@ async def pull(runtime: Runtime, *, agent: AgentClient | None = None) -> Changed
             pulled = await own.pull(again=again, room=await _room(runtime.workspace_id))
             not_taken = await _take(runtime.workspace_id, pulled, begun, changed)
             # Told again by the next pull: there may be room then.
-            await own.acknowledge(pulled.token, without=not_taken[:NAMES_TOLD_BACK])
+            await own.acknowledge(pulled.token, without=wire.fitting(not_taken))
             changed.installed.update(packages.records(pulled.files))
             # What code has removed, or renamed, makes room for what there was none for.
             again = not pulled.more and bool(pulled.deleted) and "no-room" in pulled.skipped.values()
@@ -164,9 +166,12 @@ def _is_rival(workspace: Workspace, path: str, begun: datetime) -> bool:
 def _remove(workspace_id: int, paths: list[str], begun: datetime) -> list[str]:
     """Follows deletions by code, each content kept as a version; notebooks stay, whatever code does."""
     workspace = Workspace.objects.get(pk=workspace_id)
-    rows = WorkspaceFile.objects.filter(workspace=workspace, path__in=paths, modified_at__lte=begun)
+    rows = WorkspaceFile.objects.filter(workspace=workspace, modified_at__lte=begun).exclude(path__endswith=".ipynb")
+    there: list[str] = []
+    for some in batched(paths, NAMES_AT_ONCE):
+        there.extend(rows.filter(path__in=some).values_list("path", flat=True))
     removed = []
-    for path in rows.exclude(path__endswith=".ipynb").values_list("path", flat=True):
+    for path in there:
         if Document.objects.filter(workspace=workspace, path=path).exists():
             continue
         try:

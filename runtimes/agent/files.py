@@ -22,6 +22,7 @@ from .entries import (
     replace,
     storable,
 )
+from .wire import fitting
 
 # Caches and front-end litter: they can be made again and are nobody's work.
 SKIPPED_FOLDERS = frozenset(
@@ -52,6 +53,13 @@ class Changes:
     token: str = ""
     more: bool = False
     complete: bool = True
+
+    def tell_deleted(self, paths: list[str]) -> None:
+        """Names what is gone, as far as one answer goes. The rest comes first the next time, before what may be where
+        it was."""
+        self.deleted = fitting(paths)
+        if len(self.deleted) < len(paths):
+            self.files, self.more = [], True
 
 
 @dataclass(frozen=True)
@@ -183,7 +191,8 @@ class Home:
                 room -= self._take(path, bounds.max_file_bytes, found, marks)
         if found.complete:
             # A folder that could not be read must not look like one that was emptied.
-            found.deleted = sorted(set(self._known) - present - set(found.skipped))
+            found.tell_deleted(sorted(set(self._known) - present - set(found.skipped)))
+            marks = {path: marks[path] for path, _data in found.files}
         self._offered = {found.token: (marks, found.deleted)}
         return found
 

@@ -12,6 +12,7 @@ from typing import Any
 from .archive import ArchiveRefused, pack_files, unpack_files
 from .desk import Asker, Desk, Refused
 from .files import Bounds, Home
+from .wire import fitting
 
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOMEM})
 MAX_SKIPPED_TOLD = 1000
@@ -104,7 +105,7 @@ def pull(home: Home, header: Mapping[str, Any]) -> Result:
     most = (int(header["max_files"]), int(header["max_bytes"]), int(header["max_file_bytes"]))
     bounds = Bounds(*most, room=None if room is None else int(room))
     found = home.changes(bounds, again=bool(header["again"]))
-    skipped = dict(list(found.skipped.items())[:MAX_SKIPPED_TOLD])
+    skipped = {path: found.skipped[path] for path in fitting(list(found.skipped)[:MAX_SKIPPED_TOLD])}
     told = {"deleted": found.deleted, "skipped": skipped, "token": found.token, "more": found.more}
     return told, pack_files(found.files)
 

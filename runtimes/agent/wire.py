@@ -11,11 +11,13 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 MAX_HEADER_BYTES = 4 << 20
 MAX_MESSAGE_BYTES = 1 << 30
+# Of each list of names in a header.
+MAX_NAMES_BYTES = 1 << 20
 
 
 class BadMessage(Exception):
@@ -42,6 +44,18 @@ def unpack(key: bytes, frames: Sequence[bytes]) -> tuple[dict[str, Any], bytes]:
     if not isinstance(header, dict):
         raise BadMessage("header is not an object")
     return header, payload
+
+
+def fitting(names: Iterable[str]) -> list[str]:
+    """As many of `names`, the first ones, as a header has room for. At least one, where each is a path."""
+    room = MAX_NAMES_BYTES
+    told = []
+    for name in names:
+        room -= len(json.dumps(name)) + 1
+        if room < 0:
+            break
+        told.append(name)
+    return told
 
 
 def _signature(key: bytes, body: bytes, payload_size: int) -> bytes:

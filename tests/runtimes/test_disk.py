@@ -11,9 +11,9 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.utils import timezone
 
-from runtimes import describe, disk, launch, packages, storage
+from runtimes import describe, disk, launch, packages, storage, transfer
 from runtimes import rows as disk_rows
-from runtimes.agent_client import AgentClient
+from runtimes.agent_client import FILES_AT_ONCE, AgentClient
 from runtimes.agent_replies import AgentUnreachable
 from runtimes.models import Kernel, Runtime, TreeChange, Workspace
 from tests.runtimes.fakes import FakeAgent, FakeProvider, running
@@ -282,3 +282,16 @@ async def test_a_file_for_which_there_is_no_room_is_named_and_not_carried_until_
         pulled = await storage.pull(runtime)
         # The smaller one goes first, and 80 bytes less a quarter for people are not enough for both.
         assert (pulled, pulled.left_out.keys()) == (["old.bin", "new.bin"], {"moved.bin"})
+
+
+async def test_all_that_one_pull_could_not_store_is_told_again_by_the_next(provider, workspace, monkeypatch):
+    async def full(*_arguments: object) -> bool:
+        raise storage.QuotaExceeded
+
+    monkeypatch.setattr(transfer, "_store", full)
+    async with started(provider, workspace) as (runtime, agent):
+        agent.most_files = FILES_AT_ONCE
+        agent.files |= {f"{number}.txt": b"1" for number in range(FILES_AT_ONCE)}
+        assert await storage.pull(runtime) == []
+        async with AgentClient.of(runtime) as own:
+            assert (await own.pull()).files == agent.files

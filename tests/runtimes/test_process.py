@@ -13,7 +13,8 @@ import pytest
 from asgiref.sync import sync_to_async
 
 from runtimes import launch, storage
-from runtimes.models import Kernel, Runtime, Usage, Workspace
+from runtimes.agent.archive import MAX_FILES
+from runtimes.models import MIB, Kernel, Runtime, Usage, Workspace
 from runtimes.provider import Reason
 from tests.runtimes.process import RuntimesProcess
 from tests.runtimes.waiting import run, state_is, until
@@ -56,6 +57,19 @@ async def test_a_launched_kernel_runs_code_on_the_workspaces_files_and_what_it_w
     kept = {row.path: await storage.aread(row.blob) for row in await storage.afiles(workspace)}
     assert kept == {"d/x.txt": b"from the site", "d/out.txt": b"from code", "d/late.txt": b"later"}
     assert (await Usage.objects.aget()).wall_seconds > 0
+
+
+async def test_work_of_any_number_of_small_files_starts(process, profile, workspace):
+    # On a disk of memory, each takes a page of it.
+    profile.home_bytes, profile.memory_bytes = 128 * MIB, 512 * MIB
+    await profile.asave()
+    files = {f"data/{number}.txt": b"%d" % (number % 10) for number in range(MAX_FILES + 1)}
+    await storage.afill(workspace, await storage.asnapshot_of(files))
+    process.start()
+    runtime = await launch.ready(await launch.alaunch(workspace), timeout=60)
+    kernel = await launch.astart_kernel(runtime)
+    assert await run(runtime, kernel, "import os; print(len(os.listdir('data')))") == f"{len(files)}\n"
+    assert await storage.pull(runtime) == []
 
 
 async def test_an_idle_sandbox_is_stopped_with_its_files_and_a_busy_one_is_not(process, profile, workspace):

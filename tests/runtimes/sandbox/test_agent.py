@@ -8,7 +8,16 @@ from typing import Any
 
 import pytest
 
-from runtimes.agent_client import AgentClient, AgentEvent, AgentRefused, AgentUnreachable, ExitReason, TransferRefused
+from runtimes.agent.archive import MAX_FILES
+from runtimes.agent_client import (
+    FILES_AT_ONCE,
+    AgentClient,
+    AgentEvent,
+    AgentRefused,
+    AgentUnreachable,
+    ExitReason,
+    TransferRefused,
+)
 from runtimes.keys import connection_keys
 from runtimes.provider import MIB, Isolation, Limits, Phase, Reason
 from runtimes.sandboxes.provider import LocalProvider
@@ -158,11 +167,31 @@ async def test_a_folder_that_cannot_be_read_is_not_taken_for_an_empty_one(open_n
     assert (await notebook.agent.pull()).deleted == ()
 
 
+async def test_any_number_of_small_files_travels_both_ways(open_notebook: Opener) -> None:
+    notebook = await open_notebook("many")
+    files = {f"data/{number}.txt": b"%d" % number for number in range(MAX_FILES + 1)}
+    await notebook.agent.push(files)
+    assert await notebook.value("import os; R = len(os.listdir('data'))") == len(files)
+    await notebook.run("import shutil; shutil.rmtree('data'); os.mkdir('new')")
+    await notebook.run(f"for number in range({len(files)}): open(f'new/{{number}}.txt', 'w').close()")
+    gone, made, more = set[str](), dict[str, bytes](), True
+    while more:
+        pulled = await notebook.agent.pull(again=False)
+        gone |= set(pulled.deleted)
+        made |= pulled.files
+        await notebook.agent.acknowledge(pulled.token)
+        more = pulled.more
+    assert gone == files.keys()
+    assert made == {f"new/{number}.txt": b"" for number in range(len(files))}
+
+
 @pytest.mark.parametrize("path", ["../up", "/etc/passwd", "a/../../b", "", "a//b", "nul\0"])
 async def test_unsafe_names_are_not_pushed(open_notebook: Opener, path: str) -> None:
     notebook = await open_notebook("unsafe", kernels=0)
     with pytest.raises(TransferRefused):
-        await notebook.agent.push({path: b"x"})
+        await notebook.agent.push({**{f"{number}.txt": b"" for number in range(FILES_AT_ONCE)}, path: b"x"})
+    with pytest.raises(AgentRefused):
+        await notebook.agent.rename("0.txt", "there")
 
 
 async def test_a_push_does_not_follow_a_link_out_of_home(open_notebook: Opener) -> None:

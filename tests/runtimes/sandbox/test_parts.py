@@ -5,8 +5,10 @@ from __future__ import annotations
 import ctypes
 import errno
 import io
+import json
 import os
 import resource
+import shutil
 import stat
 import struct
 import subprocess
@@ -19,7 +21,7 @@ import pytest
 import zmq
 
 from runtimes import kernelspecs, keyring
-from runtimes.agent import archive, enclosure, layout, wire
+from runtimes.agent import archive, enclosure, layout, mover, wire
 from runtimes.agent.files import Bounds, Home
 from runtimes.agent.gauges import Gauges
 from runtimes.agent.kernels import Kernel, Kernels
@@ -192,6 +194,41 @@ def test_what_the_other_side_has_no_room_for_is_only_named(tmp_path: Path) -> No
     found = home.changes(Bounds(10, 100, 100, room=4), again=True)
     assert (found.files, found.skipped) == ([("had", b"grown")], {"new": "no-room"})
     assert home.changes(Bounds(10, 100, 100, room=5), again=True).skipped == {}
+
+
+def test_what_is_gone_is_told_in_parts_that_a_header_has_room_for_and_before_what_is_new(tmp_path: Path) -> None:
+    home = Home(str(tmp_path))
+    # Escaped, each name has three times its bytes.
+    names = {f"été/{'é' * 120}/{'é' * 100}{number}" for number in range(4000)}
+    home.write(dict.fromkeys(names, b""))
+    shutil.rmtree(tmp_path / "été")
+    (tmp_path / "été").write_bytes(b"a file by now")
+    asked = {"max_files": 2000, "max_bytes": 1000, "max_file_bytes": 1000, "again": True}
+    assert len(json.dumps(sorted(names))) > wire.MAX_HEADER_BYTES
+    gone, new, parts = set[str](), {}, 0
+    while True:
+        header, payload = mover.pull(home, asked)
+        assert len(wire.pack(b"", header, payload)[1]) < wire.MAX_HEADER_BYTES
+        gone |= set(header["deleted"])
+        new |= archive.unpack_files(payload)
+        parts += 1
+        mover.acknowledge(home, {"token": header["token"], "without": []})
+        if not header["more"]:
+            break
+        assert not new
+    assert (gone, new, parts) == (names, {"été": b"a file by now"}, 6)
+
+
+def test_so_many_things_that_are_not_files_as_a_header_has_no_room_for_hold_up_no_pull(tmp_path: Path) -> None:
+    folder = tmp_path.joinpath(*["é" * 120] * 8)
+    folder.mkdir(parents=True)
+    for number in range(1000):
+        (folder / f"{'é' * 120}{number}").symlink_to("x")
+    (tmp_path / "kept").write_bytes(b"k")
+    asked = {"max_files": 2000, "max_bytes": 1000, "max_file_bytes": 1000, "again": True}
+    header, payload = mover.pull(Home(str(tmp_path)), asked)
+    assert len(wire.pack(b"", header, payload)[1]) < wire.MAX_HEADER_BYTES
+    assert (archive.unpack_files(payload), header["more"]) == ({"kept": b"k"}, False)
 
 
 def test_a_pushed_file_replaces_a_link_of_the_same_name(tmp_path: Path) -> None:
