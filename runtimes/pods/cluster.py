@@ -31,12 +31,19 @@ _IN_CLUSTER = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 
 
 class Refused(Exception):
-    """The API's own no: HTTP status and its words."""
+    """The API's own no: HTTP status, its words, and its word for why (Kubernetes, "API Conventions": a Status's
+    `reason`)."""
 
-    def __init__(self, code: int, message: str) -> None:
+    def __init__(self, code: int, message: str, reason: str = "") -> None:
         super().__init__(f"{code}: {message}")
         self.code = code
         self.message = message
+        self.reason = reason
+
+    @property
+    def exists(self) -> bool:
+        """There is an object of that name. 409 alone says no such thing: see `Cluster.create`."""
+        return self.reason == "AlreadyExists"
 
 
 class TooOld(Exception):
@@ -80,7 +87,13 @@ class Cluster:
         """Makes a Pod or Secret, or only asks whether it could be made."""
         kind = {"Pod": "pods", "Secret": "secrets"}[manifest["kind"]]
         query = [("dryRun", "All")] if dry_run else []
-        return await self._call("POST", self._path(kind), query=query, body=manifest)
+        try:
+            return await self._call("POST", self._path(kind), query=query, body=manifest)
+        except Refused as refusal:
+            if refusal.reason != "Conflict":
+                raise
+            # Nothing was made: another API server counted against the quota at the same time (k8s.io/apiserver, quota).
+            raise ProviderUnavailable(str(refusal)) from refusal
 
     async def pod(self, name: str) -> Json:
         """One pod as it is now."""
@@ -198,26 +211,26 @@ class Cluster:
         response: aiohttp.ClientResponse = answer.response
         if response.status < 300:
             return response
-        raise _no(response.status, await _words(response))
+        raise _no(response.status, *await _told(response))
 
 
-def _no(code: int, message: str) -> Exception:
+def _no(code: int, message: str, reason: str) -> Exception:
     if code == 410:
         return TooOld(message)
     if code in (401, 429) or code >= 500:
         return ProviderUnavailable(f"the cluster answers {code}: {message}")
-    return Refused(code, message)
+    return Refused(code, message, reason)
 
 
-async def _words(response: aiohttp.ClientResponse) -> str:
-    """What the API says; a proxy before it may say something else."""
+async def _told(response: aiohttp.ClientResponse) -> tuple[str, str]:
+    """What the API says, and its word for why; a proxy before it may say something else."""
     text = ""
     with suppress(aiohttp.ClientError, TimeoutError, OSError):
         text = await response.text()
     with suppress(ValueError, AttributeError):
         told: Mapping[str, Any] = json.loads(text)
-        return str(told.get("message") or text)
-    return text[:1000]
+        return str(told.get("message") or text), str(told.get("reason") or "")
+    return text[:1000], ""
 
 
 async def pause(seconds: float, woken: asyncio.Event) -> None:

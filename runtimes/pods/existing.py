@@ -7,6 +7,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterator
 
+from runtimes.pods import labels
 from runtimes.pods.cluster import Cluster, Json, Refused, TooOld
 from runtimes.provider_errors import ProviderUnavailable
 
@@ -44,6 +45,13 @@ class ExistingPods:
             if _version(self._pods[name]) <= int(self._version):
                 self._drop(self._pods[name])
         for pod in found.values():
+            self.put(pod)
+
+    async def find(self, label: str, value: str) -> None:
+        """Asks for those with this label: what a watch has not told of them is known then. Raises what the cluster
+        raises."""
+        items, _version = await self._cluster.pods(f"{self._selector},{labels.as_selector({label: value})}")
+        for pod in items:
             self.put(pod)
 
     async def follow(self) -> None:

@@ -10,8 +10,6 @@ from runtimes.pods.cluster import Cluster, Json, Refused
 from runtimes.pods.config import ClusterConfig
 from runtimes.provider import Request
 
-_EXISTS = 409
-
 
 class Maker:
     """masters: master keys by version; new pods get keys of `config.key_version`."""
@@ -23,19 +21,15 @@ class Maker:
 
     async def make(self, request: Request, name: str, *, warm: bool = False) -> Json:
         """The pod `name` with its order. Asked again with the same name, goes on where it was. Raises what the cluster
-        raises; Refused means that no pod is left."""
+        raises; Refused may leave a pod without its order, which is for the caller to end."""
         manifest = manifests.pod(request, self._config, name=name, warm=warm)
         try:
             pod = await self._cluster.create(manifest)
         except Refused as refusal:
-            if refusal.code != _EXISTS:
+            if not refusal.exists:
                 raise
             pod = await self._cluster.pod(name)
-        try:
-            await self.give_order(request, pod, warm=warm)
-        except Refused:
-            await self._cluster.delete_pod(name, 1)
-            raise
+        await self.give_order(request, pod, warm=warm)
         return pod
 
     async def give_order(self, request: Request, pod: Json, *, warm: bool = False) -> None:
@@ -46,7 +40,7 @@ class Maker:
         try:
             await self._cluster.create(manifest)
         except Refused as refusal:
-            if refusal.code != _EXISTS:
+            if not refusal.exists:
                 raise
 
     def keys(self, pod: Json) -> Keys:

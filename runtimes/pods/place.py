@@ -22,9 +22,17 @@ class Place:
         self.status = Status(Phase.STARTING)
         #: Its pod's name, from before there is one.
         self.pod = ""
+        #: Pods that were made for it and are not its own: they end, and nothing that they say counts.
+        self.given_up: set[str] = set()
         self.work: asyncio.Task[bool] | None = None
         self.releasing = False
         self._tell = tell
+
+    def give_up(self, pod: str) -> None:
+        """That one will not do: another is made, by another name."""
+        self.given_up.add(pod)
+        if self.pod == pod:
+            self.pod = ""
 
     def set(self, status: Status) -> None:
         """The first end counts: what comes after it is the pod being taken away."""

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, Self, override
 
@@ -22,7 +22,8 @@ from runtimes.pods.maker import Maker
 from runtimes.pods.offers import Offers
 from runtimes.pods.place import Place
 from runtimes.pods.queue import Queue
-from runtimes.pods.warm import REFILL_SECONDS, WarmPods
+from runtimes.pods.starts import Starts
+from runtimes.pods.warm import WarmPods
 from runtimes.provider import (
     Endpoint,
     NotReady,
@@ -41,7 +42,6 @@ TEND_SECONDS = 5.0
 GONE_SECONDS = 60.0
 #: How often a full quota is tried again when nobody of ours has left: it may have been raised.
 ROOM_SECONDS = 10.0
-_RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
 
 
 class PodsProvider(Offers):
@@ -61,6 +61,7 @@ class PodsProvider(Offers):
         self._maker = Maker(self._cluster, config, masters)
         self._warm = WarmPods(self._cluster, config, self._pods, self._maker)
         self._queue = Queue(config, most, self._places)
+        self._starts = Starts(self._pods, self._maker, self._warm, self._queue, self._changed, self._awake)
         self._room_at, self._served_at = 0.0, 0.0
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -87,7 +88,7 @@ class PodsProvider(Offers):
         place = self._places.get(request.name)
         if place is not None:
             if place.request is None:
-                self._go_on(place, request)
+                self._starts.go_on(place, request)
             return place.status
         manifests.check(request, self._config)
         place = Place(request.name, request, self._news.tell)
@@ -96,7 +97,7 @@ class PodsProvider(Offers):
         if waits:
             self._queue.add(place)
         else:
-            self._begin(place)
+            self._starts.begin(place)
         return place.status
 
     @override
@@ -171,70 +172,25 @@ class PodsProvider(Offers):
 
     # --- one runtime
 
-    def _begin(self, place: Place) -> asyncio.Task[bool]:
-        place.work = asyncio.create_task(self._start(place), name=f"start of {place.name}")
-        return place.work
-
-    def _go_on(self, place: Place, request: Request) -> None:
-        """A predecessor made its pod, and may have died before its Secret."""
-        place.request = request
-        pod = self._pods.get(place.pod)
-        if pod is not None and not place.status.phase.final and not conditions.is_ready(pod):
-            place.work = asyncio.create_task(self._patiently(place, lambda: self._maker.give_order(request, pod)))
-
-    async def _start(self, place: Place) -> bool:
-        """A warm pod, or a new one. False where the quota is reached: it waits in the queue."""
-        request = place.request
-        assert request is not None
-        place.pod = place.pod or labels.new_name()
-
-        async def make() -> None:
-            pod = await self._warm.claim(request)
-            if pod is not None:
-                asyncio.get_running_loop().call_later(REFILL_SECONDS, self._awake.set)
-            else:
-                pod = await self._maker.make(request, place.pod)
-            place.pod = pod["metadata"]["name"]
-            self._pods.put(pod)
-            self._changed(self._pods.get(place.pod) or pod, False)
-
-        return await self._patiently(place, make)
-
-    async def _patiently(self, place: Place, act: Callable[[], Awaitable[None]]) -> bool:
-        """Does it, again while the cluster cannot; what the cluster will not do is the place's status."""
-        waits = iter(_RETRY_SECONDS)
-        while not place.releasing:
-            try:
-                await act()
-            except ProviderUnavailable as error:
-                log.warning("runtime %s: %s", place.name, error)
-                place.set(Status(Phase.STARTING, Reason.NONE, str(error)))
-                await asyncio.sleep(next(waits, _RETRY_SECONDS[-1]))
-            except Refused as refusal:
-                status = conditions.refused(refusal.code, refusal.message)
-                place.set(status or Status(Phase.LOST, Reason.ERROR, str(refusal)))
-                if status is None or status.phase is not Phase.QUEUED:
-                    break
-                self._queue.add(place)
-                return False
-            else:
-                break
-        return True
-
     def _changed(self, pod: Json, gone: bool) -> None:
         """What the cluster says of one pod, onto its place."""
         self._awake.set()
         self._room_at = time.monotonic() if gone or conditions.is_over(pod) else self._room_at
-        name = labels.label(pod, labels.RUNTIME)
-        if not name:
+        runtime, name = labels.label(pod, labels.RUNTIME), pod["metadata"]["name"]
+        if not runtime:
             return
-        place = self._places.get(name)
+        place = self._places.get(runtime)
         if place is None:
             if gone:
                 return
-            place = self._places[name] = Place(name, None, self._news.tell)
-        place.pod = place.pod or pod["metadata"]["name"]
-        if place.pod == pod["metadata"]["name"]:
+            place = self._places[runtime] = Place(runtime, None, self._news.tell)
+        if name in place.given_up:
+            return
+        if not place.pod or (self._pods.get(place.pod) is None and not gone and _lives(pod)):
+            # What was asked for, also where the answer is lost.
+            place.pod = name
+            self._queue.remove(place)
+        if place.pod == name:
             place.set(conditions.status(pod, datetime.now(UTC), grows=self._config.adds_nodes))
             if gone:
                 place.set(Status(Phase.LOST, Reason.NODE_LOST, "the pod is no longer there"))
@@ -262,15 +218,26 @@ class PodsProvider(Offers):
 
     async def _look_around(self) -> None:
         now = datetime.now(UTC)
+        await self._end_spare()
         for place in list(self._places.values()):
             if not place.status.phase.final and (pod := self._pods.get(place.pod)) is not None:
                 place.set(conditions.status(pod, now, grows=self._config.adds_nodes))
         if self._room_at >= self._served_at or time.monotonic() - self._served_at >= ROOM_SECONDS:
             self._served_at = time.monotonic()
-            await self._queue.serve(self._begin)
+            await self._queue.serve(self._starts.begin)
         waiting = [place for place in self._places.values() if place.status.phase is Phase.QUEUED]
         await self._warm.tend(sorted(waiting, key=lambda place: place.arrived))
         await self._forget(now)
+
+    async def _end_spare(self) -> None:
+        """Ends pods that a runtime has beside its own, for an answer that was lost or a Secret that was refused."""
+        for pod in self._pods:
+            place, name = self._places.get(labels.label(pod, labels.RUNTIME)), pod["metadata"]["name"]
+            if place is None or place.pod == name or not _lives(pod):
+                continue
+            if name in place.given_up or self._pods.get(place.pod) is not None:
+                log.warning("runtime %s: pod %s is not its own, and ends", place.name, name)
+                await self._cluster.delete_pod(name, 1)
 
     async def _forget(self, now: datetime) -> None:
         """Has the cluster forget pods that nobody ends. Should their node come back, its kubelet ends what the cluster
@@ -295,3 +262,7 @@ class PodsProvider(Offers):
             return self._places[name]
         except KeyError:
             raise UnknownRuntime(name) from None
+
+
+def _lives(pod: Json) -> bool:
+    return "deletionTimestamp" not in pod["metadata"] and not conditions.is_over(pod)

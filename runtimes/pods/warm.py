@@ -206,10 +206,14 @@ class WarmPods:
         return all(made)
 
     async def _make_one(self, request: Request) -> bool:
+        name = labels.new_name()
         try:
-            self._pods.put(await self._maker.make(request, labels.new_name(), warm=True))
+            self._pods.put(await self._maker.make(request, name, warm=True))
         except (Refused, ProviderUnavailable) as error:
             log.warning("profile %s: none is made ready: %s", request.machine.slug, error)
+            with suppress(Refused, ProviderUnavailable):
+                # It may be there, without its Secret.
+                await self._cluster.delete_pod(name, 1)
             return False
         return True
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -13,7 +12,9 @@ from runtimes import profiles
 from runtimes.keys import Keys
 from runtimes.models import Profile, Runtime
 from runtimes.pods import claims, manifests
+from runtimes.pods.cluster import Refused
 from runtimes.provider import Limits
+from tests.runtimes.pods.memory import applied
 from tests.runtimes.pods.samples import (
     BEGAN,
     CLUSTER,
@@ -30,26 +31,6 @@ from tests.runtimes.pods.samples import (
 
 LIFETIME = REQUEST.limits.lifetime
 LATER = BEGAN + timedelta(hours=1)
-
-
-class Refused(Exception):
-    """422, as the API answers a patch whose test fails."""
-
-
-def applied(pod: dict[str, Any], patch: list[dict[str, Any]]) -> dict[str, Any]:
-    """The pod after a JSON patch (RFC 6902), all of it or nothing."""
-    made = copy.deepcopy(pod)
-    for step in patch:
-        *path, last = [part.replace("~1", "/").replace("~0", "~") for part in step["path"].split("/")[1:]]
-        place = made
-        for part in path:
-            place = place[part]
-        if step["op"] == "test" and place.get(last) != step["value"]:
-            raise Refused(step)
-        if step["op"] == "replace" and last not in place:
-            raise Refused(step)
-        place[last] = step["value"]
-    return made
 
 
 def test_a_claim_names_the_runtime_and_sets_its_deadline_in_one_patch() -> None:

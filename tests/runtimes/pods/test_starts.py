@@ -1,0 +1,186 @@
+"""A runtime gets one pod, whichever of the cluster's answers are lost, late or a no that passes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+import pytest_asyncio
+
+from runtimes import keyring
+from runtimes.pods import claims, starts
+from runtimes.pods import provider as pods_provider
+from runtimes.pods.cluster import Refused
+from runtimes.pods.provider import PodsProvider
+from runtimes.provider import Phase, ProviderUnavailable, Reason, Request, Status
+from tests.runtimes.pods.memory import MemoryCluster
+from tests.runtimes.pods.real import until
+from tests.runtimes.pods.samples import CLUSTER, REQUEST
+
+LOST = ProviderUnavailable("the cluster's answer broke off")
+QUOTA = Refused(403, 'secrets "x" is forbidden: exceeded quota: q, requested: secrets=1, used: secrets=9', "Forbidden")
+MINE = {"runtime": REQUEST.name}
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> MemoryCluster:
+    made = MemoryCluster(CLUSTER.namespace)
+    monkeypatch.setattr(pods_provider, "Cluster", lambda _namespace: made)
+    monkeypatch.setattr(starts, "RETRY_SECONDS", (0.0,))
+    return made
+
+
+@pytest_asyncio.fixture
+async def provider(cluster: MemoryCluster) -> AsyncIterator[PodsProvider]:
+    made = PodsProvider(CLUSTER, keyring.masters())
+    await made.start()
+    yield made
+    await made.close()
+
+
+async def settled(provider: PodsProvider, request: Request = REQUEST) -> Status:
+    """Its status once it is ready, or over."""
+
+    async def found() -> Status | None:
+        status = await provider.status(request.name)
+        return status if status.phase is Phase.READY or status.phase.final else None
+
+    status: Status = await until(found)
+    return status
+
+
+async def warm(provider: PodsProvider, cluster: MemoryCluster, count: int) -> list[str]:
+    """So many that are ready, and nobody tends them any more."""
+    await provider.keep_warm([(REQUEST, count)])
+    await until(lambda: len(cluster.names(state="warm")) == count)
+    await provider.owned()
+    return cluster.names(state="warm")
+
+
+@pytest.mark.parametrize("deaf", [False, True], ids=["the watch tells of it", "the watch tells nothing"])
+async def test_a_claim_whose_answer_is_lost_takes_one_warm_pod(
+    provider: PodsProvider, cluster: MemoryCluster, deaf: bool
+) -> None:
+    pool = await warm(provider, cluster, 2)
+    cluster.deaf = deaf
+    cluster.fail("patch", LOST, obeyed=True)
+    await provider.acquire(REQUEST)
+    assert (await settled(provider)).phase is Phase.READY
+    [mine] = cluster.names(**MINE)
+    assert (await provider.endpoint(REQUEST.name)).identity == mine
+    assert {mine, *cluster.names(state="warm")} >= set(pool)
+
+
+@pytest.mark.parametrize("deaf", [False, True], ids=["the watch tells of it", "the watch tells nothing"])
+async def test_a_pod_whose_answer_is_lost_is_not_left_for_a_warm_one_that_is_ready_by_then(
+    provider: PodsProvider, cluster: MemoryCluster, monkeypatch: pytest.MonkeyPatch, deaf: bool
+) -> None:
+    cluster.fail("Pod", LOST, obeyed=True)
+    later = asyncio.Event()
+    monkeypatch.setattr(starts, "sleep", lambda _seconds: later.wait())
+    await provider.acquire(REQUEST)
+    await until(lambda: cluster.names(**MINE))
+    await warm(provider, cluster, 1)
+    cluster.deaf = deaf
+    later.set()
+    await until(lambda: set(cluster.names(**MINE)) <= cluster.orders)
+    await provider.owned()
+    assert (await settled(provider)).phase is Phase.READY
+    assert len(cluster.names(**MINE)) == len(cluster.names(state="warm")) == 1
+
+
+async def test_a_claim_that_is_obeyed_late_ends_when_the_runtime_has_a_pod_already(
+    provider: PodsProvider, cluster: MemoryCluster
+) -> None:
+    await warm(provider, cluster, 2)
+    await provider.acquire(REQUEST)
+    assert (await settled(provider)).phase is Phase.READY
+    mine = (await provider.endpoint(REQUEST.name)).identity
+    late = cluster.names(state="warm")[0]
+    await cluster.patch_pod(late, claims.patch(await cluster.pod(late), REQUEST, datetime.now(UTC)))
+    await until(lambda: cluster.names(**MINE) == [mine])
+    assert (await provider.status(REQUEST.name)).phase is Phase.READY
+
+
+async def test_a_claim_that_is_obeyed_late_is_the_pod_of_who_waits_for_an_answer(
+    provider: PodsProvider, cluster: MemoryCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [only] = await warm(provider, cluster, 1)
+    late = claims.patch(await cluster.pod(only), REQUEST, datetime.now(UTC))
+    cluster.fail("patch", LOST, Refused(422, "not now"))
+    cluster.fail("Pod", LOST)
+    waits = [asyncio.Event(), asyncio.Event()]
+    asked = iter(waits)
+    monkeypatch.setattr(starts, "sleep", lambda _seconds: next(asked).wait())
+    waits[0].set()
+    await provider.acquire(REQUEST)
+    await until(lambda: not any(cluster.faults.values()))
+    await cluster.patch_pod(only, late)
+    assert (await settled(provider)).phase is Phase.READY
+    waits[1].set()
+    await provider.release(REQUEST.name)
+    assert only not in cluster.now
+    assert REQUEST.name not in {each.name for each in await provider.owned()}
+
+
+async def test_a_claim_that_is_obeyed_late_is_the_pod_of_who_waits_for_room(
+    provider: PodsProvider, cluster: MemoryCluster
+) -> None:
+    [only] = await warm(provider, cluster, 1)
+    late = claims.patch(await cluster.pod(only), REQUEST, datetime.now(UTC))
+    cluster.fail("patch", LOST, Refused(422, "not now"), *[Refused(422, "not now")] * 5)
+    cluster.fail("Pod", *[QUOTA] * 5)
+    await provider.acquire(REQUEST)
+    await until(lambda: queued(provider))
+    cluster.faults.clear()
+    await cluster.patch_pod(only, late)
+    assert (await settled(provider)).phase is Phase.READY
+    other = replace(REQUEST, name="ben-1")
+    await provider.acquire(other)
+    await settled(provider, other)
+    assert (await provider.status(REQUEST.name)).phase is Phase.READY
+    assert cluster.names(**MINE) == [only]
+
+
+async def queued(provider: PodsProvider) -> bool:
+    status = await provider.status(REQUEST.name)
+    return (status.phase, status.reason) == (Phase.QUEUED, Reason.QUOTA_EXCEEDED)
+
+
+async def test_a_no_that_may_pass_is_asked_again(provider: PodsProvider, cluster: MemoryCluster) -> None:
+    cluster.fail("Pod", Refused(409, "please apply your changes to the latest version and try again", "Conflict"))
+    cluster.fail("Secret", Refused(409, "please apply your changes to the latest version and try again", "Conflict"))
+    await provider.acquire(REQUEST)
+    assert (await settled(provider)).phase is Phase.READY
+    await until(lambda: len(cluster.names(**MINE)) == 1)
+
+
+async def test_a_no_that_does_not_pass_is_told_in_the_clusters_words(
+    provider: PodsProvider, cluster: MemoryCluster
+) -> None:
+    cluster.fail("Pod", *[Refused(409, "admission webhook: not on Thursdays")] * (starts.MOST_REFUSALS + 1))
+    await provider.acquire(REQUEST)
+    status = await settled(provider)
+    assert (status.phase, status.reason) == (Phase.LOST, Reason.ERROR)
+    assert "not on Thursdays" in status.message
+    assert cluster.created == []
+
+
+async def test_who_waited_because_their_secret_was_refused_gets_another_pod_that_is_heard_of(
+    provider: PodsProvider, cluster: MemoryCluster
+) -> None:
+    cluster.fail("Secret", QUOTA)
+    await provider.acquire(REQUEST)
+    assert (await settled(provider)).phase is Phase.READY
+    refused, mine = cluster.created
+    await until(lambda: refused not in cluster.now)
+    assert (await provider.status(REQUEST.name)).phase is Phase.READY
+    cluster.told(mine, phase="Failed", reason="Evicted")
+
+    async def evicted() -> bool:
+        return (await provider.status(REQUEST.name)).reason is Reason.EVICTED
+
+    await until(evicted)
