@@ -9,8 +9,10 @@ from django.contrib.auth.admin import UserAdmin
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
+from classroom.forms_machines import ProfileForm
 from classroom.models import Course, Enrollment, Outbox
 from classroom.people.models import User
+from runtimes import trials
 from runtimes.describe import sentence
 from runtimes.models import Profile, Runtime
 
@@ -64,10 +66,16 @@ class CourseAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
 @admin.register(Profile)
 class ProfileAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
-    """Machines that teachers choose from."""
+    """Machines that teachers choose from. None is tried here."""
 
+    form = ProfileForm
     list_display = ("name", "slug", "cpu", "memory_bytes", "gpu", "network", "isolation")
     prepopulated_fields: ClassVar = {"slug": ("name",)}
+
+    def save_model(self, request: HttpRequest, obj: Profile, form: object, change: bool) -> None:
+        """An image that is new here is tried when the machine is saved under *Machines*."""
+        obj.image_untried = trials.leaves_untried(obj, trials.Answer(answered=False))
+        super().save_model(request, obj, form, change)
 
 
 @admin.register(Runtime)

@@ -29,7 +29,17 @@ from classroom.models import Course
 from runtimes.models import Profile
 
 
-class MachineForm(forms.ModelForm):  # type: ignore[type-arg]
+class ProfileForm(forms.ModelForm):  # type: ignore[type-arg]
+    """A machine's row with what the row alone cannot tell: whether something is graded on it."""
+
+    def _post_clean(self) -> None:
+        """With the row as it was filled in, which other checks of a shared GPU read."""
+        super()._post_clean()  # type: ignore[misc]
+        if why := why_unshared(self.instance):
+            self.add_error("accelerator_sharing", why)
+
+
+class MachineForm(ProfileForm):
     """What is wrong with a field stands at it (`runtimes/profile_checks.py`); what the provider refuses, above all."""
 
     #: Heading, fields, and whether the group is folded up where nothing in it is set.
@@ -193,12 +203,6 @@ class MachineForm(forms.ModelForm):  # type: ignore[type-arg]
     def clean_tolerations(self) -> Any:
         """Empty is none."""
         return self.cleaned_data["tolerations"] or []
-
-    def _post_clean(self) -> None:
-        """With the row as it was filled in, which other checks of a shared GPU read."""
-        super()._post_clean()  # type: ignore[misc]
-        if why := why_unshared(self.instance):
-            self.add_error("accelerator_sharing", why)
 
     def save(self, commit: bool = True) -> Profile:
         """The row, and the courses that may choose it."""
