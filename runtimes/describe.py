@@ -32,7 +32,7 @@ def sentence(row: Runtime | Kernel, position: int | None = None) -> str:
     where the caller knows it. `profile` must be loaded."""
     if isinstance(row, Runtime):
         if queue.waits(row):
-            return _queue_sentence(position or queue.queue_position(row), row.reason)
+            return _waits(row, position)
         if row.state == Runtime.State.STARTING and not row.reason:
             return str(_STARTING)
         if row.state == Runtime.State.STOPPING:
@@ -141,11 +141,15 @@ def size(count: int) -> str:
     return f"{number_format(round(amount, places), decimal_pos=places)} {units[0]}"
 
 
-def _queue_sentence(position: int, reason: str) -> str:
-    """The place, then what a seat depends on."""
+def _waits(row: Runtime, position: int | None) -> str:
+    """The place, where it has one, then what a seat depends on."""
+    told = because(row.reason, "") or gettext("It starts by itself when a place is free.")
+    if not queue.has_place(row):
+        return told
+    position = position or queue.queue_position(row)
     place = (
         gettext("Next in the queue.")
         if position <= 1
         else gettext("Number %(position)d in the queue.") % {"position": position}
     )
-    return f"{place} {because(reason, '') or gettext('It starts by itself when a place is free.')}"
+    return f"{place} {told}"

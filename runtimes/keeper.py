@@ -46,6 +46,9 @@ class Keeper:
         # What was asked of the provider: somebody who waits may want another machine meanwhile.
         self._profile = row.profile_id
         self._gives_place = False
+        self.began_at = timezone.now()
+        # Whether any machine may be large enough for it: see `Reconciler`, which asks once it has waited for long.
+        self.doubtful: bool | None = None
         # Why it can not be started, for the person concerned.
         self._told = ""
         # Kernels may have been asked for while it started.

@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from runtimes import bus, load, queue
 from runtimes.models import Kernel, Runtime
+from runtimes.status import Reason
 
 #: How long before its seat is given on a person is warned.
 NOTICE = timedelta(minutes=10)
@@ -52,6 +53,8 @@ def make_way() -> int:
     repeat."""
     now = timezone.now()
     waiting = Runtime.objects.filter(queue.WAITING, purpose=Runtime.Purpose.INTERACTIVE).select_related("profile")
+    # What others free is no machine for those.
+    waiting = waiting.exclude(reason=Reason.NO_MACHINE)
     wanted = Counter(queue.kind(row.profile) for row in waiting)
     if not wanted:
         return 0

@@ -3,7 +3,9 @@ served, among those who want the same kind of machine."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import json
+from collections import Counter
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -12,12 +14,21 @@ from django.utils import timezone
 
 from runtimes.estimate import Seat, until_start
 from runtimes.models import Profile, Runtime
+from runtimes.profiles import accelerator
 from runtimes.status import Reason
+from runtimes.usage import reserved
 
 #: Reasons of a runtime that is on its way and has no seat yet.
-WAITS = frozenset({Reason.CAPACITY_WAIT, Reason.ACCELERATOR_WAIT, Reason.QUOTA_EXCEEDED, Reason.SCALING_UP})
+WAITS = frozenset(
+    {Reason.CAPACITY_WAIT, Reason.ACCELERATOR_WAIT, Reason.QUOTA_EXCEEDED, Reason.SCALING_UP, Reason.NO_MACHINE}
+)
+#: Waits without a place in an order: each has asked for a machine that is being added, and whose pod gets it is the
+#: scheduler's to say; or nobody is served.
+_NO_PLACE = frozenset({Reason.SCALING_UP, Reason.NO_MACHINE})
 #: How many of the last runs are looked at.
 MEASURED = 30
+#: How long what some had shows what machines there are.
+LATELY = timedelta(days=7)
 
 WAITING = Q(state=Runtime.State.QUEUED) | Q(state=Runtime.State.STARTING, reason__in=WAITS)
 _SEATED = Q(state__in=[Runtime.State.READY, Runtime.State.STOPPING]) | (
@@ -27,11 +38,13 @@ _SEATED = Q(state__in=[Runtime.State.READY, Runtime.State.STOPPING]) | (
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """What somebody who waits may expect. left: about how long; None: not known. measured: from how many runs."""
+    """What somebody who waits may expect. left: about how long; None: not known. measured: from how many runs. seats:
+    how many there are, which are taken."""
 
     position: int
     left: timedelta | None
     measured: int
+    seats: int
 
     @property
     def ahead(self) -> int:
@@ -39,9 +52,17 @@ class Outlook:
         return self.position - 1
 
 
-def kind(profile: Profile) -> str:
-    """What machines of this profile have seats of: equal for profiles that compete. "" for processors and memory."""
+def seats_of(profile: Profile) -> str:
+    """What machines of this profile have seats of. "" for processors and memory."""
     return f"{profile.accelerator} {profile.accelerator_model} {profile.accelerator_partition}" if profile.gpu else ""
+
+
+def kind(profile: Profile) -> str:
+    """What machines of this profile have seats of, and on which nodes: equal for profiles that compete."""
+    labels = accelerator(profile).selector() if profile.gpu else {}
+    tolerations = sorted(json.dumps(one, sort_keys=True) for one in profile.tolerations)
+    placement = [{**labels, **profile.node_selector}, tolerations, profile.runtime_class]
+    return f"{seats_of(profile)} {json.dumps(placement, sort_keys=True)}"
 
 
 def waits(runtime: Runtime) -> bool:
@@ -51,14 +72,35 @@ def waits(runtime: Runtime) -> bool:
     )
 
 
+def has_place(runtime: Runtime) -> bool:
+    """Whether it waits, and its number in the queue says who is served before."""
+    return waits(runtime) and runtime.reason not in _NO_PLACE
+
+
 def queue_position(runtime: Runtime) -> int:
     """1 for the next to start, 0 if it does not wait. `runtime.profile` must be loaded."""
     return _position(runtime, rivals(runtime.profile)) if waits(runtime) else 0
 
 
+def positions(live: Iterable[Runtime]) -> dict[int, int]:
+    """The same by key, for all who wait among `live`, which come in the order they were asked for. No query."""
+    of_kind: Counter[str] = Counter()
+    of_profile: Counter[int] = Counter()
+    found = {}
+    for row in live:
+        if waits(row):
+            wanted = kind(row.profile)
+            found[row.pk] = 1 + of_kind[wanted] + of_profile[row.profile_id]
+            if row.reason == Reason.NO_MACHINE:
+                of_profile[row.profile_id] += 1
+            else:
+                of_kind[wanted] += 1
+    return found
+
+
 def outlook(runtime: Runtime) -> Outlook | None:
-    """What it may expect, in four queries; None if it does not wait. `runtime.profile` must be loaded."""
-    if not waits(runtime):
+    """What it may expect, in four queries; None if it has no place in a queue. `runtime.profile` must be loaded."""
+    if not has_place(runtime):
         return None
     profiles = rivals(runtime.profile)
     return _outlook(_position(runtime, profiles), profiles, timezone.now())
@@ -67,25 +109,42 @@ def outlook(runtime: Runtime) -> Outlook | None:
 def newcomer(profile: Profile) -> Outlook | None:
     """What somebody would expect who asked for this machine now; None if nobody waits for one."""
     profiles = rivals(profile)
-    waiting = Runtime.objects.filter(WAITING, profile__in=profiles).count()
+    waiting = Runtime.objects.filter(WAITING, _before(profile.pk, profiles)).count()
     return _outlook(waiting + 1, profiles, timezone.now()) if waiting else None
+
+
+def had_room(runtime: Runtime) -> bool:
+    """Whether one of those that compete with it lately had as much as it wants of what it waits for, so that there are
+    machines large enough. `runtime.profile` must be loaded."""
+    wanted = reserved(runtime.profile)
+    names = ["gpu"] if runtime.reason == Reason.ACCELERATOR_WAIT else list(wanted)
+    as_much = {f"reserved__{name}__gte": wanted[name] for name in names}
+    lately = timezone.now() - LATELY
+    return Runtime.objects.filter(profile__in=rivals(runtime.profile), ready_at__gt=lately, **as_much).exists()
 
 
 def rivals(profile: Profile) -> list[int]:
     """Keys of the profiles whose machines take the same seats."""
-    return [one.pk for one in Profile.objects.all() if kind(one) == kind(profile)]
+    wanted = kind(profile)
+    return [one.pk for one in Profile.objects.all() if kind(one) == wanted]
 
 
 def _position(runtime: Runtime, profiles: Collection[int]) -> int:
     earlier = Q(requested_at__lt=runtime.requested_at) | Q(requested_at=runtime.requested_at, pk__lt=runtime.pk)
-    return 1 + Runtime.objects.filter(WAITING, earlier, profile__in=profiles).count()
+    return 1 + Runtime.objects.filter(WAITING, earlier, _before(runtime.profile_id, profiles)).count()
+
+
+def _before(profile: int, profiles: Collection[int]) -> Q:
+    """Who is served before somebody of this profile who came later: not who waits for a machine that is not there, of
+    another profile."""
+    return Q(profile__in=profiles) & (~Q(reason=Reason.NO_MACHINE) | Q(profile=profile))
 
 
 def _outlook(position: int, profiles: Collection[int], now: datetime) -> Outlook:
     seated = Runtime.objects.filter(_SEATED, profile__in=profiles).values_list("ready_at", "deadline")
     seats = [Seat(now - (ready_at or now), deadline - now if deadline else None) for ready_at, deadline in seated]
     lengths = measured(profiles)
-    return Outlook(position, until_start(position, seats, lengths), len(lengths))
+    return Outlook(position, until_start(position, seats, lengths), len(lengths), len(seats))
 
 
 def measured(profiles: Collection[int]) -> list[timedelta]:

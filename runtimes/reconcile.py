@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from datetime import timedelta
 
 from django.conf import settings
 from django.db import DatabaseError
@@ -36,6 +37,9 @@ LEAVE_SECONDS = 45.0
 AFTER_ERROR_SECONDS = 1.0
 #: What went on for longer had worked again before it failed.
 WORKS_SECONDS = 60.0
+#: How long one that nobody saw a machine large enough for keeps smaller ones waiting.
+ROOM_PATIENCE = timedelta(minutes=10)
+_NO_ROOM = (Reason.CAPACITY_WAIT, Reason.ACCELERATOR_WAIT)
 
 
 class Reconciler:
@@ -112,7 +116,8 @@ class Reconciler:
         for row in found:
             if row.pk in gone:
                 await launch.astop(row, reason=Reason.OWNER_GONE)
-        admission = admit([row for row in found if row.pk not in gone], settings.RUNTIMES_MOST)
+        doubtful = await self._doubtful(found)
+        admission = admit([row for row in found if row.pk not in gone], settings.RUNTIMES_MOST, doubtful)
         for row in admission.back:
             if keeper := self._keepers.get(row.name):
                 keeper.give_place()
@@ -122,6 +127,19 @@ class Reconciler:
             if row.pk in begun and row.name not in self._keepers:
                 row.state, row.reason = State.STARTING, ""
                 self._keep(row)
+
+    async def _doubtful(self, found: Sequence[Runtime]) -> set[int]:
+        """Keys of those that have waited for room for long, and perhaps in vain: none had as much lately."""
+        doubtful = set()
+        for row in found:
+            keeper = self._keepers.get(row.name)
+            if keeper is None or row.state != State.STARTING or row.reason not in _NO_ROOM:
+                continue
+            if keeper.doubtful is None and timezone.now() - keeper.began_at >= ROOM_PATIENCE:
+                keeper.doubtful = not await rows.had_room(row)
+            if keeper.doubtful:
+                doubtful.add(row.pk)
+        return doubtful
 
     async def _take_over(self, row: Runtime) -> None:
         row = await rows.reload(row)

@@ -14,7 +14,7 @@ from django.db import connection, transaction
 from django.db.models import Case, F, Q, QuerySet, Value, When
 from django.utils import timezone
 
-from runtimes import bus, load, long_runs, profiles, usage
+from runtimes import bus, load, long_runs, profiles, queue, usage
 from runtimes.agent_replies import ExitReason, KernelState
 from runtimes.models import Kernel, Profile, ProviderReport, Runtime, Usage
 from runtimes.provider import Endpoint, Reason, Status
@@ -255,6 +255,7 @@ def report(provider: str, warm: int, accelerators: int | None) -> None:
 
 
 make_way = in_thread(long_runs.make_way)
+had_room = in_thread(queue.had_room)
 note_cpu = in_thread(load.note)
 note_slowed = in_thread(load.note_slowed)
 

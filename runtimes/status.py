@@ -35,6 +35,7 @@ class Reason(StrEnum):
     CAPACITY_WAIT = "CapacityWait"
     ACCELERATOR_WAIT = "AcceleratorWait"
     SCALING_UP = "ScalingUp"
+    NO_MACHINE = "NoMachine"
     FETCHING = "Fetching"
     IMAGE_PULL = "ImagePull"
     QUOTA_EXCEEDED = "QuotaExceeded"
@@ -65,6 +66,10 @@ REASON_SENTENCES: Mapping[Reason, Promise] = {
     # Whether one comes is the autoscaler's to decide, and only events tell, which are not read.
     Reason.SCALING_UP: _(
         "No machine is free, and another one was asked for. It starts by itself as soon as there is one."
+    ),
+    # However many others end: their nodes are not such, or there is none.
+    Reason.NO_MACHINE: _(
+        "There is no machine at the moment that could run this. It starts by itself as soon as there is one."
     ),
     Reason.FETCHING: _(
         "The software for this notebook is being fetched onto a new machine. That may take some minutes."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -75,6 +74,11 @@ class Row:
     since: datetime | None
 
     @property
+    def number(self) -> int:
+        """What its page says of its place; 0 where it has none."""
+        return self.position if queue.has_place(self.runtime) else 0
+
+    @property
     def why(self) -> str:
         """What a waiting one waits for."""
         return because(self.runtime.reason, "") if self.position else ""
@@ -123,7 +127,7 @@ def page(machine: str = "", course: str = "") -> Page:
     courses = accounts.courses()
     report = ProviderReport.objects.order_by("-seen_at").first()
     long = {run.runtime.pk: run.since for run in long_runs(now)}
-    positions = _positions(live)
+    positions = queue.positions(live)
     shown = [row for row in live if machine in ("", row.profile.slug) and course in ("", _slug(courses, row))]
     people = _people(shown[:MOST_ROWS])
     rows = [
@@ -141,17 +145,6 @@ def page(machine: str = "", course: str = "") -> Page:
         loads=len(load.loads(live)),
         troubles=_troubles(now, courses),
     )
-
-
-def _positions(live: Iterable[Runtime]) -> dict[int, int]:
-    """Place in the queue by key, as `queue.queue_position` counts: live rows come in the order they were asked for."""
-    seen: Counter[str] = Counter()
-    found = {}
-    for row in live:
-        if queue.waits(row):
-            seen[queue.kind(row.profile)] += 1
-            found[row.pk] = seen[queue.kind(row.profile)]
-    return found
 
 
 def _loads(rows: Iterable[tuple[str, str, Runtime]]) -> list[Load]:

@@ -17,6 +17,8 @@ def estimate_words(outlook: Outlook) -> str:
     """A sentence. Five minutes are as exact as it gets; nothing is said that was not measured."""
     if outlook.measured < LEAST_MEASURED:
         return gettext("How long that takes is not known yet: too few runs on such a machine have been measured.")
+    if not outlook.seats:
+        return gettext("How long that takes is not known: nobody uses such a machine now.")
     if outlook.left is None:
         return gettext("How long that takes is not known: those at work now have run longer than others did.")
     of = ngettext("the last run", "the last %(n)d runs", outlook.measured) % {"n": outlook.measured}

@@ -12,6 +12,10 @@ from runtimes.provider import Phase, Reason, Status
 GROWTH_PATIENCE = timedelta(minutes=10)
 
 _ACCELERATORS_SHORT = tuple(f"Insufficient {kind.resource}" for kind in (Gpu, Tpu))
+# Of a node that would do, but for what others have there; a node that is of another kind, tainted or cordoned is named
+# for that alone, since the scheduler looks at those first (Kubernetes, scheduler plugins).
+_SHORT = re.compile(r"Insufficient |Too many pods|exceed max volume count|enough free storage")
+_NO_NODE = re.compile(r"0/\d+ nodes are available|no nodes available")
 # The scheduler's words where no time helps: somebody has to make the claim, or its volume (Kubernetes, volume binding).
 _NO_VOLUME = re.compile(
     r'persistentvolumeclaim "[^"]*" (not found|is being deleted|bound to non-existent persistentvolume)'
@@ -25,5 +29,10 @@ def status(words: str, since: datetime | None, now: datetime, *, grows: bool) ->
         return Status(Phase.LOST, Reason.ERROR, words)
     if grows and since is not None and now - since < GROWTH_PATIENCE:
         return Status(Phase.QUEUED, Reason.SCALING_UP, words)
-    short = any(phrase in words for phrase in _ACCELERATORS_SHORT)
-    return Status(Phase.QUEUED, Reason.ACCELERATOR_WAIT if short else Reason.CAPACITY_WAIT, words)
+    return Status(Phase.QUEUED, _waits_for(words), words)
+
+
+def _waits_for(words: str) -> Reason:
+    if any(phrase in words for phrase in _ACCELERATORS_SHORT):
+        return Reason.ACCELERATOR_WAIT
+    return Reason.NO_MACHINE if _NO_NODE.search(words) and not _SHORT.search(words) else Reason.CAPACITY_WAIT

@@ -81,6 +81,16 @@ def test_as_many_seats_are_given_on_as_people_wait_with_notice(gpu):
     assert abs(longest.deadline - timezone.now() - NOTICE) < timedelta(minutes=1)
 
 
+def test_nothing_is_ended_for_who_could_not_have_that_seat(profile):
+    busy(profile, 5)
+    elsewhere = Profile.objects.create(slug="old", name="Old", node_selector={"pool": "old"})
+    Runtime.objects.create(profile=elsewhere, account="x", reason=Reason.CAPACITY_WAIT)
+    Runtime.objects.create(profile=profile, account="x", reason=Reason.NO_MACHINE)
+    assert make_way() == 0
+    Runtime.objects.update(profile=profile)
+    assert make_way() == 1
+
+
 def test_who_stops_soon_anyway_is_left_alone(gpu):
     busy(gpu, 5, deadline=timezone.now() + timedelta(minutes=5))
     Runtime.objects.create(profile=gpu, account="x")

@@ -9,11 +9,11 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.utils import timezone
 
-from runtimes import launch, queue
+from runtimes import launch, queue, usage
 from runtimes.admission import admit
 from runtimes.fallback import use_fallback
 from runtimes.models import Profile, Runtime, Workspace
-from runtimes.provider import Phase, Reason, Status
+from runtimes.provider import REASON_SENTENCES, Phase, Reason, Status
 from tests.runtimes.fakes import FakeProvider, running
 from tests.runtimes.waiting import state_is, until
 
@@ -114,6 +114,72 @@ async def test_a_gpu_that_comes_at_the_moment_of_the_change_is_given_back(provid
         assert (row.profile_id, provider.requests[runtime.name].gpu) == (profile.pk, 0)
 
 
+@pytest.fixture
+def impatient(monkeypatch):
+    monkeypatch.setattr("runtimes.reconcile.ROOM_PATIENCE", timedelta(0))
+    monkeypatch.setattr("runtimes.reconcile.LOOK_SECONDS", 0.02)
+
+
+async def without_room(provider: FakeProvider, profile: Profile) -> Runtime:
+    """One that waits at the provider, which has no room for it."""
+    provider.hold = True
+    first = await launch.alaunch(await aspace(profile))
+    await until(lambda: first.name in provider.statuses)
+    provider.say(
+        first.name, Status(Phase.QUEUED, Reason.CAPACITY_WAIT, "0/1 nodes are available: 1 Insufficient memory")
+    )
+    await until(lambda: waiting_for(Reason.CAPACITY_WAIT)() == 1)
+    provider.hold = False
+    return first
+
+
+@pytest.fixture
+def large(db) -> Profile:
+    return Profile.objects.create(slug="large", name="Large", memory_bytes=2**40)
+
+
+async def test_one_that_may_be_too_large_for_every_machine_keeps_others_waiting_for_a_while_only(
+    provider, profile, large, impatient
+):
+    async with running(provider):
+        first = await without_room(provider, large)
+        like = await launch.alaunch(await aspace(large))
+        await launch.ready(await launch.alaunch(await aspace(profile)), timeout=20)
+        await until(lambda: waiting_for(Reason.CAPACITY_WAIT)() == 2)
+        assert like.name not in provider.statuses
+        assert provider.statuses[first.name].phase is Phase.QUEUED
+
+
+async def test_where_one_as_large_had_a_machine_small_ones_wait_behind_it(provider, profile, large, impatient):
+    await sync_to_async(ended)(large, 30, reserved=usage.reserved(large))
+    async with running(provider):
+        first = await without_room(provider, large)
+        second = await launch.alaunch(await aspace(profile))
+        await until(lambda: waiting_for(Reason.CAPACITY_WAIT)() == 2)
+        assert second.name not in provider.statuses
+        provider.let_go(first.name)
+        await launch.ready(second, timeout=20)
+
+
+@pytest.mark.parametrize(
+    ("reason", "had", "enough"),
+    [
+        (Reason.CAPACITY_WAIT, {"memory_bytes": 2**40}, True),
+        (Reason.CAPACITY_WAIT, {"memory_bytes": 2**40 - 1}, False),
+        (Reason.CAPACITY_WAIT, {"memory_bytes": 2**41, "cpu": 0.5}, False),
+        (Reason.ACCELERATOR_WAIT, {"memory_bytes": 1, "cpu": 0.5}, True),
+        (Reason.ACCELERATOR_WAIT, {"gpu": 0}, False),
+    ],
+)
+def test_what_lately_had_as_much_shows_that_there_are_such_machines(reason, had, enough):
+    wants = Profile.objects.create(slug="two", name="Two", gpu=2, memory_bytes=2**40, cpu=2)
+    other = Profile.objects.create(slug="other", name="Other", gpu=2)
+    ended(other, 30, reserved={**usage.reserved(wants), **had})
+    assert queue.had_room(waits(wants, reason)) is enough
+    Runtime.objects.update(ready_at=timezone.now() - timedelta(days=8))
+    assert not queue.had_room(waits(wants, reason))
+
+
 # --- what follows for all live rows
 
 
@@ -150,14 +216,76 @@ def test_the_general_limit_holds_for_all_kinds_together():
     assert (found.begin, found.held) == ([waits], [(gpu, Reason.CAPACITY_WAIT)])
 
 
+LABELLED = Profile(slug="labelled", node_selector={"pool": "chep"})
+LARGE = Profile(slug="large", memory_bytes=2**40)
+
+
+def stuck(profile: Profile, reason: Reason) -> Runtime:
+    return row(profile, State.STARTING, reason)
+
+
+@pytest.mark.parametrize("reason", [Reason.CAPACITY_WAIT, Reason.NO_MACHINE])
+def test_who_waits_for_other_nodes_holds_up_nobody(reason):
+    elsewhere, one, another, same = stuck(LABELLED, reason), row(CPU), row(CPU), row(LABELLED)
+    found = admit([elsewhere, one, another, same], most=0)
+    assert (found.begin, found.held, found.back) == ([one, another], [(same, reason)], [])
+
+
+@pytest.mark.parametrize(
+    "placement",
+    [
+        {"node_selector": {"pool": "old"}},
+        {"tolerations": [{"key": "old", "operator": "Exists"}]},
+        {"runtime_class": "gvisor"},
+        {"gpu": 1},
+        {"gpu": 1, "accelerator_model": "nvidia-l4"},
+        {"gpu": 1, "accelerator_sharing": "time-sharing", "accelerator_clients": 4},
+    ],
+)
+def test_profiles_compete_where_their_nodes_are_the_same(placement):
+    profile = Profile(slug="there", **placement)
+    assert queue.kind(profile) != queue.kind(CPU)
+    assert queue.kind(profile) == queue.kind(Profile(slug="larger", memory_bytes=2**35, **placement))
+
+
+def test_the_order_of_tolerations_says_nothing():
+    first, second = {"key": "a", "operator": "Exists"}, {"operator": "Exists", "key": "b"}
+    one, another = Profile(tolerations=[first, second]), Profile(tolerations=[second, first])
+    assert queue.kind(one) == queue.kind(another)
+
+
+def test_a_large_one_is_not_starved_by_small_ones_that_came_later():
+    large, small = stuck(LARGE, Reason.CAPACITY_WAIT), row(CPU)
+    assert admit([large, small], most=0).held == [(small, Reason.CAPACITY_WAIT)]
+
+
+@pytest.mark.parametrize(("reason", "doubtful"), [(Reason.NO_MACHINE, False), (Reason.CAPACITY_WAIT, True)])
+def test_one_that_no_machine_may_be_large_enough_for_holds_up_its_like_alone(reason, doubtful):
+    large, small, like = stuck(LARGE, reason), row(CPU), row(LARGE)
+    found = admit([large, small, like], most=0, doubtful={large.pk} if doubtful else ())
+    assert (found.begin, found.held) == ([small], [(like, reason)])
+
+
+def test_a_quota_is_kept_for_who_came_first_wherever_a_pod_would_be():
+    first, other, gpu = stuck(LABELLED, Reason.QUOTA_EXCEEDED), row(CPU), row(GPU)
+    found = admit([first, other, gpu], most=0)
+    assert (found.begin, found.held) == ([gpu], [(other, Reason.QUOTA_EXCEEDED)])
+
+
+def test_one_goes_back_that_asked_while_an_earlier_one_lacks_the_same_seat():
+    early, in_vain, late = stuck(CPU, Reason.CAPACITY_WAIT), stuck(LARGE, Reason.NO_MACHINE), row(LARGE)
+    found = admit([early, in_vain, late], most=0)
+    assert (found.back, found.held) == ([in_vain], [(late, Reason.CAPACITY_WAIT)])
+
+
 # --- the outlook
 
 
-def ended(profile: Profile, minutes: float, purpose: str = Runtime.Purpose.INTERACTIVE) -> None:
+def ended(profile: Profile, minutes: float, purpose: str = Runtime.Purpose.INTERACTIVE, **fields: object) -> None:
     now = timezone.now()
     Runtime.objects.create(
         profile=profile, account="x", state=State.STOPPED, purpose=purpose, stopped_at=now,
-        ready_at=now - timedelta(minutes=minutes),
+        ready_at=now - timedelta(minutes=minutes), **fields,
     )  # fmt: skip
 
 
@@ -191,6 +319,38 @@ def test_profiles_of_one_kind_of_machine_share_its_queue(gpu):
     second = Runtime.objects.create(profile=other, account="x")
     assert (queue.queue_position(first), queue.queue_position(second)) == (1, 2)
     assert queue.newcomer(gpu).position == 3
+
+
+def waits(profile: Profile, reason: str = "", state: str = State.STARTING) -> Runtime:
+    return Runtime.objects.create(profile=profile, account="x", state=state, reason=reason)
+
+
+def test_who_waits_for_a_machine_that_is_not_there_is_before_nobody_of_another_profile(profile):
+    large = Profile.objects.create(slug="large", name="Large", memory_bytes=2**40)
+    in_vain, like = waits(large, Reason.NO_MACHINE), waits(large, Reason.NO_MACHINE, State.QUEUED)
+    other, next_one = waits(profile, Reason.CAPACITY_WAIT), waits(profile, Reason.CAPACITY_WAIT, State.QUEUED)
+    rows = [in_vain, like, other, next_one]
+    assert [queue.queue_position(one) for one in rows] == [1, 2, 1, 2]
+    assert queue.positions(rows) == {in_vain.pk: 1, like.pk: 2, other.pk: 1, next_one.pk: 2}
+    assert (queue.newcomer(profile).position, queue.newcomer(large).position) == (3, 5)
+
+
+@pytest.mark.parametrize("reason", [Reason.SCALING_UP, Reason.NO_MACHINE])
+def test_no_number_is_told_where_nobody_is_served_in_the_databases_order(gpu, reason):
+    waits(gpu, reason)
+    row = waits(gpu, reason)
+    assert queue.outlook(row) is None
+    assert launch.sentence(row) == REASON_SENTENCES[reason]
+
+
+def test_how_many_seats_could_become_free_is_told_beside_the_estimate(gpu):
+    for _ in range(5):
+        ended(gpu, 30)
+    first = waits(gpu, Reason.ACCELERATOR_WAIT)
+    found = queue.outlook(first)
+    assert (found.left, found.measured, found.seats) == (None, 5, 0)
+    up(gpu, age=10)
+    assert queue.outlook(first).seats == 1
 
 
 def test_who_does_not_wait_is_told_nothing(profile):

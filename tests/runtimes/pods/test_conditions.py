@@ -86,8 +86,22 @@ TABLE: dict[str, tuple[dict[str, Any], Phase, Reason]] = {
     "no node matches yet": (
         unscheduled("0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector."),
         Phase.QUEUED,
+        Reason.NO_MACHINE,
+    ),
+    "its nodes are drained": (
+        unscheduled(
+            "0/3 nodes are available: 1 node(s) were unschedulable, 2 node(s) had untolerated taint {a: b}. "
+            "preemption: 0/3 nodes are available: 3 Preemption is not helpful for scheduling."
+        ),
+        Phase.QUEUED,
+        Reason.NO_MACHINE,
+    ),
+    "one of its nodes is full": (
+        unscheduled("0/3 nodes are available: 1 Too many pods, 2 node(s) didn't match Pod's node affinity/selector."),
+        Phase.QUEUED,
         Reason.CAPACITY_WAIT,
     ),
+    "there are no nodes": (unscheduled("no nodes available to schedule pods"), Phase.QUEUED, Reason.NO_MACHINE),
     "its data sets are not there": (
         unscheduled('0/1 nodes are available: persistentvolumeclaim "sets" not found. not found'),
         Phase.LOST,
@@ -96,7 +110,7 @@ TABLE: dict[str, tuple[dict[str, Any], Phase, Reason]] = {
     "its volume is being made": (
         unscheduled("0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims."),
         Phase.QUEUED,
-        Reason.CAPACITY_WAIT,
+        Reason.NO_MACHINE,
     ),
     "held by a gate": (unscheduled("", "SchedulingGated"), Phase.QUEUED, Reason.CAPACITY_WAIT),
     "scheduled": ({"phase": "Pending", "conditions": [SCHEDULED]}, Phase.STARTING, Reason.NONE),
