@@ -103,7 +103,9 @@ def _provider(now: datetime) -> Iterable[Family]:
     warm = {report.provider: report.warm for report in reports}
     total = {report.provider: report.accelerators for report in reports if report.accelerators is not None}
     age = {report.provider: (now - report.seen_at).total_seconds() for report in reports}
+    short = {slug: 1 for report in reports for slug in report.lacks}
     yield _by("provider", "pupitre_warm_runtimes", "Ready and unclaimed.", warm)
+    yield _by("profile", "pupitre_warm_pool_short", "1 where fewer are ready than shall be: see Operations.", short)
     yield _by("provider", "pupitre_accelerators", "GPUs or TPUs in all, where the provider knows.", total)
     yield _by("provider", "pupitre_runtimes_process_silent_seconds", "Since the runtimes process reported.", age)
 

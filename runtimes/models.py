@@ -418,10 +418,11 @@ class Lease(models.Model):
 
 class ProviderReport(models.Model):
     """What the `runtimes` process last saw of its provider. `warm`: unclaimed runtimes that are ready. `accelerators`:
-    GPUs or TPUs in all; None where the provider does not know."""
+    GPUs or TPUs in all; None where the provider does not know. `lacks`: see `Provider.warm_lacks`."""
 
     provider = models.CharField(max_length=40, unique=True)
     warm = models.PositiveIntegerField(default=0)
+    lacks = models.JSONField(default=dict, db_default=models.Value({}, output_field=models.JSONField()))
     accelerators = models.PositiveIntegerField(null=True)
     seen_at = models.DateTimeField(default=timezone.now)
 

@@ -231,6 +231,11 @@ class Provider(ABC):
         """Keeps so many unused runtimes ready for requests that equal a template in all but the name; replaces the
         former wishes. Each is used once. A hint: a provider keeps as many as it has room for."""
 
+    async def warm_lacks(self) -> Mapping[str, str]:
+        """Why fewer are ready than `keep_warm` was asked for, by the profile's short name, in the words of whatever
+        would run them; nothing for those that only start, and where nobody can say."""
+        return {}
+
     @abstractmethod
     async def environments(self) -> list[str]:
         """Digests of the kernel environments that may be asked for, the current one first."""

@@ -194,7 +194,7 @@ class Reconciler:
             self._count_at = now + COUNT_SECONDS
             self._accelerators = await self._provider.accelerators()
         warm = sum(not thing.name and thing.status.phase is Phase.READY for thing in things)
-        await rows.report(self._provider.slug, warm, self._accelerators)
+        await rows.report(self._provider.slug, warm, self._accelerators, await self._provider.warm_lacks())
 
     async def _keep_warm(self) -> None:
         now = timezone.now()

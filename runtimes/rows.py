@@ -5,7 +5,7 @@ All in one thread of the process, on one database connection; `@in_thread` makes
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Hashable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Hashable, Iterable, Mapping
 from datetime import datetime
 from functools import wraps
 
@@ -19,6 +19,8 @@ from runtimes.agent_replies import ExitReason, KernelState
 from runtimes.models import Kernel, Profile, ProviderReport, Runtime, Usage
 from runtimes.provider import Endpoint, Reason, Status
 
+#: A cluster may say much more than anyone reads.
+MOST_WORDS = 1000
 _UP = [Runtime.State.STARTING, Runtime.State.READY, Runtime.State.STOPPING]
 _EXIT_REASONS = {
     ExitReason.OUT_OF_MEMORY: Reason.OUT_OF_MEMORY,
@@ -248,9 +250,10 @@ def died_of_memory(runtime: Runtime) -> None:
 
 
 @in_thread
-def report(provider: str, warm: int, accelerators: int | None) -> None:
+def report(provider: str, warm: int, accelerators: int | None, lacks: Mapping[str, str]) -> None:
     """What was seen of the provider, for the operators' page and the metrics."""
-    seen = {"warm": warm, "accelerators": accelerators, "seen_at": timezone.now()}
+    told = {slug: words[:MOST_WORDS] for slug, words in lacks.items()}
+    seen = {"warm": warm, "accelerators": accelerators, "lacks": told, "seen_at": timezone.now()}
     ProviderReport.objects.update_or_create(provider=provider, defaults=seen)
 
 

@@ -13,7 +13,7 @@ from classroom.queries import accounts, strictly
 from runtimes import load, queue, usage
 from runtimes.describe import because, sentence
 from runtimes.long_runs import long_runs
-from runtimes.models import ProviderReport, Runtime
+from runtimes.models import Profile, ProviderReport, Runtime
 
 #: More rows than this help nobody: a filter does.
 MOST_ROWS = 200
@@ -98,6 +98,14 @@ class Trouble:
 
 
 @dataclass(frozen=True)
+class Lack:
+    """Fewer of a machine are ready than shall be, for this reason of the provider."""
+
+    name: str
+    words: str
+
+
+@dataclass(frozen=True)
 class Page:
     """Everything that the page shows; `rows` are those that the filter leaves."""
 
@@ -109,6 +117,7 @@ class Page:
     count: int
     long: int
     loads: int
+    lacks: Sequence[Lack] = field(default_factory=list)
     troubles: Sequence[Trouble] = field(default_factory=list)
 
     @property
@@ -118,7 +127,8 @@ class Page:
 
 
 def page(machine: str = "", course: str = "") -> Page:
-    """The page now, with the live runtimes of one machine or course (their short names). Seven queries."""
+    """The page now, with the live runtimes of one machine or course (their short names). Seven queries, and one where a
+    pool is not full."""
     now = timezone.now()
     live = list(
         strictly(Runtime.objects).select_related("profile", "workspace").filter(state__in=Runtime.LIVE)
@@ -143,6 +153,7 @@ def page(machine: str = "", course: str = "") -> Page:
         count=len(shown),
         long=len(long),
         loads=len(load.loads(live)),
+        lacks=_lacks(report),
         troubles=_troubles(now, courses),
     )
 
@@ -162,6 +173,13 @@ def _seats(live: Iterable[Runtime], report: ProviderReport | None) -> Seats:
         else:
             used += usage.share(row)["gpu"]
     return Seats(used, waiting, report.accelerators if report else None)
+
+
+def _lacks(report: ProviderReport | None) -> list[Lack]:
+    if report is None or not report.lacks:
+        return []
+    names = dict(Profile.objects.filter(slug__in=report.lacks).values_list("slug", "name"))
+    return [Lack(names.get(slug, slug), words) for slug, words in sorted(report.lacks.items())]
 
 
 def _people(rows: Iterable[Runtime]) -> dict[int | None, str]:

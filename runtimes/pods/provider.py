@@ -159,6 +159,10 @@ class PodsProvider(Offers):
         self._awake.set()
 
     @override
+    async def warm_lacks(self) -> Mapping[str, str]:
+        return self._warm.lacks()
+
+    @override
     async def close(self) -> None:
         tasks: list[asyncio.Task[Any]] = [*self._tasks]
         self._tasks = []

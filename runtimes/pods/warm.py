@@ -10,21 +10,21 @@ import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from runtimes.agent_client import AgentClient
 from runtimes.agent_replies import AgentError
-from runtimes.pods import claims, conditions, give_way, labels, manifests
+from runtimes.pods import claims, conditions, fitness, give_way, labels, manifests
 from runtimes.pods.cluster import Cluster, Json, Refused
 from runtimes.pods.config import ClusterConfig
 from runtimes.pods.existing import ExistingPods
 from runtimes.pods.maker import Maker
 from runtimes.pods.place import Place
+from runtimes.pods.setbacks import Setbacks
 from runtimes.provider import InvalidRequest, ProviderUnavailable, Request
 
 log = logging.getLogger(__name__)
-#: One that is not ready by then never will be: its Secret may never have been made.
-STUCK = timedelta(minutes=5)
+#: Where the cluster does not answer.
 PAUSE_SECONDS = 30.0
 #: Whoever has just claimed one goes before the next that is made ready: both would start on one node.
 REFILL_SECONDS = 1.0
@@ -61,21 +61,37 @@ class WarmPods:
         self._greeted: dict[str, float] = {}
         self._asked: dict[str, float] = {}
         self._paused_until = 0.0
+        self._setbacks = Setbacks()
+        self._never: dict[str, str] = {}
         self._short_since: float | None = None
 
     def wish(self, templates: Iterable[tuple[Request, int]]) -> None:
         """Replaces the former wishes. What cannot be made is told to operators and left out."""
         wishes: dict[str, Wish] = {}
+        self._never = {}
         for request, count in templates:
             try:
                 manifests.check(request, self._config)
             except InvalidRequest as error:
                 log.warning("profile %s cannot be kept warm: %s", request.machine.slug, error)
+                self._never[request.machine.slug] = str(error)
                 continue
             template = manifests.template_digest(request, self._config)
             former = wishes[template].count if template in wishes else 0
             wishes[template] = Wish(request, former + count)
         self._wishes, self._is_told = wishes, True
+        self._setbacks.keep(wishes.keys())
+
+    def lacks(self) -> dict[str, str]:
+        """Why fewer are ready than wished for, by profile, in the cluster's words; those that only start are no
+        reason."""
+        found = dict(self._never)
+        for template, wish in self._wishes.items():
+            pods = [pod for pod in self._free() if labels.label(pod, labels.TEMPLATE) == template]
+            if sum(conditions.is_ready(pod) for pod in pods) < wish.count:
+                words = self._setbacks.words(template) or fitness.waits_for(pods, datetime.now(UTC))
+                found.update({wish.request.machine.slug: words} if words else {})
+        return found
 
     async def claim(self, request: Request) -> Json | None:
         """A warm pod that is this request's from now on; None where there is none."""
@@ -106,23 +122,15 @@ class WarmPods:
             return
         now = datetime.now(UTC)
         self._taken = {name for name in self._taken if self._pods.get(name)}
-        fit: dict[str, list[Json]] = {}
-        unfit: list[Json] = []
-        for pod in self._free():
-            wish = self._wishes.get(labels.label(pod, labels.TEMPLATE))
-            kept = fit.setdefault(labels.label(pod, labels.TEMPLATE), [])
-            late = not conditions.is_ready(pod) and _in_the_way(pod, waiting)
-            if wish is None or not _fit(pod, wish.request, now) or len(kept) >= wish.count or late:
-                unfit.append(pod)
-            else:
-                kept.append(pod)
-        await self._delete([pod["metadata"]["name"] for pod in unfit])
+        fit = self._sorted_out(waiting, now)
+        kept = {pod["metadata"]["name"] for pods in fit.values() for pod in pods}
+        await self._delete([name for pod in self._free() if (name := pod["metadata"]["name"]) not in kept])
         await self._give_way(waiting)
         if time.monotonic() < self._paused_until:
             return
         if self._short_since is None or time.monotonic() - self._short_since >= REFILL_SECONDS:
             self._short_since = None
-            await self._refill({template: len(kept) for template, kept in fit.items()}, waiting)
+            await self._refill(fit, waiting, now)
 
     async def greet(self) -> None:
         """For ever: lets those that wait hear of their site. One that hears nothing for as long as its profile may be
@@ -136,10 +144,36 @@ class WarmPods:
 
     # --- inside
 
+    def _sorted_out(self, waiting: Sequence[Place], now: datetime) -> dict[str, list[Json]]:
+        """Those that stay, by template; what is wrong with others is told to operators, and noted."""
+        fit: dict[str, list[Json]] = {template: [] for template in self._wishes}
+        for pod in self._free():
+            template = labels.label(pod, labels.TEMPLATE)
+            wish = self._wishes.get(template)
+            if wish is None:
+                continue
+            if words := fitness.fault(pod, now):
+                if self._setbacks.failed(template, words, now):
+                    name = pod["metadata"]["name"]
+                    log.warning("profile %s: warm pod %s will not do: %s", wish.request.machine.slug, name, words)
+                continue
+            late = not conditions.is_ready(pod) and _in_the_way(pod, waiting)
+            if fitness.fits(pod, wish.request, now) and len(fit[template]) < wish.count and not late:
+                self._setbacks.ready(template, conditions.status(pod, now).ready_at, now)
+                fit[template].append(pod)
+        return fit
+
     async def _delete(self, names: Sequence[str]) -> None:
         # Nobody may claim what is about to go.
         self._taken.update(names)
-        await asyncio.gather(*(self._cluster.delete_pod(name, 1) for name in names))
+        await asyncio.gather(*(self._delete_one(name) for name in names))
+
+    async def _delete_one(self, name: str) -> None:
+        try:
+            await self._cluster.delete_pod(name, 1)
+        except BaseException:
+            self._taken.discard(name)
+            raise
 
     async def _give_way(self, waiting: Sequence[Place]) -> None:
         """Deletes those that hold what others wait for. What it changed is seen before more are asked for."""
@@ -188,34 +222,46 @@ class WarmPods:
         ]
         return sorted(free, key=lambda pod: (not conditions.is_ready(pod), pod["metadata"]["creationTimestamp"]))
 
-    async def _refill(self, have: dict[str, int], waiting: Sequence[Place]) -> None:
-        missing: list[Request] = []
+    async def _refill(self, have: dict[str, list[Json]], waiting: Sequence[Place], now: datetime) -> None:
         for template, wish in self._wishes.items():
-            if not waiting or not _in_the_way(
-                manifests.pod(wish.request, self._config, name="any", warm=True), waiting
-            ):
-                missing += [wish.request] * (wish.count - have.get(template, 0))
-        for start in range(0, len(missing), _AT_ONCE):
-            if not await self._make(missing[start : start + _AT_ONCE]):
-                self._paused_until = time.monotonic() + PAUSE_SECONDS
+            example = manifests.pod(wish.request, self._config, name="any", warm=True)
+            if self._setbacks.waits(template, now) or (waiting and _in_the_way(example, waiting)):
+                continue
+            starting = sum(not conditions.is_ready(pod) for pod in have[template])
+            count = self._setbacks.at_once(template, wish.count - len(have[template]), starting)
+            for start in range(0, count, _AT_ONCE):
+                if not await self._make(template, wish.request, min(_AT_ONCE, count - start)):
+                    break
+            if time.monotonic() < self._paused_until:
                 return
 
-    async def _make(self, requests: Sequence[Request]) -> bool:
+    async def _make(self, template: str, request: Request, count: int) -> bool:
         """False where the cluster will not have all of them."""
-        made = await asyncio.gather(*(self._make_one(request) for request in requests))
+        made = await asyncio.gather(*(self._make_one(template, request) for _each in range(count)))
         return all(made)
 
-    async def _make_one(self, request: Request) -> bool:
+    async def _make_one(self, template: str, request: Request) -> bool:
         name = labels.new_name()
         try:
             self._pods.put(await self._maker.make(request, name, warm=True))
         except (Refused, ProviderUnavailable) as error:
             log.warning("profile %s: none is made ready: %s", request.machine.slug, error)
+            self._note(template, error)
             with suppress(Refused, ProviderUnavailable):
                 # It may be there, without its Secret.
                 await self._cluster.delete_pod(name, 1)
             return False
+        self._setbacks.made(template)
         return True
+
+    def _note(self, template: str, error: Refused | ProviderUnavailable) -> None:
+        now = datetime.now(UTC)
+        if isinstance(error, ProviderUnavailable):
+            self._paused_until = time.monotonic() + PAUSE_SECONDS
+        elif conditions.exceeds_quota(error.message):
+            self._setbacks.no_room(template, error.message, now)
+        else:
+            self._setbacks.failed(template, error.message, now)
 
 
 def _in_the_way(pod: Json, waiting: Sequence[Place]) -> bool:
@@ -226,13 +272,3 @@ def _in_the_way(pod: Json, waiting: Sequence[Place]) -> bool:
 
 def _leaves(pod: Json) -> bool:
     return labels.label(pod, labels.STATE) == labels.WARM and "deletionTimestamp" in pod["metadata"]
-
-
-def _fit(pod: Json, request: Request, now: datetime) -> bool:
-    """Whether somebody could claim it now, or soon."""
-    if conditions.status(pod, now).phase.final or conditions.restarts(pod):
-        return False
-    if conditions.is_ready(pod):
-        template = labels.label(pod, labels.TEMPLATE)
-        return claims.may_be_claimed(pod, template, request.limits.lifetime, now)
-    return now - datetime.fromisoformat(pod["metadata"]["creationTimestamp"]) < STUCK

@@ -47,10 +47,11 @@ def test_without_the_setting_there_is_no_such_page_and_without_the_token_nothing
 def test_every_line_is_one_that_prometheus_reads_and_names_nobody(client, token, ps1, ada):
     workspace = open_work(ps1, ada).workspace
     Runtime.objects.create(workspace=workspace, profile=workspace.profile, account=workspace.account)
-    ProviderReport.objects.create(provider="local", warm=3)
+    ProviderReport.objects.create(provider="local", warm=3, lacks={"standard": "no room"})
     answer = client.get("/metrics", headers=token)
     assert answer["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
     text = answer.content.decode()
+    assert value("pupitre_warm_pool_short", profile="standard") == 1
     assert text.endswith("\n")
     assert [line for line in text.splitlines() if not LINE.fullmatch(line)] == []
     for private in ("ada", workspace.slug, workspace.title, "Data"):

@@ -144,6 +144,16 @@ def test_a_load_is_flagged_and_whether_it_is_slowed_down_is_said(runtime, admin)
     assert "not slowed down" not in words(admin.get("/operate/"))
 
 
+def test_why_a_pool_is_not_full_is_said_in_the_providers_words(runtime, admin):
+    Profile.objects.create(slug="gpu", name="GPU lab")
+    report = ProviderReport.objects.create(provider="pods", warm=0)
+    assert "kept ready" not in words(admin.get("/operate/"))
+    ProviderReport.objects.filter(pk=report.pk).update(lacks={"gpu": "OutOfMemory: its memory limit is 300Mi"})
+    page = words(admin.get("/operate/"))
+    assert "Fewer of “GPU lab” are kept ready than shall be." in page
+    assert "OutOfMemory: its memory limit is 300Mi" in page
+
+
 def test_a_silent_process_is_said_at_once(runtime, admin):
     assert "has not been heard of" in words(admin.get("/operate/"))
     report = ProviderReport.objects.create(provider="local")

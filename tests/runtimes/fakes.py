@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -201,6 +201,7 @@ class FakeProvider(Provider):
         self.release_errors: dict[str, Exception] = {}
         self.unending: set[str] = set()
         self.warm: list[tuple[Request, int]] = []
+        self.lacks: dict[str, str] = {}
         self.errors: list[Exception] = []
         self.during: dict[str, Callable[[], Awaitable[None]]] = {}
         self.refusals: dict[str, str] = {}
@@ -326,6 +327,9 @@ class FakeProvider(Provider):
 
     async def keep_warm(self, templates: Sequence[tuple[Request, int]]) -> None:
         self.warm = list(templates)
+
+    async def warm_lacks(self) -> Mapping[str, str]:
+        return self.lacks
 
     async def environments(self) -> list[str]:
         return ["digest-1"]

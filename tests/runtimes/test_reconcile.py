@@ -11,8 +11,8 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.utils import timezone
 
-from runtimes import bus, launch, profiles, reconcile, storage, transfer
-from runtimes.models import MIB, Document, FileVersion, Kernel, Profile, Runtime, Usage, Workspace
+from runtimes import bus, launch, profiles, reconcile, rows, storage, transfer
+from runtimes.models import MIB, Document, FileVersion, Kernel, Profile, ProviderReport, Runtime, Usage, Workspace
 from runtimes.provider import NotOffered, Phase, ProviderUnavailable, Reason, Status
 from runtimes.status import LAST_SAVED
 from tests.runtimes.fakes import FakeProvider, running
@@ -584,6 +584,18 @@ async def test_warm_runtimes_are_wished_for_as_the_profiles_say(provider, profil
         assert count == 3
         assert (template.limits, template.preload, template.kernels) == (wanted.limits, wanted.preload, wanted.kernels)
         assert (template.env, template.purpose, template.network) == (wanted.env, wanted.purpose, wanted.network)
+
+
+async def test_why_a_pool_is_not_full_is_on_the_report_as_long_as_it_is_so(provider, profile, brisk):
+    provider.lacks = {profile.slug: "OutOfMemory: its memory limit is 300Mi. " + "x" * 5000}
+    reports = ProviderReport.objects.filter(provider=provider.slug)
+    async with running(provider):
+        await until(lambda: reports.exclude(lacks={}).exists())
+        told = (await reports.aget()).lacks[profile.slug]
+        assert told.startswith("OutOfMemory: its memory limit is 300Mi.")
+        assert len(told) == rows.MOST_WORDS
+        provider.lacks = {}
+        await until(lambda: reports.filter(lacks={}).exists())
 
 
 async def test_a_notebook_that_code_rewrote_becomes_a_version_beside_the_open_document(provider, workspace):

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import copy
 from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, override
 
 from runtimes.pods.cluster import Cluster, Json, Refused
-from tests.runtimes.pods.samples import running, text
+from tests.runtimes.pods.samples import READY, SCHEDULED, running, text
 
 
 def applied(pod: Json, patch: Sequence[Json]) -> Json:
@@ -31,12 +31,15 @@ def applied(pod: Json, patch: Sequence[Json]) -> Json:
 
 
 class MemoryCluster(Cluster):
-    """A pod is ready as soon as it has its Secret, and goes when it is deleted. `deaf`: watches tell nothing."""
+    """A pod is ready as soon as it has its Secret, or `ill` in this way, and goes when it is deleted. `deaf`: watches
+    tell nothing."""
 
     def __init__(self, namespace: str = "school-runtimes") -> None:
         super().__init__(namespace)
         self.now: dict[str, Json] = {}
         self.deaf = False
+        self.ill: Json | None = None
+        self.clock: Callable[[], datetime] = lambda: datetime.now(UTC)
         self.created: list[str] = []
         self.orders: set[str] = set()
         self.faults: dict[tuple[str, bool], deque[Exception]] = defaultdict(deque)
@@ -71,12 +74,12 @@ class MemoryCluster(Cluster):
             raise Refused(409, f'{kind} "{name}" already exists', "AlreadyExists")
         if kind == "Pod":
             self.created.append(name)
-            meta = {**manifest["metadata"], "uid": name, "creationTimestamp": text(datetime.now(UTC))}
+            meta = {**manifest["metadata"], "uid": name, "creationTimestamp": text(self.clock())}
             made = self._tell("ADDED", {**manifest, "metadata": meta, "status": {"phase": "Pending"}})
         else:
             self.orders.add(name)
             made = manifest
-            self.told(name, **running(startTime=text(datetime.now(UTC))))
+            self.told(name, **(self.ill or self._well()))
         self._fail(kind, obeyed=True)
         return made
 
@@ -98,7 +101,7 @@ class MemoryCluster(Cluster):
         self._fail("delete", obeyed=False)
         with suppress(Refused):
             pod = await self.pod(name)
-            meta = {**pod["metadata"], "deletionTimestamp": text(datetime.now(UTC))}
+            meta = {**pod["metadata"], "deletionTimestamp": text(self.clock())}
             self._tell("MODIFIED", {**pod, "metadata": meta})
             self.orders.discard(name)
             self._tell("DELETED", self.now.pop(name))
@@ -124,6 +127,10 @@ class MemoryCluster(Cluster):
     @override
     async def nodes(self) -> list[Json] | None:
         return None
+
+    def _well(self) -> Json:
+        now = text(self.clock())
+        return running(startTime=now, conditions=[SCHEDULED, {**READY, "lastTransitionTime": now}])
 
     def _fail(self, call: str, *, obeyed: bool) -> None:
         if self.faults[call, obeyed]:

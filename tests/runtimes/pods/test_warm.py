@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, tzinfo
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, override
 
 import pytest
 
@@ -11,14 +13,26 @@ from runtimes import keyring
 from runtimes.agent_replies import AgentUnreachable
 from runtimes.pods import labels
 from runtimes.pods import warm as warm_pods
-from runtimes.pods.cluster import Cluster
+from runtimes.pods.cluster import Cluster, Refused
 from runtimes.pods.existing import ExistingPods
 from runtimes.pods.maker import Maker
 from runtimes.pods.place import Place
+from runtimes.pods.setbacks import FIRST_PAUSE, STEADY
 from runtimes.pods.warm import GREETINGS, WarmPods
-from runtimes.provider import Endpoint, Phase, Reason, Request, Status
+from runtimes.provider import GIB, Endpoint, Limits, Phase, ProviderUnavailable, Reason, Request, Status
 from tests.runtimes.fakes import FakeAgent
-from tests.runtimes.pods.samples import CLUSTER, NAME, REQUEST, running, seen, warm_pod
+from tests.runtimes.pods.memory import MemoryCluster
+from tests.runtimes.pods.samples import (
+    CLUSTER,
+    NAME,
+    PROFILE,
+    REQUEST,
+    condition,
+    container,
+    running,
+    seen,
+    warm_pod,
+)
 
 #: Of this test's own, where the agent of a pod of this address would listen.
 ADDRESS = {"podIP": "127.0.0.77", "podIPs": [{"ip": "127.0.0.77"}]}
@@ -113,3 +127,129 @@ async def test_a_pool_is_kept_full_unless_it_takes_what_people_wait_for(
         waiting[-1].set(Status(Phase.QUEUED, Reason.CAPACITY_WAIT, said))
     await knowing().tend(waiting)
     assert asked == [REQUEST.machine.slug] * made
+
+
+class Clock(datetime):
+    """What time it is for these tests."""
+
+    at = datetime.now(UTC)
+
+    @override
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+        return cls.at
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> MemoryCluster:
+    """Of which all is heard at once."""
+    made = MemoryCluster(CLUSTER.namespace)
+    made.clock = lambda: Clock.at
+    monkeypatch.setattr(Clock, "at", datetime.now(UTC).replace(microsecond=0))
+    monkeypatch.setattr(warm_pods, "datetime", Clock)
+    return made
+
+
+async def tended(warm: WarmPods, seconds: float = 0) -> None:
+    """So much later."""
+    Clock.at += timedelta(seconds=seconds)
+    await warm._pods.look()
+    await warm.tend([])
+    await warm._pods.look()
+
+
+def pool(cluster: MemoryCluster, *wishes: tuple[Request, int]) -> WarmPods:
+    """What is wished for there."""
+    existing = ExistingPods(cluster, labels.selector(CLUSTER), lambda _pod, _gone: None)
+    warm = WarmPods(cluster, CLUSTER, existing, Maker(cluster, CLUSTER, keyring.masters()))
+    warm.wish(wishes)
+    return warm
+
+
+KILLED = {"reason": "OOMKilled", "exitCode": 137}
+ILL = {
+    "killed for memory": running(
+        containerStatuses=[container({"running": {}}, restartCount=1, lastState={"terminated": KILLED})]
+    ),
+    "refused by its node": {
+        "phase": "Failed",
+        "reason": "UnexpectedAdmissionError",
+        "message": "Allocate failed due to no healthy devices",
+    },
+}
+WORDS = {"killed for memory": "its memory limit is", "refused by its node": "no healthy devices"}
+
+
+@pytest.mark.parametrize("how", ILL)
+async def test_a_pool_whose_pods_fail_is_tried_by_one_pod_less_and_less_often_and_says_why(
+    cluster: MemoryCluster, caplog: pytest.LogCaptureFixture, how: str
+) -> None:
+    warm = pool(cluster, (REQUEST, 8))
+    cluster.ill = ILL[how]
+    await tended(warm)
+    assert len(cluster.created) == 8
+    assert warm.lacks() == {}
+    for _second in range(60):
+        await tended(warm, 1)
+    # After ten seconds, and twenty more: what was made was noticed a second later each time.
+    assert len(cluster.created) == 10
+    assert cluster.now == {}
+    assert WORDS[how] in warm.lacks()[PROFILE.slug]
+    assert sum(WORDS[how] in record.message for record in caplog.records) == 3
+
+
+async def test_a_pool_that_failed_is_full_again_soon_after_one_of_its_pods_does_well(cluster: MemoryCluster) -> None:
+    warm = pool(cluster, (REQUEST, 8))
+    cluster.ill = ILL["killed for memory"]
+    await tended(warm)
+    await tended(warm, 1)
+    cluster.ill = None
+    await tended(warm, FIRST_PAUSE.total_seconds())
+    assert len(cluster.now) == 1
+    assert warm.lacks() != {}
+    await tended(warm, STEADY.total_seconds())
+    assert len(cluster.now) == 8
+    assert warm.lacks() == {}
+
+
+async def test_an_edited_profile_is_not_made_to_wait_for_what_was_wrong_before(cluster: MemoryCluster) -> None:
+    warm = pool(cluster, (REQUEST, 2))
+    cluster.ill = ILL["killed for memory"]
+    await tended(warm)
+    await tended(warm, 1)
+    cluster.ill = None
+    warm.wish([(replace(REQUEST, limits=Limits(memory_bytes=2 * GIB)), 2)])
+    await tended(warm)
+    assert len(cluster.names(state="warm")) == 2
+    assert warm.lacks() == {}
+
+
+async def test_a_profile_that_the_cluster_will_not_have_is_no_reason_for_others_to_wait(
+    cluster: MemoryCluster,
+) -> None:
+    other = replace(REQUEST, machine=replace(PROFILE, slug="other"))
+    warm = pool(cluster, (REQUEST, 2), (other, 2))
+    cluster.fail("Pod", *[Refused(422, "spec.priorityClassName: not found")] * 2)
+    await tended(warm)
+    assert len(cluster.names(profile="other")) == 2
+    assert warm.lacks() == {PROFILE.slug: "spec.priorityClassName: not found"}
+
+
+async def test_what_waits_for_a_node_says_so_and_is_no_failure(cluster: MemoryCluster) -> None:
+    warm = pool(cluster, (REQUEST, 2))
+    cluster.ill = {"conditions": [condition("PodScheduled", "False", reason="Unschedulable", message=GPU_SHORT)]}
+    await tended(warm)
+    await tended(warm, 1)
+    assert len(cluster.now) == 2
+    assert GPU_SHORT in warm.lacks()[PROFILE.slug]
+
+
+async def test_one_that_could_not_be_deleted_is_deleted_later(cluster: MemoryCluster) -> None:
+    warm = pool(cluster, (REQUEST, 1))
+    await tended(warm)
+    warm.wish([])
+    cluster.fail("delete", ProviderUnavailable("no answer"))
+    with pytest.raises(ProviderUnavailable):
+        await tended(warm)
+    await tended(warm)
+    assert cluster.now == {}
