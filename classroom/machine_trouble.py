@@ -1,4 +1,5 @@
-"""Machines of a course that cannot be started: on the course's page, and once a day by mail to those who teach it."""
+"""Machines of a course that cannot be started, or are waited for in vain: on the course's page, and once a day by mail
+to those who teach it."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.mail import send_mail
+from django.db.models import F, Q
 from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils import timezone, translation
@@ -19,13 +21,20 @@ from classroom.outbox import NothingToDo, handles, post
 from classroom.workspaces import ACCOUNTS, account_of
 from runtimes.describe import sentence
 from runtimes.models import Runtime
+from runtimes.status import Reason
 
 LOOKS_BACK = timedelta(days=1)
+#: How long somebody waits for a machine that is not there before others hear of it: a node may be starting again.
+IN_VAIN_AFTER = timedelta(minutes=5)
+
+
+_WAITS = (Runtime.State.QUEUED, Runtime.State.STARTING)
 
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """One machine of one course: how often it did not start since it last did, and why the last time."""
+    """One machine of one course: how often it did not start since it last did, or how many wait for it in vain, and why
+    the last time."""
 
     course: int
     runtime: Runtime
@@ -37,17 +46,27 @@ class Trouble:
         return sentence(self.runtime)
 
     @property
-    def at(self) -> datetime | None:
-        """The last time."""
-        return self.runtime.stopped_at
+    def at(self) -> datetime:
+        """The last time; now where somebody waits."""
+        return self.runtime.stopped_at or timezone.now()
+
+
+def in_vain(runtime: Runtime) -> bool:
+    """Whether it has waited for long, for a machine that is not there."""
+    waits = runtime.state in _WAITS and runtime.reason == Reason.NO_MACHINE
+    return waits and runtime.requested_at < timezone.now() - IN_VAIN_AFTER
 
 
 def troubles(*courses: int) -> list[Trouble]:
-    """Those of the last day, newest first; of all courses where none is named. Two queries."""
-    lately = timezone.now() - LOOKS_BACK
-    failed = Runtime.objects.filter(state=Runtime.State.FAILED, stopped_at__gt=lately).select_related("profile")
+    """Those of now and of the last day, newest first; of all courses where none is named. Two queries."""
+    now = timezone.now()
+    waits = Q(state__in=_WAITS, reason=Reason.NO_MACHINE, requested_at__lt=now - IN_VAIN_AFTER)
+    ended = Q(state=Runtime.State.FAILED, stopped_at__gt=now - LOOKS_BACK)
+    failed = Runtime.objects.filter(waits | ended).select_related("profile")
     accounts = {"account__in": [account_of(course) for course in courses]} if courses else {}
-    rows = list(failed.filter(account__startswith=ACCOUNTS, **accounts).order_by("-stopped_at")[:1000])
+    rows = list(
+        failed.filter(account__startswith=ACCOUNTS, **accounts).order_by(F("stopped_at").desc(nulls_first=True))[:1000]
+    )
     return _grouped(rows, _worked_at(rows)) if rows else []
 
 
@@ -65,7 +84,7 @@ def _grouped(rows: Iterable[Runtime], worked: Mapping[tuple[str, int], datetime]
     together: dict[tuple[str, int], list[Runtime]] = {}
     for row in rows:
         key = (row.account, row.profile_id)
-        if row.stopped_at and row.stopped_at > worked.get(key, datetime.min.replace(tzinfo=row.stopped_at.tzinfo)):
+        if row.stopped_at is None or key not in worked or row.stopped_at > worked[key]:
             together.setdefault(key, []).append(row)
     return [Trouble(int(key[0].removeprefix(ACCOUNTS)), found[0], len(found)) for key, found in together.items()]
 
@@ -81,11 +100,13 @@ def tell() -> None:
 
 @handles("machine_mail")
 def deliver(payload: Mapping[str, Any]) -> None:
-    """Writes to every teacher who is in the course. Raises NothingToDo where it is archived."""
+    """Writes to every teacher who is in the course. Raises NothingToDo where it is archived, or the machine came."""
     course = Course.objects.get(pk=payload["course"])
     if course.archived_at is not None:
         raise NothingToDo("the course is archived")
     runtime = Runtime.objects.select_related("profile").get(pk=payload["runtime"])
+    if runtime.state != Runtime.State.FAILED and not in_vain(runtime):
+        raise NothingToDo("the machine came")
     teachers = Enrollment.objects.select_related("user").filter(
         course=course, role=Enrollment.Role.TEACHER, state=Enrollment.State.ACTIVE, user__is_active=True
     )

@@ -12,6 +12,7 @@ from django.utils.translation import gettext, pgettext
 
 from classroom import attempts, deadlines
 from classroom.deadlines import Dates
+from classroom.machine_trouble import in_vain
 from classroom.models import Work
 from classroom.people.models import User
 from classroom.queries import strictly
@@ -144,6 +145,18 @@ class BarState:
         return waiting or (self.latest is not None and self.latest.state in UNDER_WAY)
 
 
+def _waiting(runtime: Runtime, position: int | None) -> str:
+    """What it waits for, and who hears of it where that does not come."""
+    why = sentence(runtime, position)
+    return _and_who_is_told(why) if in_vain(runtime) else why
+
+
+def _and_who_is_told(why: str) -> str:
+    """classroom/machine_trouble.py tells them."""
+    told = gettext("Your teachers are told.")
+    return f"{why} {told}"
+
+
 def _waits_long(runtime: Runtime) -> bool:
     on_its_way = runtime.state in (Runtime.State.QUEUED, Runtime.State.STARTING)
     return on_its_way and runtime.requested_at < timezone.now() - A_MOMENT
@@ -179,7 +192,7 @@ def bar_state(work: Work, user: User, terms: Dates) -> BarState:
         if runtime and live
         else [],
         fallback=offered(runtime) if runtime else None,
-        waiting=sentence(runtime, position) if runtime and runtime.state in _ON_ITS_WAY else "",
+        waiting=_waiting(runtime, position) if runtime and runtime.state in _ON_ITS_WAY else "",
         estimate=estimate_words(outlook) if outlook else "",
         saved=document.state(work.workspace),
         due_at=terms.due_at,
@@ -233,8 +246,7 @@ def told(bar: BarState) -> str:
         return sentence(bar.dead.kernel)
     if bar.runtime is not None and bar.machine in (Machine.STOPPED, Machine.FAILED):
         why = sentence(bar.runtime)
-        # classroom/machine_trouble.py tells them.
-        return f"{why} {gettext('Your teachers are told.')}" if bar.runtime.reason == Reason.IMAGE_PULL else why
+        return _and_who_is_told(why) if bar.runtime.reason == Reason.IMAGE_PULL else why
     return ""
 
 

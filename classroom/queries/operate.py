@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from django.utils import timezone
 
+from classroom import machine_trouble
 from classroom.models import Course, WorkMember
 from classroom.queries import accounts, strictly
 from runtimes import load, queue, usage
@@ -86,7 +87,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Trouble:
-    """A runtime that failed or was lost."""
+    """A runtime that failed or was lost, or waits in vain."""
 
     runtime: Runtime
     course: str
@@ -95,6 +96,11 @@ class Trouble:
     def why(self) -> str:
         """What the person concerned reads; the provider's own words are on the row."""
         return sentence(self.runtime)
+
+    @property
+    def at(self) -> datetime:
+        """When it ended, or was asked for."""
+        return self.runtime.stopped_at or self.runtime.requested_at
 
 
 @dataclass(frozen=True)
@@ -154,7 +160,7 @@ def page(machine: str = "", course: str = "") -> Page:
         long=len(long),
         loads=len(load.loads(live)),
         lacks=_lacks(report),
-        troubles=_troubles(now, courses),
+        troubles=[*_in_vain(live, courses), *_troubles(now, courses)],
     )
 
 
@@ -189,6 +195,12 @@ def _people(rows: Iterable[Runtime]) -> dict[int | None, str]:
     for member in members.select_related("work", "user"):
         found.setdefault(member.work.workspace_id, []).append(member.user.get_full_name())
     return {workspace: ", ".join(names) for workspace, names in found.items()}
+
+
+def _in_vain(live: Iterable[Runtime], courses: dict[str, Course]) -> list[Trouble]:
+    """Of those that wait for a machine which is not there whoever was asked for first: the provider told why."""
+    asked = [row for row in live if row.state == State.STARTING and machine_trouble.in_vain(row)]
+    return [Trouble(row, _title(courses, row)) for row in asked[:ERRORS]]
 
 
 def _troubles(now: datetime, courses: dict[str, Course]) -> list[Trouble]:

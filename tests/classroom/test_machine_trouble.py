@@ -90,6 +90,64 @@ def test_what_starts_again_or_was_yesterday_is_no_trouble(failed, workspace, gra
     assert [trouble.times for trouble in machine_trouble.troubles()] == [1]
 
 
+@pytest.fixture
+def waits(workspace):
+    """`waits(minutes)` is a start that was asked for so long ago, of a machine that is not there."""
+
+    def make(minutes: float, state: str = State.STARTING, reason: str = Reason.NO_MACHINE) -> Runtime:
+        asked = timezone.now() - timedelta(minutes=minutes)
+        return Runtime.objects.create(
+            profile=workspace.profile, account=workspace.account, state=state, reason=reason, requested_at=asked,
+            workspace=workspace, detail="0/1 nodes are available: 1 node(s) were unschedulable",
+        )  # fmt: skip
+
+    return make
+
+
+NOT_THERE = "There is no machine at the moment that could run this. It starts by itself as soon as there is one."
+
+
+def test_a_machine_that_is_waited_for_in_vain_is_told_to_student_teacher_and_operator(
+    waits, workspace, ada, grace, root, as_user
+):
+    waits(minutes=6)
+    page = words(as_user(ada).get(f"/w/{workspace.slug}/state/"))
+    assert f"{NOT_THERE} Your teachers are told." in page
+    assert "could not be started, last at" in words(as_user(grace).get("/c/data/teach/"))
+    assert [(message.to, NOT_THERE in message.body) for message in swept()] == [([grace.email], True)]
+    told = words(as_user(root).get("/operate/"))
+    assert "0/1 nodes are available: 1 node(s) were unschedulable" in told
+    assert "waiting, number" not in told
+
+
+@pytest.mark.parametrize(
+    ("minutes", "state", "reason"),
+    [(4, State.STARTING, Reason.NO_MACHINE), (60, State.STARTING, Reason.CAPACITY_WAIT), (60, State.READY, "")],
+)
+def test_a_queue_a_short_wait_and_a_machine_that_came_are_no_trouble(
+    waits, workspace, ada, as_user, minutes, state, reason
+):
+    waits(minutes, state, reason)
+    assert machine_trouble.troubles() == []
+    assert "Your teachers are told." not in words(as_user(ada).get(f"/w/{workspace.slug}/state/"))
+
+
+def test_who_waits_is_told_of_though_the_machine_worked_this_morning(waits, workspace):
+    waits(minutes=60, state=State.QUEUED)
+    Runtime.objects.create(
+        profile=workspace.profile, account=workspace.account, state=State.STOPPED, ready_at=timezone.now()
+    )
+    assert [trouble.times for trouble in machine_trouble.troubles()] == [1]
+
+
+def test_no_mail_is_written_where_the_machine_came_meanwhile(waits):
+    runtime = waits(minutes=6)
+    machine_trouble.tell()
+    Runtime.objects.filter(pk=runtime.pk).update(state=State.READY, reason="")
+    outbox.drain()
+    assert mail.outbox == []
+
+
 def test_an_archived_course_gets_no_mail(failed):
     failed()
     Course.objects.update(archived_at=timezone.now())
