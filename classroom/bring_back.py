@@ -16,7 +16,7 @@ from django.db.migrations.loader import MigrationLoader
 from classroom import dumps
 from classroom.back_up import BATCH, FILE_LIST, FILES, FORMAT, MANIFEST, BackupError, Manifest, Say, sha256_of
 from classroom.people.models import User
-from runtimes import blobs, sole
+from runtimes import blobs, leases, sole
 from runtimes.models import Lease, Ticket
 
 
@@ -78,6 +78,10 @@ def bring_back(found: Found, say: Say, *, replace: bool = False) -> None:
         raise BackupError("This site has people and work already. To throw them away, say --replace.")
     if _runs():
         raise BackupError("The site is running. Stop every process of it first: site, runtimes, worker and beat.")
+    if _sweeps():
+        raise BackupError(
+            "A sweep of files or a backup is running: wait until it has ended, or for five minutes if it died."
+        )
     added = sum(blobs.at_once(_put, batch).count(True) for batch in batched(found.files(), BATCH))
     say(f"{found.manifest.files} files are there, {added} of them new.")
     dumps.bring_back(found.dump)
@@ -100,6 +104,14 @@ def _is_used() -> bool:
 def _runs() -> bool:
     try:
         return sole.is_held()
+    except DatabaseError:
+        return False
+
+
+def _sweeps() -> bool:
+    """Whether files are taken away or copied now. A sweep does not know what is brought back, and would delete it."""
+    try:
+        return leases.is_held(leases.STORED_FILES)
     except DatabaseError:
         return False
 

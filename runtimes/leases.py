@@ -45,6 +45,11 @@ def claim(name: str, holder: str, term: timedelta) -> bool:
     return True
 
 
+def is_held(name: str) -> bool:
+    """Whether some process has it now, or was killed so shortly ago that it might."""
+    return Lease.objects.filter(name=name, until__gt=timezone.now()).exists()
+
+
 def give_back(name: str, holder: str) -> None:
     """Frees the lease at once, if it is still this holder's."""
     Lease.objects.filter(name=name, holder=holder).delete()

@@ -16,11 +16,9 @@ from pathlib import Path
 
 from django.conf import settings
 from django.db import DatabaseError, connection
-from django.utils import timezone
 
 from runtimes import alive, leases
 from runtimes.errors import RuntimesError
-from runtimes.models import Lease
 from runtimes.rows import in_thread
 
 logger = logging.getLogger(__name__)
@@ -61,7 +59,7 @@ async def sole(lost: Callable[[], None]) -> AsyncIterator[None]:
 def is_held() -> bool:
     """Whether a `runtimes` process runs now, on this machine or, where machines share a database, on any."""
     if not _one_machine():
-        return Lease.objects.filter(name=NAME, until__gt=timezone.now()).exists()
+        return leases.is_held(NAME)
     try:
         with _lock_file():
             return False

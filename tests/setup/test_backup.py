@@ -201,6 +201,13 @@ class TestWhatIsWrongIsSaidAndNothingChanged:
         with pytest.raises(back_up.BackupError, match="damaged"):
             bring_back.bring_back(found, lambda line: None, replace=True)
 
+    def test_a_sweep_or_a_backup_that_runs(self, copy: Path, monkeypatch):
+        monkeypatch.setattr(bring_back, "_runs", lambda: False)
+        monkeypatch.setattr(bring_back.blobs, "work_storage", lambda: pytest.fail("a file was brought back"))
+        found = bring_back.find(copy)
+        with leases.hold(leases.STORED_FILES), pytest.raises(back_up.BackupError, match="wait until it has ended"):
+            bring_back.bring_back(found, lambda line: None, replace=True)
+
     def test_another_engine(self, copy: Path):
         self._changed(copy, vendor="oracle")
         with pytest.raises(back_up.BackupError, match="set DATABASE_URL"):
