@@ -86,7 +86,8 @@ def _there(*, arrived: bool, whole: bool) -> str:
 
 
 def because(reason: str, message: str) -> str:
-    """The sentence of a reason, or of an error the row's own message where it has one."""
+    """The sentence of a reason, or of an error the row's own message where it has one; with what the message says of
+    the files, and an operator's words before that."""
     if message and reason in ("", Reason.ERROR):
         return gettext(message)
     if message and reason in MOVED_SENTENCES:
@@ -95,12 +96,19 @@ def because(reason: str, message: str) -> str:
     if _only_saved(message) and reason in ENDED_SENTENCES:
         return f"{ENDED_SENTENCES[Reason(reason)]} {LAST_SAVED}"
     if message and reason == Reason.OPERATOR:
-        told = gettext("An administrator stopped the machine: %(why)s Your files are kept.")
-        return told % {"why": message if message.endswith((".", "!", "?")) else f"{message}."}
+        return _by_operator(message)
     try:
         return str(REASON_SENTENCES[Reason(reason)])
     except (KeyError, ValueError):
         return gettext(message) if message else ""
+
+
+def _by_operator(message: str) -> str:
+    words, _line, last = message.rpartition("\n")
+    words, kept = (words, str(LAST_SAVED)) if _only_saved(last) else (message, gettext("Your files are kept."))
+    told = gettext("An administrator stopped the machine: %(why)s")
+    why = told % {"why": words if words.endswith((".", "!", "?")) else f"{words}."}
+    return f"{why} {kept}"
 
 
 def not_kept(left_out: Mapping[str, str]) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime
 
 from django.utils import timezone
 
@@ -18,7 +18,8 @@ from runtimes.agent_client import AgentClient
 from runtimes.agent_replies import AgentError, AgentUnreachable
 from runtimes.describe import source_text
 from runtimes.errors import KernelRefused, StorageAway
-from runtimes.last_pull import Rescue, last_pull, pull
+from runtimes.idle import Idle
+from runtimes.last_pull import Rescue, about_files, last_pull
 from runtimes.metering import Metering
 from runtimes.models import Kernel, Runtime
 from runtimes.provider import Phase, Provider, ProviderError, Reason, Status, UnknownRuntime
@@ -30,7 +31,6 @@ State = Runtime.State
 _WAKES = ("state", "profile_id", "lease_until", "load_since")
 RETRY_SECONDS = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 LOOK_SECONDS = 5.0
-PULL_EVERY = timedelta(minutes=2)
 AGENT_RETRY_SECONDS = 1.0
 _RANK: dict[str, int] = {
     str(state): rank for rank, state in enumerate([*Runtime.LIVE, State.STOPPED, State.LOST, State.FAILED])
@@ -61,7 +61,9 @@ class Keeper:
         self._wake = asyncio.Event()
         self._rescue = Rescue(self._wake)
         self._leaving = False
-        self._ask_idle_at = timezone.now()
+        self._idle = Idle(self._metering)
+        # Whether this process has seen it well, or not begun yet: its end is then known as it comes to pass.
+        self._watched = row.state == State.STARTING
 
     def see(self, row: Runtime, *, kernels_ask: bool = False) -> None:
         """What its row looked like a moment ago, and whether kernels of it want something."""
@@ -138,7 +140,7 @@ class Keeper:
     async def _abandoned(self) -> bool:
         if self.row.state == State.STOPPING:
             return True
-        await self._provider.release(self.row.name)
+        await self._let_go()
         await rows.back_to_queue(self.row)
         return False
 
@@ -167,6 +169,7 @@ class Keeper:
             watching = group.create_task(self._watch(agent))
             try:
                 while self.row.state == State.READY and not self._leaving and not self._ends():
+                    self._watched = True
                     await self._rescue.if_told(self.row)
                     await self._throttle.obey(self.row)
                     # A pod may take all its kernels along and start again: only its provider knows why.
@@ -224,34 +227,8 @@ class Keeper:
             await self._stop(Reason.OWNER_GONE)
         elif row.deadline is not None and row.deadline <= now:
             await self._stop(Reason.YIELDED if row.yields else Reason.LIFETIME)
-        elif now < self._ask_idle_at:
-            return
-        elif row.purpose == Runtime.Purpose.INTERACTIVE:
-            await self._check_use(agent)
-        else:
-            # A job's runtime that could outlive us must hear of us: see `agent/switch.py`.
-            self._ask_idle_at = now + PULL_EVERY
-            with suppress(AgentError):
-                await self._metering.read(row, await agent.status())
-
-    async def _check_use(self, agent: AgentClient) -> None:
-        """A kernel that is busy is in use, however long nobody looks at it; an open page alone is not."""
-        try:
-            status = await agent.status()
-        except AgentError:
-            return
-        await self._metering.read(self.row, status)
-        now = timezone.now()
-        idle_for = signs.idle_for(status, now - self.row.last_active_at)
-        limit = self.row.profile.idle_timeout
-        if idle_for >= limit:
-            await self._stop(Reason.IDLE)
-            return
-        self._ask_idle_at = now + min(limit - idle_for, PULL_EVERY)
-        pulled_at = self.row.pulled_at or now
-        if now - pulled_at >= PULL_EVERY and idle_for < now - pulled_at:
-            with suppress(StorageAway):
-                await pull(self.row, agent)
+        elif await self._idle.stops(row, agent):
+            self.row = await rows.reload(row)
 
     async def _stop(self, reason: str) -> None:
         await rows.ask_to_stop(self.row, reason)
@@ -265,23 +242,49 @@ class Keeper:
             return
         if self._leaving and self.row.state == State.READY:
             await self._stop(Reason.OWNER_GONE)
+        row, all_kept, ended_at = self.row, self._rescue.all_kept, self._ended_at()
         if not self._over():
-            await self._metering.read_last(self.row)
-            await last_pull(self.row)
-        await self._provider.release(self.row.name, reason=Reason.of(self.row.reason))
-        await rows.settle(self.row, State.STOPPED)
+            await self._metering.read_last(row)
+            # In one that never was ready nothing was written, and what a job writes is its borrower's.
+            all_kept = await last_pull(row) or row.ready_at is None or row.workspace_id is None
+        with suppress(ProviderError):
+            await self._let_go(Reason.of(row.reason))
+        # Beside the words of whoever stopped it.
+        told = "\n".join(filter(None, (row.message, about_files(row.reason, all_kept=all_kept))))
+        await rows.settle(row, State.STOPPED, row.reason, message=told, ended_at=ended_at)
+
+    async def _let_go(self, reason: Reason = Reason.REQUESTED) -> None:
+        """Has its provider end it, again while that cannot; raises ProviderError in the end. What is left where its row
+        has ended is ended by whoever compares rows with things."""
+        waits = iter(RETRY_SECONDS)
+        while True:
+            try:
+                return await self._provider.release(self.row.name, reason=reason)
+            except ProviderError as error:
+                logger.warning("runtime %s: not released yet: %s", self.row.name, error)
+                wait = None if self._leaving else next(waits, None)
+                if wait is None:
+                    raise
+            await self._news(wait)
+
+    def _ended_at(self) -> datetime | None:
+        """When it ended, where its provider knows; at the earliest, where it was over when we came; else None: now."""
+        if self._status is None or not self._over():
+            return None
+        return self._status.ended_at or (None if self._watched else self.row.ready_at)
 
     async def _ended(self, status: Status) -> None:
         """By others. One whose node only its cluster has lost sight of may still answer."""
         if status.phase is Phase.ENDING or status.reason is Reason.NODE_LOST:
             await self._rescue.now(self.row)
         state = State.STOPPED if status.phase is Phase.STOPPED else State.LOST
-        await self._fail(state, status.reason, self._rescue.sentence(status.reason), status.message)
+        told = about_files(status.reason, all_kept=self._rescue.all_kept)
+        await self._fail(state, status.reason, told, status.message)
 
     async def _fail(self, state: str, reason: str, message: str, detail: str) -> None:
         with suppress(ProviderError):
             await self._provider.release(self.row.name)
-        await rows.settle(self.row, state, reason, message=message, detail=detail)
+        await rows.settle(self.row, state, reason, message=message, detail=detail, ended_at=self._ended_at())
 
     async def _news(self, seconds: float) -> None:
         with suppress(TimeoutError):

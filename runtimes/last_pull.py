@@ -12,7 +12,7 @@ from runtimes.agent_replies import AgentError, AgentEvent
 from runtimes.describe import source_text
 from runtimes.errors import StorageAway
 from runtimes.models import Runtime
-from runtimes.status import ALL_KEPT, ENDED_SENTENCES, LAST_SAVED, MOVED_SENTENCES, Reason
+from runtimes.status import ALL_KEPT, ENDED_SENTENCES, LAST_SAVED, MOVED_SENTENCES
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +68,8 @@ class Rescue:
         self._wake = wake
         self._told = False
         self._pulled_at: float | None = None
-        self._all_kept = False
+        #: Whether storage has all that was there.
+        self.all_kept = False
 
     async def heard(self, event: AgentEvent) -> bool:
         """Whether its agent says so, who may know before its provider does; why is the provider's to say. It returns
@@ -91,10 +92,11 @@ class Rescue:
         now = asyncio.get_running_loop().time()
         if self._pulled_at is None or now - self._pulled_at >= ENDING_SECONDS:
             self._pulled_at = now
-            self._all_kept = await last_pull(runtime, is_there=False)
+            self.all_kept = await last_pull(runtime, is_there=False)
 
-    def sentence(self, reason: Reason) -> str:
-        """What its row says of its files, as in the source; "" where that is what its reason says."""
-        if self._all_kept:
-            return source_text(ALL_KEPT) if reason in MOVED_SENTENCES else ""
-        return source_text(LAST_SAVED) if reason in ENDED_SENTENCES else ""
+
+def about_files(reason: str, *, all_kept: bool) -> str:
+    """What the row of one that ended says of its files, as in the source; "" where that is what its reason says."""
+    if all_kept:
+        return source_text(ALL_KEPT) if reason in MOVED_SENTENCES else ""
+    return source_text(LAST_SAVED) if reason in ENDED_SENTENCES else ""

@@ -126,7 +126,7 @@ class Reconciler:
         for row in admission.begin:
             if row.pk in begun and row.name not in self._keepers:
                 row.state, row.reason = State.STARTING, ""
-                self._keep(row)
+                self._keep(Keeper(self._provider, row))
 
     async def _doubtful(self, found: Sequence[Runtime]) -> set[int]:
         """Keys of those that have waited for room for long, and perhaps in vain: none had as much lately."""
@@ -145,17 +145,18 @@ class Reconciler:
         row = await rows.reload(row)
         if row.state == State.QUEUED or row.state not in Runtime.LIVE:
             return
-        keeper = self._keep(row)
-        if row.state != State.STARTING:
-            await keeper.check_exists()
-
-    def _keep(self, row: Runtime) -> Keeper:
         keeper = Keeper(self._provider, row)
+        if row.state != State.STARTING:
+            # Before it begins: what ended while nobody watched is then known as that.
+            await keeper.check_exists()
+        self._keep(keeper)
+
+    def _keep(self, keeper: Keeper) -> None:
+        row = keeper.row
         self._keepers[row.name] = keeper
         task = asyncio.create_task(keeper.run(), name=f"keeper of {row.name}")
         self._tasks[row.name] = task
         task.add_done_callback(lambda done: self._kept(row.name, done))
-        return keeper
 
     def _kept(self, name: str, task: asyncio.Task[None]) -> None:
         self._keepers.pop(name, None)

@@ -182,12 +182,21 @@ def ask_to_stop(runtime: Runtime, reason: str, message: str = "") -> bool:
 
 
 @in_thread
-def settle(runtime: Runtime, state: str, reason: str | None = None, *, message: str = "", detail: str = "") -> bool:
-    """Any live state → `state`, with its kernels dead and its use recorded. reason None: what the row says already."""
+def stop_idle(runtime: Runtime) -> bool:
+    """READY → STOPPING for being idle, unless somebody has used it, or begun to execute, since `runtime` was read."""
+    used = {"last_active_at": runtime.last_active_at, "executed_at": runtime.executed_at}
+    row = Runtime.objects.filter(pk=runtime.pk, state=Runtime.State.READY, **used)
+    return bool(row.update(state=Runtime.State.STOPPING, reason=Reason.IDLE, message=""))
+
+
+@in_thread
+def settle(
+    runtime: Runtime, state: str, reason: str, *, message: str = "", detail: str = "", ended_at: datetime | None = None
+) -> bool:
+    """Any live state → `state`, with its kernels dead and its use recorded. ended_at: when it was over, where that is
+    not now; at the earliest, if that is not known any better."""
     now = timezone.now()
-    changes: dict[str, object] = {"state": state, "stopped_at": now}
-    if reason is not None:
-        changes |= {"reason": reason, "message": message, "detail": detail}
+    changes = {"state": state, "stopped_at": now, "reason": reason, "message": message, "detail": detail}
     # Together: nobody sees one that has ended and is not charged for, and one is charged whoever dies meanwhile.
     with transaction.atomic():
         moved = bool(Runtime.objects.filter(pk=runtime.pk, state__in=_UP).update(**changes))
@@ -197,19 +206,19 @@ def settle(runtime: Runtime, state: str, reason: str | None = None, *, message: 
                 state=Kernel.State.DEAD, execution_state="dead", reason=row.reason, message=row.message
             )
         if moved:
-            usage.record([row], _last_seen(row, now))
+            usage.record([row], _charged_until(row, ended_at, now))
     if moved:
         bus.publish_sync("runtimes")
         bus.publish_sync(f"runtime:{row.name}")
     return moved
 
 
-def _last_seen(row: Runtime, now: datetime) -> datetime:
-    """Until when it is charged: what vanished while nobody watched, until it was last seen."""
-    if row.state != Runtime.State.LOST or row.reason != Reason.OWNER_GONE:
+def _charged_until(row: Runtime, ended_at: datetime | None, now: datetime) -> datetime:
+    """Its end, and at least when it was last seen: what has been counted is never taken back."""
+    if ended_at is None:
         return now
     seen = Usage.objects.filter(runtime=row).values_list("recorded_at", flat=True).first()
-    return seen or row.ready_at or now
+    return min(max(ended_at, seen or ended_at), now)
 
 
 @in_thread

@@ -94,7 +94,9 @@ REASON_SENTENCES: Mapping[Reason, Promise] = {
     Reason.DELETED: _(
         "The operators of the cluster ended the machine. Your files are kept as last saved: start the kernel again."
     ),
-    Reason.OWNER_GONE: _("The service that ran the kernel stopped. Your files are kept: start the kernel again."),
+    Reason.OWNER_GONE: _(
+        "The service that ran the kernel stopped. Your files are kept as last saved: start the kernel again."
+    ),
     Reason.OPERATOR: _("An administrator stopped the machine. Your files are kept: start it again."),
     Reason.YIELDED: _(
         "Others were waiting for such a machine, and on this one something had run for hours. Your files are kept: "
@@ -110,7 +112,7 @@ MOVES = frozenset({Reason.EVICTED, Reason.PREEMPTED, Reason.NODE_LOST, Reason.DE
 #: On the row of one that was taken away, where that is so.
 ALL_KEPT = _("Your files are kept as they were at that moment: start the kernel again.")
 
-#: On the row of one that ended with what it held, and nobody could fetch that.
+#: On the row of one that ended with what it held, where not all of that could be fetched.
 LAST_SAVED = _("Your files are kept as last saved: start the kernel again.")
 
 #: What may end one so: for memory `describe.out_of_memory` says more.
@@ -119,6 +121,9 @@ ENDED_SENTENCES: Mapping[Reason, Promise] = {
     Reason.KERNEL_CRASH: _("The kernel crashed."),
     Reason.LIFETIME: _("The longest time a kernel may run was reached."),
     Reason.IDLE: _("The kernel was stopped because nothing ran for a while."),
+    Reason.REQUESTED: _("The kernel was stopped."),
+    Reason.OPERATOR: _("An administrator stopped the machine."),
+    Reason.YIELDED: _("Others were waiting for such a machine, and on this one something had run for hours."),
 }
 
 MOVED_SENTENCES: Mapping[Reason, Promise] = {
@@ -134,6 +139,7 @@ MOVED_SENTENCES: Mapping[Reason, Promise] = {
 class Status:
     """How a runtime is. `message` is for operators; people read `sentence` and `isolation_words`.
 
+    ended_at: when what is over ended, where its provider knows.
     isolation: codes of `ISOLATION_WORDS`, the walls and limits that really hold for this runtime.
     """
 
@@ -144,6 +150,7 @@ class Status:
     ready_at: datetime | None = None
     deadline: datetime | None = None
     exit_code: int | None = None
+    ended_at: datetime | None = None
     isolation: tuple[str, ...] = ()
 
     @property

@@ -62,7 +62,8 @@ def status(pod: Pod, now: datetime, *, grows: bool = False) -> Status:
     ready = _condition(pod, "Ready")
     isolation = tuple(code for code in labels.annotation(pod, labels.ISOLATION).split(",") if code)
     ready_at = moment(ready.get("lastTransitionTime")) if ready.get("status") == "True" else None
-    return replace(found, deadline=deadline(pod), ready_at=ready_at, isolation=isolation)
+    ended_at = containers.ended_at(pod) if found.phase.final else None
+    return replace(found, deadline=deadline(pod), ready_at=ready_at, ended_at=ended_at, isolation=isolation)
 
 
 def exceeds_quota(message: str) -> bool:

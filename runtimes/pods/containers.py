@@ -32,6 +32,11 @@ def of(pod: Pod) -> Mapping[str, Any]:
     return next((each for each in statuses if each["name"] == labels.CONTAINER), {})
 
 
+def ended_at(pod: Pod) -> datetime | None:
+    """When it did, where it is over and its node has told."""
+    return moment(of(pod).get("state", {}).get("terminated", {}).get("finishedAt"))
+
+
 def waiting(pod: Pod) -> Mapping[str, Any]:
     """What it waits for; empty where it does not."""
     found: Mapping[str, Any] = of(pod).get("state", {}).get("waiting", {})

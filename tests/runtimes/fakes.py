@@ -203,6 +203,8 @@ class FakeProvider(Provider):
         self.warm: list[tuple[Request, int]] = []
         self.lacks: dict[str, str] = {}
         self.errors: list[Exception] = []
+        # How many of the next releases are not heard, whichever they are of.
+        self.deaf = 0
         self.during: dict[str, Callable[[], Awaitable[None]]] = {}
         self.refusals: dict[str, str] = {}
         # What comes of images, and until when none is known, by slug.
@@ -285,6 +287,9 @@ class FakeProvider(Provider):
         return self._endpoint(name)
 
     async def release(self, name: str, *, reason: Reason = Reason.REQUESTED, grace: timedelta = timedelta(0)) -> None:
+        if self.deaf:
+            self.deaf -= 1
+            raise ProviderUnavailable("the API does not answer")
         if name in self.release_errors:
             raise self.release_errors.pop(name)
         if name in self.unending:

@@ -168,7 +168,7 @@ def test_a_load_gives_its_seat_on_though_its_kernel_is_idle(burning, workspace):
 @pytest.fixture
 def brisk(monkeypatch, settings):
     monkeypatch.setattr("runtimes.keeper.LOOK_SECONDS", 0.05)
-    monkeypatch.setattr("runtimes.keeper.PULL_EVERY", timedelta(seconds=0.05))
+    monkeypatch.setattr("runtimes.idle.PULL_EVERY", timedelta(seconds=0.05))
 
 
 @pytest_asyncio.fixture

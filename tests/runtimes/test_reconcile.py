@@ -376,7 +376,7 @@ async def _make_old(runtime: Runtime) -> None:
 @pytest.fixture
 def brisk(monkeypatch):
     monkeypatch.setattr("runtimes.keeper.LOOK_SECONDS", 0.02)
-    monkeypatch.setattr("runtimes.keeper.PULL_EVERY", timedelta(0))
+    monkeypatch.setattr("runtimes.idle.PULL_EVERY", timedelta(0))
     monkeypatch.setattr(reconcile, "LOOK_SECONDS", 0.02)
     monkeypatch.setattr(reconcile, "COMPARE_SECONDS", 0.02)
     monkeypatch.setattr(reconcile, "USAGE_SECONDS", 0.02)
