@@ -72,14 +72,16 @@ def launch(workspace: Workspace) -> Runtime:
     raise RuntimeFailed(Reason.ERROR, f"workspace {workspace.slug}: launched and stopped again and again")
 
 
-def stop(runtime: Runtime, *, reason: str = Reason.REQUESTED, message: str = "") -> None:
-    """Asks for its end; files are pulled first. One that waits is stopped at once; an ended one stays as it is."""
+def stop(runtime: Runtime, *, reason: str = Reason.REQUESTED, message: str = "") -> bool:
+    """Asks for its end; files are pulled first. One that waits is stopped at once; an ended one stays as it is, and one
+    that is stopping keeps its reason: False then."""
     # Twice: a runtime on its way to start may fall back into the queue between the two questions.
     for _attempt in range(2):
         if _stopped_waiting(runtime, reason, message) or _stopping(runtime, reason, message):
             bus.publish_on_commit("runtimes")
             bus.publish_on_commit(f"runtime:{runtime.name}")
-            return
+            return True
+    return False
 
 
 def _stopped_waiting(runtime: Runtime, reason: str, message: str) -> bool:

@@ -80,7 +80,8 @@ def _what_will(runtime: Runtime, kernels: Sequence[Kernel], now: datetime) -> It
         yield Note("wait", text % {"distance": distance(deadline), "at": said(deadline)})
         return
     idle, limit = idle_for(runtime, kernels, now), runtime.profile.idle_timeout
-    if idle is not None and limit > 2 * IDLE_WARNED_BEFORE and limit - idle < IDLE_WARNED_BEFORE:
+    # Who has a minute in all needs the half of it, to see that and to press (WCAG 2.2.1 asks for 20 seconds).
+    if idle is not None and limit - idle < min(IDLE_WARNED_BEFORE, limit / 2):
         text = gettext(
             "Nothing has run for %(idle)s: the machine stops in about %(left)s. Your files are kept, variables are not."
         )

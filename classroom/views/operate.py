@@ -38,14 +38,20 @@ def operate(request: HttpRequest) -> HttpResponse:
 @login_required
 @_may
 def stop(request: HttpRequest, name: str) -> HttpResponse:
-    """Stops one runtime; files are pulled first. Who works there reads the reason."""
+    """Stops one runtime; files are pulled first. Who works there reads the reason, unless there was one already."""
     runtime = get_object_or_404(Runtime, name=name)
-    why = request.POST.get("why", "").strip()[:MOST_REASON]
+    # One line: the row's next one is about files.
+    why = " ".join(request.POST.get("why", "").split())[:MOST_REASON]
     if not why:
         messages.error(request, _("Say why: the person at the notebook reads it."))
-    elif runtime.state in Runtime.LIVE:
-        launch.stop(runtime, reason=Reason.OPERATOR, message=why)
-        messages.success(request, _("It is being stopped; files are kept. The person at the notebook reads why."))
+    elif launch.stop(runtime, reason=Reason.OPERATOR, message=why):
+        messages.success(
+            request, _("It is being stopped; files are fetched first. The person at the notebook reads why.")
+        )
+    else:
+        messages.info(
+            request, _("It had ended or was being stopped: the person there reads why that was, not your words.")
+        )
     return redirect("operate")
 
 

@@ -172,6 +172,19 @@ def test_an_idle_machine_is_announced_to_stop_and_can_be_kept(runs, bar):
     assert "Nothing has run" not in bar()
 
 
+@pytest.mark.parametrize(
+    ("limit", "calm", "warned"),
+    [(1, timedelta(seconds=20), timedelta(seconds=40)), (10, timedelta(minutes=4), timedelta(minutes=6))],
+)
+def test_a_machine_with_a_short_idle_limit_is_announced_to_stop_too(runs, bar, workspace, limit, calm, warned):
+    Profile.objects.filter(pk=workspace.profile_id).update(idle_timeout=timedelta(minutes=limit))
+    runtime = runs(last_active_at=timezone.now() - calm)
+    assert "Nothing has run" not in bar()
+    Runtime.objects.filter(pk=runtime.pk).update(last_active_at=timezone.now() - warned)
+    assert "Nothing has run" in bar()
+    assert "Nothing has run" not in bar(do="keep")
+
+
 def test_an_administrators_reason_is_read_by_the_person_at_the_notebook(runs, bar):
     runs(State.STOPPED, reason=Reason.OPERATOR, message="This node is taken down at noon")
     assert "An administrator stopped the machine: This node is taken down at noon. Your files are kept." in bar()

@@ -52,7 +52,7 @@ def test_whoever_has_the_permission_sees_it_and_nobody_else(runtime, tim, grace,
 
 def test_one_is_stopped_with_a_reason_that_the_student_reads(runtime, workspace, admin, ada, as_user):
     answer = admin.post(f"/operate/{runtime.name}/stop/", {"why": "This node goes down at noon."}, follow=True)
-    assert "It is being stopped; files are kept." in words(answer)
+    assert "It is being stopped; files are fetched first." in words(answer)
     runtime.refresh_from_db()
     assert (runtime.state, runtime.reason) == (State.STOPPING, Reason.OPERATOR)
     Runtime.objects.update(state=State.STOPPED, stopped_at=timezone.now())
@@ -64,10 +64,12 @@ def test_nothing_is_stopped_without_a_reason_or_twice(runtime, admin):
     assert "Say why" in words(admin.post(f"/operate/{runtime.name}/stop/", {"why": " "}, follow=True))
     runtime.refresh_from_db()
     assert runtime.state == State.READY
-    admin.post(f"/operate/{runtime.name}/stop/", {"why": "First."})
-    admin.post(f"/operate/{runtime.name}/stop/", {"why": "Second."})
+    for why, told in (("First.", "reads why."), ("Second.", "not your words.")):
+        assert told in words(admin.post(f"/operate/{runtime.name}/stop/", {"why": why}, follow=True))
     runtime.refresh_from_db()
     assert runtime.message == "First."
+    Runtime.objects.update(state=State.STOPPED, stopped_at=timezone.now())
+    assert "not your words." in words(admin.post(f"/operate/{runtime.name}/stop/", {"why": "Third."}, follow=True))
     assert admin.post("/operate/nothing/stop/", {"why": "x"}).status_code == 404
 
 
