@@ -221,8 +221,7 @@ class Keeper:
                 await asyncio.sleep(AGENT_RETRY_SECONDS)
 
     async def _check_limits(self, agent: AgentClient) -> None:
-        now = timezone.now()
-        row = self.row
+        now, row = timezone.now(), self.row
         if row.lease_until is not None and row.lease_until < now:
             await self._stop(Reason.OWNER_GONE)
         elif row.deadline is not None and row.deadline <= now:
@@ -278,8 +277,7 @@ class Keeper:
         if status.phase is Phase.ENDING or status.reason is Reason.NODE_LOST:
             await self._rescue.now(self.row)
         state = State.STOPPED if status.phase is Phase.STOPPED else State.LOST
-        told = about_files(status.reason, all_kept=self._rescue.all_kept)
-        await self._fail(state, status.reason, told, status.message)
+        await self._fail(state, status.reason, self._rescue.sentence(status.reason), status.message)
 
     async def _fail(self, state: str, reason: str, message: str, detail: str) -> None:
         with suppress(ProviderError):

@@ -94,6 +94,10 @@ class Rescue:
             self._pulled_at = now
             self.all_kept = await last_pull(runtime, is_there=False)
 
+    def sentence(self, reason: str) -> str:
+        """What its row says of its files, as in the source."""
+        return about_files(reason, all_kept=self.all_kept)
+
 
 def about_files(reason: str, *, all_kept: bool) -> str:
     """What the row of one that ended says of its files, as in the source; "" where that is what its reason says."""

@@ -33,8 +33,9 @@ def of(pod: Pod) -> Mapping[str, Any]:
 
 
 def ended_at(pod: Pod) -> datetime | None:
-    """When it did, where it is over and its node has told."""
-    return moment(of(pod).get("state", {}).get("terminated", {}).get("finishedAt"))
+    """When it did, where it is not to run again and its node has told."""
+    terminated = of(pod).get("state", {}).get("terminated", {}) or (_last(pod) if waiting(pod) else {})
+    return moment(terminated.get("finishedAt"))
 
 
 def waiting(pod: Pod) -> Mapping[str, Any]:

@@ -20,7 +20,7 @@ from tests.runtimes.waiting import state_is, until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 State = Runtime.State
-AS_LAST_SAVED = "Your files are kept as last saved: start the kernel again."
+LAST_SAVED = "Your files are kept as last saved: start the kernel again."
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ async def test_what_could_not_be_fetched_is_not_said_to_be_kept(
         row = await until(state_is(runtime, State.STOPPED))
         assert row.reason == reason
         said = await told(row)
-        assert said.endswith(AS_LAST_SAVED)
+        assert said.endswith(LAST_SAVED)
         assert said.startswith(f"An administrator stopped the machine: {words}." if words else said[:10])
         assert said.count("kept") == 1
 
@@ -130,7 +130,7 @@ async def test_what_ended_by_its_own_switch_while_nobody_watched_has_its_files_a
         runtime = await ready(workspace)
         provider.say(runtime.name, Status(Phase.STOPPED, Reason.IDLE, "its agent ended in good order"))
         row = await until(state_is(runtime, State.STOPPED))
-        assert await told(row) == f"The kernel was stopped because nothing ran for a while. {AS_LAST_SAVED}"
+        assert await told(row) == f"The kernel was stopped because nothing ran for a while. {LAST_SAVED}"
 
 
 async def test_one_that_never_was_ready_had_nothing_to_lose(provider: FakeProvider, workspace: Workspace) -> None:

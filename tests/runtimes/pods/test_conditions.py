@@ -11,7 +11,7 @@ from django.utils.translation import override
 from runtimes import borrow
 from runtimes.pods import conditions, containers, unplaced
 from runtimes.provider import NotReady, Phase, Reason
-from runtimes.status import REASON_SENTENCES
+from runtimes.status import ALL_KEPT, ENDED_SENTENCES, LAST_SAVED, REASON_SENTENCES
 from tests.runtimes.pods.samples import (
     BEGAN,
     NAME,
@@ -469,6 +469,29 @@ def test_every_reason_has_a_sentence_with_what_to_do_also_in_french() -> None:
             english = str(REASON_SENTENCES[reason])
         with override("fr"):
             assert str(REASON_SENTENCES[reason]) != english
+
+
+def test_what_is_said_of_the_files_of_one_that_ended_is_in_french_too() -> None:
+    for sentence in (*ENDED_SENTENCES.values(), ALL_KEPT, LAST_SAVED):
+        with override("en"):
+            english = str(sentence)
+        with override("fr"):
+            assert str(sentence) != english
+
+
+def test_what_is_over_says_since_when_also_to_who_comes_later() -> None:
+    over = {"terminated": {"reason": "Completed", "exitCode": 0, "finishedAt": text(BEGAN + timedelta(minutes=5))}}
+    for status in (
+        {"phase": "Succeeded", "containerStatuses": [container(over)]},
+        failed("DeadlineExceeded", state=over),
+        failed("Evicted", state=over),
+        waiting("CrashLoopBackOff", lastState=over, restartCount=3),
+    ):
+        told = conditions.status(seen(status), NOW + timedelta(hours=9))
+        assert (told.phase.final, told.ended_at) == (True, BEGAN + timedelta(minutes=5))
+    assert conditions.status(seen(failed("Evicted")), NOW).ended_at is None
+    # What began again is not over.
+    assert conditions.status(seen(restarted(over)), NOW).ended_at is None
 
 
 def test_a_job_that_filled_its_disk_is_not_tried_again_as_lost() -> None:

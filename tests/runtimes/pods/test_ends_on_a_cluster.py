@@ -21,13 +21,13 @@ from classroom.places import CHECKOUT
 from runtimes import launch
 from runtimes.describe import source_text
 from runtimes.machine import Gpu, Machine
-from runtimes.models import Profile, Runtime, Workspace, WorkspaceFile
+from runtimes.models import Profile, Runtime, Usage, Workspace, WorkspaceFile
 from runtimes.pods import conditions, labels
 from runtimes.pods import warm as warm_pods
 from runtimes.pods.cluster import Refused
 from runtimes.pods.config import ClusterConfig
 from runtimes.pods.provider import PodsProvider
-from runtimes.provider import Phase, ProviderUnavailable, Reason, Request
+from runtimes.provider import Phase, ProviderUnavailable, Reason, Request, Status
 from runtimes.status import ALL_KEPT
 from tests.runtimes import waiting
 from tests.runtimes.pods import samples
@@ -276,12 +276,16 @@ async def test_while_the_site_is_away_pods_end_at_their_limits_and_go_when_it_is
             cell.cancel()
             await asyncio.gather(cell, return_exceptions=True)
             reasons = {busy.name: Reason.LIFETIME, idle.name: Reason.IDLE}
-            assert await until(lambda: ended(admin, 2)) == reasons
+            over = await until(lambda: ended(admin, 2))
+            assert {name: status.reason for name, status in over.items()} == reasons
             # What counts against no quota and runs nothing is still there, for whoever comes back to read.
             process.start()
             for runtime in (busy, idle):
                 row = await waiting.until(state_is(runtime, State.STOPPED))
                 assert row.reason == reasons[runtime.name]
+                # However long nobody came back.
+                used = await Usage.objects.aget(runtime=row)
+                assert row.ready_at + timedelta(seconds=used.wall_seconds) == over[row.name].ended_at
             await until(lambda: nothing_left(admin))
         finally:
             process.__exit__()
@@ -292,12 +296,12 @@ def _paths(workspace: Workspace) -> set[str]:
     return set(WorkspaceFile.objects.filter(workspace=workspace).values_list("path", flat=True))
 
 
-async def ended(admin: Admin, count: int) -> dict[str, Reason] | None:
-    """Why each runtime's pod is over, once so many are; None before."""
+async def ended(admin: Admin, count: int) -> dict[str, Status] | None:
+    """How each runtime's pod is that is over, once so many are; None before."""
     pods, _version = await admin.pods(labels.RUNTIME)
     over = [pod for pod in pods if conditions.is_over(pod)]
-    told = {labels.label(pod, labels.RUNTIME): conditions.status(pod, datetime.now(UTC)).reason for pod in over}
-    return told if len(told) == count else None
+    told = {labels.label(pod, labels.RUNTIME): conditions.status(pod, datetime.now(UTC)) for pod in over}
+    return told if len(told) == count and all(status.ended_at for status in told.values()) else None
 
 
 async def nothing_left(admin: Admin) -> bool:
