@@ -46,6 +46,10 @@ class Refused(Exception):
         return self.reason == "AlreadyExists"
 
 
+class Contended(ProviderUnavailable):
+    """Another API server counted against the quota at the same time; nothing was made (k8s.io/apiserver, quota)."""
+
+
 class TooOld(Exception):
     """What is watched from is no longer known: list again."""
 
@@ -84,7 +88,7 @@ class Cluster:
             await client.close()
 
     async def create(self, manifest: Json, *, dry_run: bool = False) -> Json:
-        """Makes a Pod or Secret, or only asks whether it could be made."""
+        """Makes a Pod or Secret, or only asks whether it could be made. Raises Contended, too."""
         kind = {"Pod": "pods", "Secret": "secrets"}[manifest["kind"]]
         query = [("dryRun", "All")] if dry_run else []
         try:
@@ -92,8 +96,7 @@ class Cluster:
         except Refused as refusal:
             if refusal.reason != "Conflict":
                 raise
-            # Nothing was made: another API server counted against the quota at the same time (k8s.io/apiserver, quota).
-            raise ProviderUnavailable(str(refusal)) from refusal
+            raise Contended(str(refusal)) from refusal
 
     async def pod(self, name: str) -> Json:
         """One pod as it is now."""

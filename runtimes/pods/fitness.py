@@ -31,7 +31,7 @@ def fault(pod: Pod, now: datetime) -> str:
     if status.reason in _NO_FAULT:
         return ""
     if status.phase is Phase.LOST or conditions.restarts(pod):
-        return f"{status.reason}: {status.message}"
+        return ": ".join(text for text in (status.reason, status.message) if text) or "it was started again"
     if status.phase is Phase.STARTING and _is_stuck(pod, now):
         return status.message or f"not ready after {STUCK}"
     return ""

@@ -237,7 +237,8 @@ class PodsProvider(Offers):
         """Ends pods that a runtime has beside its own, for an answer that was lost or a Secret that was refused."""
         for pod in self._pods:
             place, name = self._places.get(labels.label(pod, labels.RUNTIME)), pod["metadata"]["name"]
-            if place is None or place.pod == name or not _lives(pod):
+            # Of what a predecessor began, somebody may be at work in either.
+            if place is None or place.request is None or place.pod == name or not _lives(pod):
                 continue
             if name in place.given_up or self._pods.get(place.pod) is not None:
                 log.warning("runtime %s: pod %s is not its own, and ends", place.name, name)

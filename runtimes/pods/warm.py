@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from runtimes.agent_client import AgentClient
 from runtimes.agent_replies import AgentError
 from runtimes.pods import claims, conditions, fitness, give_way, labels, manifests
-from runtimes.pods.cluster import Cluster, Json, Refused
+from runtimes.pods.cluster import Cluster, Contended, Json, Refused
 from runtimes.pods.config import ClusterConfig
 from runtimes.pods.existing import ExistingPods
 from runtimes.pods.maker import Maker
@@ -256,6 +256,8 @@ class WarmPods:
 
     def _note(self, template: str, error: Refused | ProviderUnavailable) -> None:
         now = datetime.now(UTC)
+        if isinstance(error, Contended):
+            return
         if isinstance(error, ProviderUnavailable):
             self._paused_until = time.monotonic() + PAUSE_SECONDS
         elif conditions.exceeds_quota(error.message):

@@ -13,9 +13,8 @@ import pytest
 from aiohttp import web
 
 from runtimes import keyring
-from runtimes.pods.cluster import Cluster, Refused
+from runtimes.pods.cluster import Cluster, Contended, Refused
 from runtimes.pods.maker import Maker
-from runtimes.provider import ProviderUnavailable
 from tests.runtimes.pods.samples import CLUSTER, NAME, REQUEST, running, seen
 
 
@@ -97,7 +96,7 @@ async def test_a_quota_that_somebody_else_counts_on_meanwhile_makes_nothing_now(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with answering(tmp_path, monkeypatch, 409, CONFLICT) as cluster:
-        with pytest.raises(ProviderUnavailable, match="apply your changes to the latest version"):
+        with pytest.raises(Contended, match="apply your changes to the latest version"):
             await Maker(cluster, CLUSTER, keyring.masters()).make(REQUEST, NAME)
 
 

@@ -145,6 +145,20 @@ async def test_a_claim_that_is_obeyed_late_is_the_pod_of_who_waits_for_room(
     assert cluster.names(**MINE) == [only]
 
 
+async def test_of_two_that_a_predecessor_left_none_ends_for_somebody_may_be_at_work_in_either(
+    provider: PodsProvider, cluster: MemoryCluster
+) -> None:
+    await warm(provider, cluster, 2)
+    for name in cluster.names(state="warm"):
+        await cluster.patch_pod(name, claims.patch(await cluster.pod(name), REQUEST, datetime.now(UTC)))
+    await provider.keep_warm([])
+    await provider.owned()
+    await provider._look_around()
+    assert len(cluster.names(**MINE)) == 2
+    await provider.release(REQUEST.name)
+    assert cluster.names(**MINE) == []
+
+
 async def queued(provider: PodsProvider) -> bool:
     status = await provider.status(REQUEST.name)
     return (status.phase, status.reason) == (Phase.QUEUED, Reason.QUOTA_EXCEEDED)

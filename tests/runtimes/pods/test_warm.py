@@ -13,7 +13,7 @@ from runtimes import keyring
 from runtimes.agent_replies import AgentUnreachable
 from runtimes.pods import labels
 from runtimes.pods import warm as warm_pods
-from runtimes.pods.cluster import Cluster, Refused
+from runtimes.pods.cluster import Cluster, Contended, Refused
 from runtimes.pods.existing import ExistingPods
 from runtimes.pods.maker import Maker
 from runtimes.pods.place import Place
@@ -233,6 +233,16 @@ async def test_a_profile_that_the_cluster_will_not_have_is_no_reason_for_others_
     await tended(warm)
     assert len(cluster.names(profile="other")) == 2
     assert warm.lacks() == {PROFILE.slug: "spec.priorityClassName: not found"}
+
+
+async def test_a_pool_that_two_servers_count_at_once_is_filled_without_a_pause(cluster: MemoryCluster) -> None:
+    warm = pool(cluster, (REQUEST, 3))
+    cluster.fail("Pod", Contended("please apply your changes to the latest version and try again"))
+    cluster.fail("Secret", Contended("please apply your changes to the latest version and try again"))
+    await tended(warm)
+    assert len(cluster.now) == 1
+    await tended(warm)
+    assert len(cluster.now) == len(cluster.orders) == 3
 
 
 async def test_what_waits_for_a_node_says_so_and_is_no_failure(cluster: MemoryCluster) -> None:
