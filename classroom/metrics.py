@@ -101,10 +101,14 @@ def _runtimes(live: Sequence[Runtime], now: datetime) -> Iterable[Family]:
 def _provider(now: datetime) -> Iterable[Family]:
     reports = list(ProviderReport.objects.order_by("provider"))
     warm = {report.provider: report.warm for report in reports}
+    pools = {(report.provider, slug): pool for report in reports for slug, pool in report.pools.items()}
     total = {report.provider: report.accelerators for report in reports if report.accelerators is not None}
     age = {report.provider: (now - report.seen_at).total_seconds() for report in reports}
     short = {slug: 1 for report in reports for slug in report.lacks}
     yield _by("provider", "pupitre_warm_runtimes", "Ready and unclaimed.", warm)
+    for figure, told in (("wished", "Shall be ready and unclaimed now."), ("ready", "Of them are.")):
+        values = {key: pool[figure] for key, pool in pools.items()}
+        yield _family(f"pupitre_warm_pool_{figure}", told, ("provider", "profile"), values)
     yield _by("profile", "pupitre_warm_pool_short", "1 where fewer are ready than shall be: see Operations.", short)
     yield _by("provider", "pupitre_accelerators", "GPUs or TPUs in all, where the provider knows.", total)
     yield _by("provider", "pupitre_runtimes_process_silent_seconds", "Since the runtimes process reported.", age)

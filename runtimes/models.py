@@ -417,11 +417,13 @@ class Lease(models.Model):
 
 
 class ProviderReport(models.Model):
-    """What the `runtimes` process last saw of its provider. `warm`: unclaimed runtimes that are ready. `accelerators`:
-    GPUs or TPUs in all; None where the provider does not know. `lacks`: see `Provider.warm_lacks`."""
+    """What the `runtimes` process last saw of its provider. `warm`: unclaimed runtimes that are ready. `pools`: for
+    each profile (its slug) of which some shall be kept ready, now or in class hours, how many are `wished` and `ready`.
+    `lacks`: see `Provider.warm_lacks`. `accelerators`: GPUs or TPUs in all; None where the provider does not know."""
 
     provider = models.CharField(max_length=40, unique=True)
     warm = models.PositiveIntegerField(default=0)
+    pools = models.JSONField(default=dict, db_default=models.Value({}, output_field=models.JSONField()))
     lacks = models.JSONField(default=dict, db_default=models.Value({}, output_field=models.JSONField()))
     accelerators = models.PositiveIntegerField(null=True)
     seen_at = models.DateTimeField(default=timezone.now)

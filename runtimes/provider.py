@@ -227,9 +227,10 @@ class Provider(ABC):
         """Everything that exists, found by looking and not only from memory: what a reconciler compares rows with."""
 
     @abstractmethod
-    async def keep_warm(self, templates: Sequence[tuple[Request, int]]) -> None:
+    async def keep_warm(self, templates: Sequence[tuple[Request, int]]) -> Mapping[str, int]:
         """Keeps so many unused runtimes ready for requests that equal a template in all but the name; replaces the
-        former wishes. Each is used once. A hint: a provider keeps as many as it has room for."""
+        former wishes. Each is used once. A hint: a provider keeps as many as it has room for. Returns how many are
+        ready now, by the profile's short name."""
 
     async def warm_lacks(self) -> Mapping[str, str]:
         """Why fewer are ready than `keep_warm` was asked for, by the profile's short name, in the words of whatever

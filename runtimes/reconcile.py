@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 
@@ -22,7 +22,7 @@ from runtimes.counter import Counter
 from runtimes.errors import DATABASE_AWAY
 from runtimes.keeper import Keeper
 from runtimes.models import Runtime
-from runtimes.provider import Owned, Phase, Provider, Reason
+from runtimes.provider import Owned, Phase, Provider, ProviderError, Reason
 from runtimes.strangers import Strangers
 from runtimes.trials import Trials
 
@@ -184,23 +184,28 @@ class Reconciler:
             for name, keeper in list(self._keepers.items()):
                 if name not in owned and keeper.row.state == State.READY:
                     await keeper.check_exists()
-            await self._report(things)
-            await self._keep_warm()
+            await self._report(things, await self._keep_warm())
             await asyncio.sleep(COMPARE_SECONDS)
 
-    async def _report(self, things: Sequence[Owned]) -> None:
+    async def _report(self, things: Sequence[Owned], pools: rows.Pools) -> None:
         """For the operators' page and the metrics. GPUs are counted now and then: a large cluster has many nodes."""
         now = asyncio.get_running_loop().time()
         if now >= self._count_at:
             self._count_at = now + COUNT_SECONDS
             self._accelerators = await self._provider.accelerators()
         warm = sum(not thing.name and thing.status.phase is Phase.READY for thing in things)
-        await rows.report(self._provider.slug, warm, self._accelerators, await self._provider.warm_lacks())
+        await rows.report(self._provider.slug, warm, pools, self._accelerators, await self._provider.warm_lacks())
 
-    async def _keep_warm(self) -> None:
+    async def _keep_warm(self) -> rows.Pools:
+        """Tells the provider what to keep ready. Returns how much of it is."""
         now = timezone.now()
         wanted = [(profile, profiles.warm_now(profile, now)) for profile in await rows.warm_profiles()]
-        await self._provider.keep_warm([(profiles.template(profile), count) for profile, count in wanted if count])
+        ready: Mapping[str, int] = {}
+        try:
+            ready = await self._provider.keep_warm([(profiles.template(one), count) for one, count in wanted if count])
+        except ProviderError as error:
+            logger.warning("none is kept warm: %s", error)
+        return {one.slug: {"wished": count, "ready": ready.get(one.slug, 0)} for one, count in wanted}
 
     async def _record_usage(self) -> None:
         while True:

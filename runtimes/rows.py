@@ -19,6 +19,9 @@ from runtimes.agent_replies import ExitReason, KernelState
 from runtimes.models import Kernel, Profile, ProviderReport, Runtime, Usage
 from runtimes.provider import Endpoint, Reason, Status
 
+#: As `ProviderReport` has them.
+type Pools = dict[str, dict[str, int]]
+
 #: A cluster may say much more than anyone reads.
 MOST_WORDS = 1000
 _UP = [Runtime.State.STARTING, Runtime.State.READY, Runtime.State.STOPPING]
@@ -259,10 +262,10 @@ def died_of_memory(runtime: Runtime) -> None:
 
 
 @in_thread
-def report(provider: str, warm: int, accelerators: int | None, lacks: Mapping[str, str]) -> None:
+def report(provider: str, warm: int, pools: Pools, accelerators: int | None, lacks: Mapping[str, str]) -> None:
     """What was seen of the provider, for the operators' page and the metrics."""
     told = {slug: words[:MOST_WORDS] for slug, words in lacks.items()}
-    seen = {"warm": warm, "accelerators": accelerators, "lacks": told, "seen_at": timezone.now()}
+    seen = {"warm": warm, "pools": pools, "accelerators": accelerators, "lacks": told, "seen_at": timezone.now()}
     ProviderReport.objects.update_or_create(provider=provider, defaults=seen)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -29,10 +29,12 @@ State = Runtime.State
 @dataclass
 class Load:
     """How many runtimes of one machine or course are in which state, and how many GPUs or TPUs they have (a shared one
-    in part)."""
+    in part). Of a machine also how many of how many that shall be are ready and unclaimed."""
 
     name: str
     slug: str
+    ready: int = 0
+    wished: int = 0
     waiting: int = 0
     starting: int = 0
     running: int = 0
@@ -133,8 +135,7 @@ class Page:
 
 
 def page(machine: str = "", course: str = "") -> Page:
-    """The page now, with the live runtimes of one machine or course (their short names). Seven queries, and one where a
-    pool is not full."""
+    """The page now, with the live runtimes of one machine or course (their short names). Eight queries."""
     now = timezone.now()
     live = list(
         strictly(Runtime.objects).select_related("profile", "workspace").filter(state__in=Runtime.LIVE)
@@ -142,6 +143,7 @@ def page(machine: str = "", course: str = "") -> Page:
     )  # fmt: skip
     courses = accounts.courses()
     report = ProviderReport.objects.order_by("-seen_at").first()
+    names = _kept_ready(report)
     long = {run.runtime.pk: run.since for run in long_runs(now)}
     positions = queue.positions(live)
     shown = [row for row in live if machine in ("", row.profile.slug) and course in ("", _slug(courses, row))]
@@ -152,14 +154,14 @@ def page(machine: str = "", course: str = "") -> Page:
     ]
     return Page(
         report=report,
-        machines=_loads((row.profile.name, row.profile.slug, row) for row in live),
+        machines=_machines(live, report, names),
         courses=_loads((_title(courses, row), _slug(courses, row), row) for row in live),
         seats=_seats(live, report),
         rows=rows,
         count=len(shown),
         long=len(long),
         loads=len(load.loads(live)),
-        lacks=_lacks(report),
+        lacks=_lacks(report, names),
         troubles=[*_in_vain(live, courses), *_troubles(now, courses)],
     )
 
@@ -169,6 +171,22 @@ def _loads(rows: Iterable[tuple[str, str, Runtime]]) -> list[Load]:
     for name, slug, runtime in rows:
         found.setdefault((name, slug), Load(name, slug)).add(runtime)
     return [found[key] for key in sorted(found)]
+
+
+def _kept_ready(report: ProviderReport | None) -> dict[str, str]:
+    """Names of the machines of which some shall be kept ready, by their short names."""
+    told = {*report.pools, *report.lacks} if report else set()
+    return dict(Profile.objects.filter(slug__in=told).values_list("slug", "name"))
+
+
+def _machines(live: Iterable[Runtime], report: ProviderReport | None, names: Mapping[str, str]) -> list[Load]:
+    """By machine, with their pools; those too of which none runs."""
+    found = {load.slug: load for load in _loads((row.profile.name, row.profile.slug, row) for row in live)}
+    for slug, pool in report.pools.items() if report else ():
+        if pool["wished"] and slug in names:
+            load = found.setdefault(slug, Load(names[slug], slug))
+            load.wished, load.ready = pool["wished"], pool["ready"]
+    return sorted(found.values(), key=lambda load: (load.name, load.slug))
 
 
 def _seats(live: Iterable[Runtime], report: ProviderReport | None) -> Seats:
@@ -181,11 +199,9 @@ def _seats(live: Iterable[Runtime], report: ProviderReport | None) -> Seats:
     return Seats(used, waiting, report.accelerators if report else None)
 
 
-def _lacks(report: ProviderReport | None) -> list[Lack]:
-    if report is None or not report.lacks:
-        return []
-    names = dict(Profile.objects.filter(slug__in=report.lacks).values_list("slug", "name"))
-    return [Lack(names.get(slug, slug), words) for slug, words in sorted(report.lacks.items())]
+def _lacks(report: ProviderReport | None, names: Mapping[str, str]) -> list[Lack]:
+    lacks = report.lacks if report else {}
+    return [Lack(names.get(slug, slug), words) for slug, words in sorted(lacks.items())]
 
 
 def _people(rows: Iterable[Runtime]) -> dict[int | None, str]:

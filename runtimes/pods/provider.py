@@ -153,10 +153,11 @@ class PodsProvider(Offers):
         return await speed.throttle(self._cluster, self._pods, self._place(name).pod, share)
 
     @override
-    async def keep_warm(self, templates: Sequence[tuple[Request, int]]) -> None:
+    async def keep_warm(self, templates: Sequence[tuple[Request, int]]) -> Mapping[str, int]:
         self._running()
         self._warm.wish(templates)
         self._awake.set()
+        return self._warm.ready()
 
     @override
     async def warm_lacks(self) -> Mapping[str, str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -81,6 +82,11 @@ class WarmPods:
             wishes[template] = Wish(request, former + count)
         self._wishes, self._is_told = wishes, True
         self._setbacks.keep(wishes.keys())
+
+    def ready(self) -> dict[str, int]:
+        """How many are, by profile: a template is of one, whose name is in it."""
+        ready = Counter(labels.label(pod, labels.TEMPLATE) for pod in self._free() if conditions.is_ready(pod))
+        return {wish.request.machine.slug: ready[template] for template, wish in self._wishes.items()}
 
     def lacks(self) -> dict[str, str]:
         """Why fewer are ready than wished for, by profile, in the cluster's words; those that only start are no

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -21,11 +22,12 @@ QUIET_SECONDS = 0.5
 
 @dataclass(eq=False)
 class Wish:
-    """So many of these. A wish is itself only: two that ask for the same are two."""
+    """So many of these. A wish is itself only: two that ask for the same are two. profile: whose."""
 
     template: Request
     count: int
     environment: KernelEnvironment
+    profile: str = ""
     ready: list[Sandbox] = field(default_factory=list)
 
 
@@ -43,8 +45,8 @@ class Pool:
         self._work = asyncio.Event()
         self._filling: asyncio.Task[None] | None = None
 
-    async def keep(self, templates: Sequence[tuple[Request, int]]) -> None:
-        """Replaces the wishes; what no wish asks for any more is ended."""
+    async def keep(self, templates: Sequence[tuple[Request, int]]) -> dict[str, int]:
+        """Replaces the wishes; what no wish asks for any more is ended. Returns how many are ready, by profile."""
         former, self._wishes = self._wishes, []
         surplus: list[Sandbox] = []
         for request, count in templates:
@@ -52,13 +54,17 @@ class Pool:
             wish = _taken(former, template, environment) or Wish(template, count, environment)
             alive = [sandbox for sandbox in wish.ready if sandbox.alive()]
             surplus += [*alive[count:], *(sandbox for sandbox in wish.ready if not sandbox.alive())]
-            wish.count, wish.ready = count, alive[:count]
+            wish.count, wish.ready, wish.profile = count, alive[:count], request.machine.slug
             self._wishes.append(wish)
         await self._end(surplus)
         await self._end([sandbox for wish in former for sandbox in wish.ready])
         self._work.set()
         if self._filling is None:
             self._filling = asyncio.create_task(self._fill())
+        ready: Counter[str] = Counter()
+        for wish in self._wishes:
+            ready[wish.profile] += len(wish.ready)
+        return ready
 
     def claim(self, request: Request, environment: KernelEnvironment) -> Sandbox | None:
         """A ready sandbox for `request`, taken out; another is made in its place."""

@@ -154,12 +154,11 @@ class LocalProvider(Provider):
         return owned + waiting
 
     @override
-    async def keep_warm(self, templates: Sequence[tuple[Request, int]]) -> None:
+    async def keep_warm(self, templates: Sequence[tuple[Request, int]]) -> Mapping[str, int]:
         self._running()
         # One that waits for nobody would keep a GPU from those who wait; what cannot run here is left out.
         chosen = [one for one in templates if not one[0].gpu and not await self.refusal(one[0])]
-        if self._pool is not None:
-            await self._pool.keep(chosen)
+        return await self._pool.keep(chosen) if self._pool is not None else {}
 
     @override
     async def environments(self) -> list[str]:

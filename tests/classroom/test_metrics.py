@@ -81,6 +81,13 @@ def test_what_runs_and_waits_is_counted_by_profile():
     assert value("pupitre_runtime_ends_last_day", state="failed", reason="ImagePull") == 1
 
 
+@pytest.mark.django_db
+def test_what_waits_unclaimed_is_told_by_profile_beside_what_shall():
+    ProviderReport.objects.create(provider="pods", warm=1, pools={"gpu": {"wished": 3, "ready": 1}})
+    assert value("pupitre_warm_pool_wished", provider="pods", profile="gpu") == 3
+    assert value("pupitre_warm_pool_ready", provider="pods", profile="gpu") == 1
+
+
 def counters() -> dict[str, float]:
     """By their names, of grading in the course."""
     labels = (("profile", "standard"), ("course", "data"), ("purpose", "grading"))

@@ -107,6 +107,18 @@ def test_a_shared_gpu_counts_by_its_parts_and_by_what_a_machine_was_started_with
     assert [load.accelerators for load in (*page.machines, *page.courses)] == [2.75, 2.75]
 
 
+def test_of_each_machine_it_is_told_how_many_of_how_many_wait_unclaimed(runtime, admin):
+    for slug, name in (("gpu", "GPU lab"), ("night", "Not in class hours"), ("cpu", "CPU")):
+        Profile.objects.create(slug=slug, name=name)
+    wished = {"cpu": (2, 2), "gpu": (3, 1), "night": (0, 0), "deleted": (1, 1)}
+    pools = {slug: {"wished": count, "ready": ready} for slug, (count, ready) in wished.items()}
+    ProviderReport.objects.create(provider="pods", warm=3, pools=pools)
+    page = admin.get("/operate/").context["page"]
+    machines = [(load.name, load.running, load.ready, load.wished) for load in page.machines]
+    assert machines == [("CPU", 0, 2, 2), ("GPU lab", 0, 1, 3), (runtime.profile.name, 1, 0, 0)]
+    assert "1 of 3" in words(admin.get("/operate/"))
+
+
 def test_the_list_can_be_of_one_machine_or_course(runtime, admin):
     Runtime.objects.create(profile=Profile.objects.create(slug="gpu", name="GPU"), account="x", state=State.READY)
     assert len(admin.get("/operate/").context["page"].rows) == 2

@@ -201,6 +201,7 @@ class FakeProvider(Provider):
         self.release_errors: dict[str, Exception] = {}
         self.unending: set[str] = set()
         self.warm: list[tuple[Request, int]] = []
+        self.ready: dict[str, int] = {}
         self.lacks: dict[str, str] = {}
         self.errors: list[Exception] = []
         # How many of the next releases are not heard, whichever they are of.
@@ -330,8 +331,9 @@ class FakeProvider(Provider):
     async def owned(self) -> list[Owned]:
         return [Owned(name, name, status) for name, status in self.statuses.items()]
 
-    async def keep_warm(self, templates: Sequence[tuple[Request, int]]) -> None:
+    async def keep_warm(self, templates: Sequence[tuple[Request, int]]) -> Mapping[str, int]:
         self.warm = list(templates)
+        return self.ready
 
     async def warm_lacks(self) -> Mapping[str, str]:
         return self.lacks

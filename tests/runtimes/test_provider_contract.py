@@ -8,6 +8,7 @@ import io
 import time
 import zipfile
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from types import MappingProxyType
 
@@ -427,15 +428,17 @@ async def test_a_warm_runtime_is_ready_at_once_and_used_once(provider: Provider)
     template = Request("any", kernels=1, purpose="grading", limits=Limits(memory_bytes=400 << 20))
     # What cannot be run keeps nothing else from being warm.
     never = Request("never", machine=Machine(cpu_request=-1))
-    await provider.keep_warm([(never, 1), (template, 1)])
+    never, template = (replace(one, machine=replace(one.machine, slug=one.name)) for one in (never, template))
+    wishes = [(never, 1), (template, 1)]
     async with asyncio.timeout(WAIT):
-        while not any(owned.name == "" and owned.status.phase is Phase.READY for owned in await provider.owned()):
+        while not (ready := await provider.keep_warm(wishes)).get("any"):
             await asyncio.sleep(0.02)
-        await asyncio.sleep(0.1)
+    assert any(owned.name == "" and owned.status.phase is Phase.READY for owned in await provider.owned())
+    assert ready == {"any": 1}
     identities = set()
     for name in ("first", "second"):
         async with asyncio.timeout(WAIT):
-            status = await provider.acquire(Request(name, kernels=1, purpose="grading", limits=template.limits))
+            status = await provider.acquire(replace(template, name=name))
             while not status.phase.final and status.phase is not Phase.READY:
                 status = await settled(provider, name)
         identities.add((await provider.endpoint(name)).identity)

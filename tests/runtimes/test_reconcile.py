@@ -15,6 +15,7 @@ from runtimes import bus, launch, profiles, reconcile, rows, storage, transfer
 from runtimes.models import MIB, Document, FileVersion, Kernel, Profile, ProviderReport, Runtime, Usage, Workspace
 from runtimes.provider import NotOffered, Phase, ProviderUnavailable, Reason, Status
 from runtimes.status import LAST_SAVED
+from runtimes.timetable import DAYS
 from tests.runtimes.fakes import FakeProvider, running
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -584,6 +585,28 @@ async def test_warm_runtimes_are_wished_for_as_the_profiles_say(provider, profil
         assert count == 3
         assert (template.limits, template.preload, template.kernels) == (wanted.limits, wanted.preload, wanted.kernels)
         assert (template.env, template.purpose, template.network) == (wanted.env, wanted.purpose, wanted.network)
+
+
+async def test_operators_hear_of_each_pool_how_many_of_how_many_are_ready(provider, profile, brisk):
+    await Profile.objects.filter(pk=profile.pk).aupdate(warm=3)
+    other_day = DAYS[(timezone.now().weekday() + 3) % len(DAYS)]
+    hours = [{"day": other_day, "from": "09:00", "to": "10:00", "warm": 5}]
+    await Profile.objects.acreate(slug="class", name="In class hours", timetable=hours)
+    provider.ready = {profile.slug: 1}
+    async with running(provider):
+        report = await until(lambda: ProviderReport.objects.exclude(pools={}).first())
+    assert report.pools == {profile.slug: {"wished": 3, "ready": 1}, "class": {"wished": 0, "ready": 0}}
+
+
+async def test_operators_hear_of_the_process_also_while_none_can_be_kept_warm(provider, profile, brisk, monkeypatch):
+    async def away(_templates):
+        raise ProviderUnavailable("the cluster cannot be reached")
+
+    monkeypatch.setattr(provider, "keep_warm", away)
+    await Profile.objects.filter(pk=profile.pk).aupdate(warm=3)
+    async with running(provider):
+        report = await until(ProviderReport.objects.first)
+    assert report.pools == {profile.slug: {"wished": 3, "ready": 0}}
 
 
 async def test_why_a_pool_is_not_full_is_on_the_report_as_long_as_it_is_so(provider, profile, brisk):
