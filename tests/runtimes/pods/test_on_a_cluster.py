@@ -83,6 +83,16 @@ async def test_where_nodes_are_added_everyone_asks_for_one_and_after_a_while_wai
             await provider.release(name)
 
 
+async def test_a_node_that_is_not_there_is_told_apart_from_one_that_is_full(provider: PodsProvider) -> None:
+    try:
+        await provider.acquire(Request("lost", machine=Machine("lost", node_selector={"pool": "chep"}), limits=SMALL))
+        status = await reason(provider, "lost", Reason.NO_MACHINE)
+        assert status.phase is Phase.QUEUED
+        assert "node affinity/selector" in status.message
+    finally:
+        await provider.release("lost")
+
+
 async def test_a_kernel_finds_its_gpu_as_the_device_plugin_says_and_hears_nothing_of_the_api(
     provider: PodsProvider, place: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
