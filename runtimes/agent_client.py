@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from contextlib import suppress
 from typing import Any, Protocol, Self
 
@@ -143,9 +143,15 @@ class AgentClient:
         """Ends the kernel; no error if it does not run."""
         await self._ask("stop_kernel", index=index)
 
-    async def push(self, files: Mapping[str, bytes], *, timeout: float = TRANSFER_TIMEOUT) -> None:
+    async def push(
+        self,
+        files: Mapping[str, bytes],
+        *,
+        executable: Collection[str] = frozenset(),
+        timeout: float = TRANSFER_TIMEOUT,
+    ) -> None:
         """Writes files below the home folder (relative paths with '/'). They count as known: `pull` returns them only
-        once they change. timeout: seconds for each 2,000 files.
+        once they change. executable: those that may be run. timeout: seconds for each 2,000 files.
 
         Raises TransferRefused for an unsafe name, AgentRefused (`code` "full") without room."""
         try:
@@ -154,7 +160,7 @@ class AgentClient:
         except ArchiveRefused as error:
             raise TransferRefused(str(error)) from error
         for some in itertools.batched(files.items(), FILES_AT_ONCE):
-            await self._ask("push", payload=pack_files(some), timeout=timeout)
+            await self._ask("push", payload=pack_files(some, executable), timeout=timeout)
 
     async def remove(self, paths: Iterable[str], *, only_known: bool = False, timeout: float = TIMEOUT) -> None:
         """Takes files, and folders with all in them, away below the home folder; what is not there is fine. `pull`
@@ -200,13 +206,7 @@ class AgentClient:
             files = unpack_files(payload, max_files=max_files, max_bytes=max_bytes)
         except ArchiveRefused as error:
             raise TransferRefused(str(error)) from error
-        return Pulled(
-            files=files,
-            deleted=tuple(str(path) for path in header["deleted"]),
-            skipped={str(path): str(why) for path, why in header["skipped"].items()},
-            token=str(header["token"]),
-            more=bool(header["more"]),
-        )
+        return Pulled.from_answer(header, files)
 
     async def acknowledge(self, token: str, *, without: Iterable[str] = ()) -> None:
         """What was pulled under `token` is stored, but for the paths in `without`. An unknown token is no error: the

@@ -16,6 +16,8 @@ from typing import Any, ClassVar, Self
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
+from runtimes.agent.archive import Unpacked
+
 
 class ExitReason(StrEnum):
     """Why a kernel process ended."""
@@ -76,7 +78,7 @@ class AgentStatus:
 
 @dataclass(frozen=True, slots=True)
 class Pulled:
-    """Files that are new or changed since the last acknowledged pull.
+    """Files that are new or changed since the last acknowledged pull. executable: those of them that may be run.
 
     skipped: path → why it was left out: `too-large`, `not-a-file` (a link, a device, an unusable name), `changing`,
     `gone`, `unreadable`, `too-many-folders`.
@@ -88,6 +90,18 @@ class Pulled:
     skipped: dict[str, str]
     token: str
     more: bool
+    executable: frozenset[str] = frozenset()
+
+    @classmethod
+    def from_answer(cls, header: Mapping[str, Any], files: Unpacked) -> Self:
+        return cls(
+            files=files,
+            deleted=tuple(str(path) for path in header["deleted"]),
+            skipped={str(path): str(why) for path, why in header["skipped"].items()},
+            token=str(header["token"]),
+            more=bool(header["more"]),
+            executable=frozenset(files.executable),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import logging
 from collections.abc import AsyncIterator, Collection, Iterator
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from asgiref.sync import sync_to_async
 from django.db.models import Q
@@ -34,8 +35,15 @@ KEPT_AFTERWARDS = timedelta(hours=1)
 BEFORE = timedelta(minutes=1)
 
 Had = dict[str, str]
-# Path, SHA-256, bytes.
-Row = tuple[str, str, int]
+
+
+class Row(NamedTuple):
+    """A file as storage has it; size in bytes."""
+
+    path: str
+    sha256: str
+    size: int
+    executable: bool
 
 
 @asynccontextmanager
@@ -70,22 +78,22 @@ async def fill(runtime: Runtime, agent: AgentClient, had: Had | None = None) -> 
     else:
         await settle(runtime, agent=agent)
     rows = await _whole(runtime, await _rows(runtime.workspace_id, None))
-    await _push(agent, [row for row in rows if had is None or had.get(row[0]) != row[1]])
-    return {path: sha256 for path, sha256, _size in rows}
+    await _push(agent, [row for row in rows if had is None or had.get(row.path) != row.sha256])
+    return {row.path: row.sha256 for row in rows}
 
 
 async def _whole(runtime: Runtime, rows: list[Row]) -> list[Row]:
     """`rows` without those of packages that are not whole."""
-    digests = {path: sha256 for path, sha256, size in rows if size <= packages.MOST_RECORD_BYTES}
+    digests = {row.path: row.sha256 for row in rows if row.size <= packages.MOST_RECORD_BYTES}
     records = packages.records(digests)
     if not records:
         return rows
-    contents = await asyncio.to_thread(_read, [(path, digests[path]) for path in records])
-    found = packages.partial([path for path, _sha256, _size in rows], contents)
+    contents = await asyncio.to_thread(_read, {path: digests[path] for path in records})
+    found = packages.partial([row.path for row in rows], contents)
     titles = {record: one.title for record, one in found.items()}
     await Runtime.objects.filter(pk=runtime.pk).exclude(not_brought=titles).aupdate(not_brought=titles)
     left = frozenset[str]().union(*(one.names for one in found.values()))
-    return [row for row in rows if row[0] not in left]
+    return [row for row in rows if row.path not in left]
 
 
 async def settle(runtime: Runtime, *, agent: AgentClient | None = None) -> None:
@@ -139,25 +147,25 @@ async def _renamed(change: TreeChange, agent: AgentClient) -> bool:
 
 async def _push(agent: AgentClient, rows: list[Row]) -> None:
     for batch in _batches(rows):
-        await agent.push(await asyncio.to_thread(_read, batch))
+        contents = await asyncio.to_thread(_read, {row.path: row.sha256 for row in batch})
+        await agent.push(contents, executable={row.path for row in batch if row.executable})
 
 
-def _batches(rows: list[Row]) -> Iterator[list[tuple[str, str]]]:
-    batch: list[tuple[str, str]] = []
+def _batches(rows: list[Row]) -> Iterator[list[Row]]:
+    batch: list[Row] = []
     size = 0
-    for path, sha256, length in rows:
-        if batch and size + length > BATCH_BYTES:
+    for row in rows:
+        if batch and size + row.size > BATCH_BYTES:
             yield batch
             batch, size = [], 0
-        batch.append((path, sha256))
-        size += length
+        batch.append(row)
+        size += row.size
     if batch:
         yield batch
 
 
-def _read(batch: list[tuple[str, str]]) -> dict[str, bytes]:
-    contents = blobs.read_all([sha256 for _path, sha256 in batch])
-    return {path: data for (path, _sha256), data in zip(batch, contents, strict=True)}
+def _read(digests: dict[str, str]) -> dict[str, bytes]:
+    return dict(zip(digests, blobs.read_all(list(digests.values())), strict=True))
 
 
 # --- rows
@@ -168,7 +176,7 @@ def _rows(workspace_id: int, paths: Collection[str] | None) -> list[Row]:
     rows = WorkspaceFile.objects.filter(workspace_id=workspace_id).order_by("path")
     if paths is not None:
         rows = rows.filter(path__in=paths)
-    return list(rows.values_list("path", "blob_id", "blob__size"))
+    return [Row(*row) for row in rows.values_list("path", "blob_id", "blob__size", "executable")]
 
 
 @sync_to_async

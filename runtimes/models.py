@@ -158,11 +158,13 @@ class Workspace(models.Model):
 
 
 class WorkspaceFile(models.Model):
-    """The current content of one path. Paths are relative, with '/', checked by `storage.safe_path`."""
+    """The current content of one path. Paths are relative, with '/', checked by `storage.safe_path`. executable: it may
+    be run in a runtime, where it has mode 0755 and not 0644."""
 
     workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE, related_name="files")
     path = models.CharField(max_length=500)
     blob = models.ForeignKey(Blob, on_delete=models.PROTECT, related_name="+")
+    executable = models.BooleanField(default=False, db_default=False)
     created_at = models.DateTimeField(default=timezone.now)
     modified_at = models.DateTimeField(default=timezone.now)
 

@@ -8,13 +8,13 @@ was open for shared editing is never replaced: what code wrote into it becomes a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from itertools import batched
 
 from asgiref.sync import sync_to_async
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -91,7 +91,7 @@ async def _take(workspace_id: int, pulled: Pulled, begun: datetime, changed: Cha
     """Stores it, adds to `changed`, and returns the paths that were not taken as they are. Raises StorageAway."""
     kept = {path: data for path, data in pulled.files.items() if not is_system(path)}
     digests = await asyncio.to_thread(lambda: {path: blobs.digest(data) for path, data in kept.items()})
-    fresh = await _fresh(workspace_id, digests)
+    fresh, turned = await _fresh(workspace_id, digests, pulled.executable)
     deleted = [path for path in pulled.deleted if not is_system(path)]
     changed.extend(await _remove(workspace_id, deleted, begun))
     await asyncio.to_thread(blobs.save_all, {digests[path]: kept[path] for path in fresh})
@@ -112,6 +112,7 @@ async def _take(workspace_id: int, pulled: Pulled, begun: datetime, changed: Cha
         except StorageError as error:
             not_taken.append(path)
             changed.left_out[_printable(path)] = source_text(error.user_message)
+    await _turn(workspace_id, {path: turned[path] for path in turned.keys() - set(not_taken)}, set(fresh), begun)
     return not_taken
 
 
@@ -125,11 +126,28 @@ def _printable(path: str) -> str:
 
 
 @sync_to_async
-def _fresh(workspace_id: int, digests: dict[str, str]) -> list[str]:
-    """Paths whose content differs from the row's."""
+def _fresh(
+    workspace_id: int, digests: dict[str, str], executable: Collection[str]
+) -> tuple[list[str], dict[str, bool]]:
+    """Paths whose content differs from the row's; and, of each that may be run and could not, or the reverse, which."""
     rows = WorkspaceFile.objects.filter(workspace_id=workspace_id)
-    known = dict(rows.values_list("path", "blob_id"))
-    return [path for path, sha256 in digests.items() if known.get(path) != sha256]
+    known = {path: (sha256, on) for path, sha256, on in rows.values_list("path", "blob_id", "executable")}
+    was = {path: known.get(path, ("", False)) for path in digests}
+    fresh = [path for path, sha256 in digests.items() if was[path][0] != sha256]
+    return fresh, {path: path in executable for path in digests if was[path][1] != (path in executable)}
+
+
+@sync_to_async
+def _turn(workspace_id: int, turned: dict[str, bool], fresh: set[str], begun: datetime) -> None:
+    """Files become such as may be run, or no longer. An older pull does not take that back from a later one."""
+    rows = WorkspaceFile.objects.filter(workspace_id=workspace_id, workspace__read_only=False)
+    now = timezone.now()
+    for some in batched(turned, NAMES_AT_ONCE):
+        on = [path for path in some if turned[path]]
+        off = [path for path in some if not turned[path]]
+        rows.filter(path__in=on).update(executable=True, modified_at=now)
+        ours = Q(modified_at__lte=begun) | Q(path__in=fresh.intersection(off))
+        rows.filter(ours, path__in=off).update(executable=False, modified_at=now)
 
 
 @sync_to_async

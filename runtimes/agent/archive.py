@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
+import stat
 import tarfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 MAX_FILES = 20_000
 MAX_PATH_BYTES = 1000
@@ -12,6 +13,14 @@ MAX_PATH_BYTES = 1000
 
 class ArchiveRefused(ValueError):
     """An unsafe path, a link, or more than the limits allow."""
+
+
+class Unpacked(dict[str, bytes]):
+    """Path → content. `executable`: which of them may be run; nothing else is taken of what a tar says of its files."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.executable: set[str] = set()
 
 
 def check_path(path: str) -> str:
@@ -27,24 +36,26 @@ def check_path(path: str) -> str:
     return path
 
 
-def pack_files(files: Mapping[str, bytes] | Iterable[tuple[str, bytes]]) -> bytes:
-    """A tar of plain files. Raises ArchiveRefused for an unsafe path."""
+def pack_files(
+    files: Mapping[str, bytes] | Iterable[tuple[str, bytes]], executable: Collection[str] = frozenset()
+) -> bytes:
+    """A tar of plain files, of which some may be run. Raises ArchiveRefused for an unsafe path."""
     buffer = io.BytesIO()
     pairs = files.items() if isinstance(files, Mapping) else files
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
         for path, data in pairs:
             entry = tarfile.TarInfo(check_path(path))
             entry.size = len(data)
-            entry.mode = 0o600
+            entry.mode = 0o700 if path in executable else 0o600
             archive.addfile(entry, io.BytesIO(data))
     return buffer.getvalue()
 
 
-def unpack_files(payload: bytes, *, max_files: int = MAX_FILES, max_bytes: int | None = None) -> dict[str, bytes]:
-    """Path → content. Raises ArchiveRefused for anything but plain files with safe paths within the limits.
+def unpack_files(payload: bytes, *, max_files: int = MAX_FILES, max_bytes: int | None = None) -> Unpacked:
+    """The files of a tar. Raises ArchiveRefused for anything but plain files with safe paths within the limits.
 
     A tar entry cannot be larger than the archive that holds it (sparse entries are refused), so nothing expands."""
-    files: dict[str, bytes] = {}
+    files = Unpacked()
     total = 0
     try:
         with tarfile.open(fileobj=io.BytesIO(payload), mode="r:") as archive:
@@ -59,6 +70,8 @@ def unpack_files(payload: bytes, *, max_files: int = MAX_FILES, max_bytes: int |
                 if len(data) != entry.size:
                     raise ArchiveRefused(f"cut short: {entry.name[:100]!r}")
                 files[check_path(entry.name)] = data
+                if entry.mode & stat.S_IXUSR:
+                    files.executable.add(entry.name)
     except tarfile.TarError as error:
         raise ArchiveRefused(f"not a tar: {error}") from error
     return files

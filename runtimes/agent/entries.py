@@ -47,10 +47,11 @@ def remove_folder(name: str, parent: int, *, only_known: bool) -> None:
             raise
 
 
-def replace(folder: int, name: str, data: bytes) -> Mark:
+def replace(folder: int, name: str, data: bytes, *, executable: bool) -> Mark:
     """Makes `data` the content of a file, whole or not at all. Raises ArchiveRefused over a folder, or OSError."""
     temporary = f"{TEMPORARY}{secrets.token_hex(8)}"
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644, dir_fd=folder)
+    mode = 0o755 if executable else 0o644
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode, dir_fd=folder)
     try:
         with os.fdopen(descriptor, "wb") as handle:
             handle.write(data)

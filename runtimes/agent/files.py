@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -48,6 +48,7 @@ class Changes:
     """What `Home.changes` found; `token` acknowledges it."""
 
     files: list[tuple[str, bytes]] = field(default_factory=list)
+    executable: set[str] = field(default_factory=set)
     deleted: list[str] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)
     token: str = ""
@@ -88,15 +89,16 @@ class Home:
         # What the other side did not take in this round of pulls.
         self._left: set[str] = set()
 
-    def write(self, files: Mapping[str, bytes]) -> None:
-        """Writes each file whole or not at all. Raises ArchiveRefused for an unsafe path, OSError without room."""
+    def write(self, files: Mapping[str, bytes], executable: Collection[str] = frozenset()) -> None:
+        """Writes each file whole or not at all; `executable` may be run. Raises ArchiveRefused for an unsafe path,
+        OSError without room."""
         for path in files:
             check_path(path)
         for path, data in files.items():
             *folders, name = path.split("/")
             folder = self._enter(folders)
             try:
-                self._known[path] = replace(folder, name, data)
+                self._known[path] = replace(folder, name, data, executable=path in executable)
             finally:
                 os.close(folder)
 
@@ -217,10 +219,12 @@ class Home:
             found.skipped[path] = "changing"
             return 0
         found.files.append((path, data))
-        marks[path] = seen
+        if seen.st_mode & stat.S_IXUSR:
+            found.executable.add(path)
+        marks[path] = mark(seen)
         return len(data)
 
-    def _read(self, path: str, max_bytes: int) -> tuple[bytes | None, Mark]:
+    def _read(self, path: str, max_bytes: int) -> tuple[bytes | None, os.stat_result]:
         *folders, name = path.split("/")
         folder = self._enter(folders, make=False)
         try:
@@ -231,7 +235,7 @@ class Home:
         with os.fdopen(descriptor, "rb") as handle:
             seen = os.fstat(descriptor)
             data = handle.read(max_bytes + 1) if stat.S_ISREG(seen.st_mode) else None
-            return (data if data is not None and len(data) == seen.st_size else None), mark(seen)
+            return (data if data is not None and len(data) == seen.st_size else None), seen
 
     def _walk(self, found: Changes) -> Iterator[tuple[str, os.stat_result]]:
         """Every plain file with a usable name; links and the like go to `found.skipped`."""

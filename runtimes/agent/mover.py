@@ -95,7 +95,8 @@ class Mover:
 
 def push(home: Home, payload: bytes) -> Result:
     """Writes the files of a tar."""
-    home.write(unpack_files(payload))
+    files = unpack_files(payload)
+    home.write(files, files.executable)
     return {}, b""
 
 
@@ -107,7 +108,7 @@ def pull(home: Home, header: Mapping[str, Any]) -> Result:
     found = home.changes(bounds, again=bool(header["again"]))
     skipped = {path: found.skipped[path] for path in fitting(list(found.skipped)[:MAX_SKIPPED_TOLD])}
     told = {"deleted": found.deleted, "skipped": skipped, "token": found.token, "more": found.more}
-    return told, pack_files(found.files)
+    return told, pack_files(found.files, found.executable)
 
 
 def acknowledge(home: Home, header: Mapping[str, Any]) -> Result:

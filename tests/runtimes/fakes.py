@@ -40,6 +40,7 @@ class FakeAgent:
         self._key = keys.hmac_key.encode()
         self.kernels: dict[int, dict[str, Any]] = {}
         self.files: dict[str, bytes] = {}
+        self.executable: set[str] = set()
         self.known: dict[str, bytes] = {}
         self.told: dict[str, bytes] = {}
         self.left: set[str] = set()
@@ -133,6 +134,7 @@ class FakeAgent:
     def on_push(self, _header: Any, payload: bytes, _sender: bytes) -> tuple[dict[str, Any], bytes]:
         files = unpack_files(payload)
         self.files |= files
+        self.executable = self.executable - files.keys() | files.executable
         self.known |= files
         return {}, b""
 
@@ -168,7 +170,7 @@ class FakeAgent:
         self.told = {path: data for path, data in self.known.items() if path in self.files} | told
         more = len(changed) > len(told)
         skipped = {**self.skipped, **dict.fromkeys(sorted(too_much), "no-room")}
-        return {"deleted": deleted, "skipped": skipped, "token": "t", "more": more}, pack_files(told)
+        return {"deleted": deleted, "skipped": skipped, "token": "t", "more": more}, pack_files(told, self.executable)
 
     def on_acknowledge(self, header: dict[str, Any], *_rest: Any) -> tuple[dict[str, Any], bytes]:
         self.left |= set(header["without"])

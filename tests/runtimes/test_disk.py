@@ -14,8 +14,8 @@ from django.utils import timezone
 from runtimes import describe, disk, launch, packages, storage, transfer
 from runtimes import rows as disk_rows
 from runtimes.agent_client import FILES_AT_ONCE, AgentClient
-from runtimes.agent_replies import AgentUnreachable
-from runtimes.models import Kernel, Runtime, TreeChange, Workspace
+from runtimes.agent_replies import AgentUnreachable, Pulled
+from runtimes.models import Document, Kernel, Runtime, TreeChange, Workspace
 from tests.runtimes.fakes import FakeAgent, FakeProvider, running
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -220,6 +220,62 @@ async def test_what_does_not_fit_into_a_pull_of_several_parts_is_named_every_tim
             }
         async with AgentClient.of(row) as own:
             assert list((await own.pull()).files) == ["a.bin"]
+
+
+async def test_what_may_be_run_may_be_run_on_the_next_disk_wherever_a_person_moved_it(provider, workspace):
+    await fill(workspace, typed=b"#!/bin/sh", plain=b"p")
+    async with started(provider, workspace) as (runtime, agent):
+        agent.files |= {"bin/tool": b"#!/bin/sh", "also": b"a"}
+        agent.executable = {"bin/tool", "also"}
+        assert await storage.pull(runtime) == ["also", "bin/tool"]
+        # A mode that changed alone is told with the same content, which is no change of it.
+        agent.executable = {"bin/tool", "typed"}
+        agent.known = {}
+        assert await storage.pull(runtime) == []
+        assert await executable(workspace) == {"bin/tool", "typed"}
+        await storage.awrite(workspace, "typed", b"#!/bin/sh\ntrue")
+        await storage.push(runtime, ["typed"])
+        assert agent.executable == {"bin/tool", "typed"}
+        await storage.arename(workspace, "bin", "tools")
+        await storage.settle(runtime)
+        await launch.astop(runtime)
+    async with started(provider, workspace) as (_runtime, agent):
+        assert agent.executable == await executable(workspace) == {"tools/tool", "typed"}
+
+
+async def test_a_script_that_is_open_for_editing_may_be_run_once_code_says_so(provider, workspace):
+    await fill(workspace, **{"run.sh": b"#!/bin/sh"})
+    await Document.objects.acreate(workspace=workspace, path="run.sh", format="text", type="file")
+    async with started(provider, workspace) as (runtime, agent):
+        agent.executable, agent.known = {"run.sh"}, {}
+        assert await storage.pull(runtime) == []
+        assert await executable(workspace) == {"run.sh"}
+
+
+async def test_what_an_earlier_pull_saw_does_not_take_back_that_a_file_may_be_run(provider, workspace):
+    await fill(workspace, tool=b"t")
+    async with started(provider, workspace) as (runtime, agent):
+        agent.executable, agent.known = {"tool"}, {}
+        begun = timezone.now()
+        await storage.pull(runtime)
+        changed = transfer.Changed()
+        for moment, left in ((begun, {"tool"}), (timezone.now(), set())):
+            earlier = Pulled({"tool": b"t"}, (), {}, "t", more=False)
+            assert await transfer._take(workspace.pk, earlier, moment, changed) == changed == []
+            assert await executable(workspace) == left
+
+
+async def test_in_work_that_is_closed_nothing_becomes_runnable(provider, workspace):
+    await fill(workspace, tool=b"t")
+    async with started(provider, workspace) as (runtime, agent):
+        await Workspace.objects.aupdate(read_only=True)
+        agent.executable, agent.known = {"tool"}, {}
+        assert await storage.pull(runtime) == []
+        assert await executable(workspace) == set()
+
+
+async def executable(workspace: Workspace) -> set[str]:
+    return {row.path for row in await storage.afiles(workspace) if row.executable}
 
 
 # --- what pip installed

@@ -318,17 +318,22 @@ async def test_what_pip_installs_is_pulled_with_the_files_and_there_in_the_next_
     said = await notebook.run("%pip install --no-index answers-1.0-py3-none-any.whl")
     assert "Successfully installed answers-1.0" in said
     assert await notebook.value("import answers; R = answers.ANSWER") == 42
+    assert await notebook.value(_COMMAND) == "42\n"
     pulled = await notebook.agent.pull()
     installed = {path: data for path, data in pulled.files.items() if path.startswith(".local/")}
     await notebook.close()
     await provider.release("installs")
     following = await start_notebook(provider, "goes-on", kernels=0)
-    await following.agent.push(installed)
+    await following.agent.push(installed, executable=pulled.executable)
     await following.agent.start_kernel(0)
     following.client = await ready_client(following.endpoint, following.keys)
     assert await following.value("import answers; R = answers.ANSWER") == 42
+    assert await following.value(_COMMAND) == "42\n"
     await following.close()
     await provider.release("goes-on")
+
+
+_COMMAND = "import os, subprocess; R = subprocess.check_output([os.path.expanduser('~/.local/bin/answer')], text=True)"
 
 
 async def test_with_scratch_what_pip_installs_is_no_memory_and_there_in_the_next_runtime(provider: Provider) -> None:
@@ -389,7 +394,8 @@ def a_wheel(data: Mapping[str, bytes] = MappingProxyType({})) -> bytes:
     info = "answers-1.0.dist-info"
     files: dict[str, str | bytes] = {
         **data,
-        "answers.py": "ANSWER = 42\n",
+        "answers.py": "ANSWER = 42\ndef tell():\n    print(ANSWER)\n",
+        f"{info}/entry_points.txt": "[console_scripts]\nanswer = answers:tell\n",
         f"{info}/METADATA": "Metadata-Version: 2.1\nName: answers\nVersion: 1.0\n",
         f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
     }

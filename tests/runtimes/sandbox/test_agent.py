@@ -66,6 +66,25 @@ async def test_files_come_and_go_through_the_agent(open_notebook: Opener, isolat
     assert pulled.deleted == ("data/numbers.csv",)
 
 
+async def test_whether_a_file_may_be_run_travels_both_ways_and_nothing_else_of_its_mode(open_notebook: Opener) -> None:
+    notebook = await open_notebook("modes")
+    files = dict.fromkeys(("tool", "text", "script"), b"#!/bin/sh\necho ran")
+    await notebook.agent.push(files, executable={"tool"})
+    assert await notebook.value(_MODES) == {"tool": 0o755, "text": 0o644, "script": 0o644}
+    assert await notebook.value("import subprocess; R = subprocess.check_output(['./tool'], text=True)") == "ran\n"
+    # ctime alone says so.
+    await notebook.run("os.chmod('script', 0o4711); os.chmod('tool', 0o644)")
+    pulled = await notebook.agent.pull()
+    assert (pulled.files.keys(), pulled.executable) == ({"tool", "script"}, {"script"})
+    await notebook.agent.acknowledge(pulled.token)
+    assert (await notebook.agent.pull()).files == {}
+    await notebook.agent.push(pulled.files, executable=pulled.executable)
+    assert await notebook.value(_MODES) == {"tool": 0o644, "text": 0o644, "script": 0o755}
+
+
+_MODES = "import os; R = {name: os.stat(name).st_mode & 0o7777 for name in os.listdir()}"
+
+
 async def test_a_pull_is_repeated_until_it_is_acknowledged(open_notebook: Opener) -> None:
     notebook = await open_notebook("again")
     await notebook.run("open('result.txt', 'w').write('42')")

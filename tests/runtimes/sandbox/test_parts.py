@@ -165,6 +165,21 @@ def test_an_archive_with_anything_but_plain_safe_files_is_refused(entry: tarfile
         archive.unpack_files(_tar(entry))
 
 
+def test_of_a_files_mode_an_archive_says_only_whether_it_may_be_run(tmp_path: Path) -> None:
+    files = {name: name.encode() for name in ("a", "b")}
+    payload = archive.pack_files(files, {"a"})
+    unpacked = archive.unpack_files(payload)
+    assert (unpacked, unpacked.executable) == (files, {"a"})
+    hostile = []
+    for name, mode in (("setuid", 0o4755), ("every", 0o7777), ("others", 0o7066), ("older-agent", 0o600)):
+        hostile.append(_entry(name))
+        hostile[-1].mode = mode
+    found = archive.unpack_files(_tar(*hostile))
+    Home(str(tmp_path)).write(found, found.executable)
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+    assert modes == {"setuid": 0o755, "every": 0o755, "others": 0o644, "older-agent": 0o644}
+
+
 def test_an_archive_larger_than_asked_for_is_refused() -> None:
     payload = _tar(_entry("a", size=600), _entry("b", size=600))
     assert set(archive.unpack_files(payload)) == {"a", "b"}
