@@ -72,7 +72,7 @@ REASON_SENTENCES: Mapping[Reason, Promise] = {
         "There is no machine at the moment that could run this. It starts by itself as soon as there is one."
     ),
     Reason.FETCHING: _(
-        "The software for this notebook is being fetched onto a new machine. That may take some minutes."
+        "The machine is being prepared: its software is being fetched, or its data. That may take some minutes."
     ),
     Reason.IMAGE_PULL: _("The software for this notebook could not be fetched yet. It is tried again by itself."),
     Reason.QUOTA_EXCEEDED: _("The limit of running notebooks is reached. It starts by itself when one stops."),

@@ -20,12 +20,12 @@ from runtimes.provider import NotReady, Owned, Phase, Reason, Status
 
 #: How long the kubelet may try to fetch an image before the runtime counts as lost.
 IMAGE_PATIENCE = timedelta(minutes=2)
-#: A container whose image its node has is made by then; what takes longer fetches it, and says no more than that it is
-#: being made.
-FETCHED_BY = timedelta(seconds=3)
-#: How long a node may take over a pod's volumes and network, which come before its image. Why it does not get on is in
-#: events, which are not read.
-VOLUMES_PATIENCE = timedelta(minutes=5)
+#: How long a node may take over a pod's volumes, network and image: only since Kubernetes 1.36 it says which of them it
+#: has (`PodReadyToStartContainers`, KEP 3085), and why it does not get on is in events, which are not read. Images of
+#: GPU machines take minutes.
+PREPARATION_PATIENCE = timedelta(minutes=15)
+#: A node that has the image has made the container by then.
+PREPARED_BY = timedelta(seconds=10)
 #: How long a deleted pod may outlast its grace where nobody has heard of its node, and where the cluster has taken it
 #: from a node that may still end it.
 SILENT_PATIENCE, TAKEN_PATIENCE = timedelta(seconds=5), timedelta(seconds=15)
@@ -171,13 +171,13 @@ def _is_silent(pod: Pod) -> bool:
 def _not_ready(pod: Pod, now: datetime) -> Status:
     sandbox = _condition(pod, "PodReadyToStartContainers")
     since = moment(sandbox.get("lastTransitionTime"))
-    if sandbox.get("status") == "False" and since is not None and now - since >= VOLUMES_PATIENCE:
-        return Status(
-            Phase.LOST, Reason.ERROR, "its volumes or its network did not get ready: see the events of the pod"
-        )
+    waited = now - since if since is not None else timedelta(0)
+    if sandbox.get("status") == "False" and waited >= PREPARATION_PATIENCE:
+        why = "its volumes, its network or its image did not get ready: see the events of the pod"
+        return Status(Phase.LOST, Reason.ERROR, why)
     if not containers.waiting(pod):
         return Status(Phase.STARTING, *containers.after_restart(pod))
-    if sandbox.get("status") == "True" and containers.is_made(pod) and since is not None and now - since >= FETCHED_BY:
+    if containers.is_made(pod) and waited >= PREPARED_BY:
         return Status(Phase.STARTING, Reason.FETCHING)
     scheduled_at = moment(_condition(pod, "PodScheduled").get("lastTransitionTime"))
     patient = scheduled_at is None or now - scheduled_at < IMAGE_PATIENCE

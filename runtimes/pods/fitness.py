@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from runtimes.pods import claims, conditions, labels
 from runtimes.pods.containers import Pod
 from runtimes.provider import Phase, Reason, Request
 
-#: One that is not ready by then never will be: its Secret may never have been made.
-STUCK = timedelta(minutes=5)
+#: One that is not ready by then never will be: its Secret may never have been made. Its image takes its time.
+STUCK = conditions.PREPARATION_PATIENCE
 # Ends that say nothing of the next one.
 _NO_FAULT = frozenset({Reason.NODE_LOST, Reason.PREEMPTED})
 

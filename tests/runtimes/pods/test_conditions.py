@@ -320,7 +320,7 @@ def test_where_nodes_are_added_who_has_none_waits_for_a_new_one_for_a_while(mess
 
 def test_volumes_that_do_not_get_ready_are_given_up_after_a_while_and_an_image_that_is_fetched_is_not() -> None:
     """As where a bucket may not be read: the pod says no more than this."""
-    late = BEGAN + conditions.VOLUMES_PATIENCE
+    late = BEGAN + conditions.PREPARATION_PATIENCE
     made = waiting("ContainerCreating")
     without, within = (condition("PodReadyToStartContainers", status) for status in ("False", "True"))
     pod = seen({**made, "conditions": [SCHEDULED, without]})
@@ -368,16 +368,18 @@ def test_what_was_ready_and_whose_program_is_no_longer_there_is_lost_at_once() -
     assert (found.phase, found.reason) == (Phase.LOST, Reason.ERROR)
 
 
-def test_an_image_that_is_fetched_for_seconds_is_told_of_as_that() -> None:
-    """A node that has it makes the container at once; volumes and network come before, and what fails is told apart."""
-    pod = seen({**waiting("ContainerCreating"), "conditions": [SCHEDULED, STARTABLE]})
-    assert conditions.status(pod, BEGAN + timedelta(seconds=2)).reason is Reason.NONE
-    found = conditions.status(pod, BEGAN + timedelta(minutes=9))
-    assert (found.phase, found.reason) == (Phase.STARTING, Reason.FETCHING)
-    early = {**waiting("ContainerCreating"), "conditions": [SCHEDULED, STARTABLE | {"status": "False"}]}
-    assert conditions.status(seen(early), NOW).reason is Reason.NONE
-    failed_once = {**waiting("ErrImagePull"), "conditions": [SCHEDULED, STARTABLE]}
-    assert conditions.status(seen(failed_once), NOW).reason is Reason.IMAGE_PULL
+@pytest.mark.parametrize("startable", ["True", "False"], ids=["Kubernetes 1.36", "Kubernetes 1.35"])
+def test_an_image_that_takes_minutes_is_told_of_and_waited_for(startable: str) -> None:
+    """Until 1.35 a kubelet says that nothing is there while it fetches the image, as while it attaches volumes: seen
+    with a registry that does not answer."""
+    prepared = [SCHEDULED, condition("PodReadyToStartContainers", startable), condition("Ready", "False")]
+    pod = seen({**waiting("ContainerCreating"), "conditions": prepared})
+    assert conditions.status(pod, BEGAN + timedelta(seconds=9)).reason is Reason.NONE
+    for minutes in (1, 10):
+        found = conditions.status(pod, BEGAN + timedelta(minutes=minutes))
+        assert (found.phase, found.reason) == (Phase.STARTING, Reason.FETCHING)
+    failed_once = seen({**waiting("ErrImagePull"), "conditions": prepared})
+    assert conditions.status(failed_once, NOW).reason is Reason.IMAGE_PULL
 
 
 def test_on_cgroup_v1_the_pod_says_nothing_of_a_kernel_killed_for_memory() -> None:
