@@ -173,7 +173,8 @@ def _crowded(world: worlds.World, gpu: Profile) -> None:
     pull = "ErrImagePull: rpc error: code = NotFound desc = failed to pull and unpack image: not found"
     runtime(None, usual, state.FAILED, reason=Reason.IMAGE_PULL, detail=pull, stopped_at=now)
     runtime(None, gpu, state.LOST, reason=Reason.NODE_LOST, stopped_at=now - timedelta(hours=2))
-    ProviderReport.objects.create(provider="pods", warm=12, accelerators=4)
+    quota = 'pods "rt-0123456789abcdef0123" is forbidden: exceeded quota: kernels, requested: limits.memory=8Gi,pods=1'
+    ProviderReport.objects.create(provider="pods", warm=12, accelerators=4, lacks={gpu.slug: quota})
     cpu_meter = Meter(5_000_000.0).to_json()
     graded = runtime(None, usual, state.STOPPED, purpose="grading", ready_at=now, cpu_meter=cpu_meter)
     usage.record([*Runtime.objects.filter(state=state.READY), graded], now + timedelta(hours=1234))
