@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 #: How long the next one waits after a failure; twice as long after each that follows, up to the longest.
 FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=10), timedelta(minutes=5)
-#: Where the quota is full: somebody may leave.
+#: Where the quota is full, somebody may leave; where the cluster did not answer, it may.
 ROOM_PAUSE = timedelta(seconds=30)
 #: One that has been ready for so long does not fail as those before it did.
 STEADY = timedelta(seconds=30)
@@ -43,7 +43,7 @@ class Setbacks:
         return True
 
     def no_room(self, template: str, words: str, now: datetime) -> None:
-        """The quota is full."""
+        """The quota is full, or the cluster did not answer."""
         former = self._of.get(template)
         count, at = (former.count, former.at) if former is not None else (0, now)
         self._of[template] = Setback(words, count, at, now + ROOM_PAUSE)

@@ -229,7 +229,8 @@ class WarmPods:
         return sorted(free, key=lambda pod: (not conditions.is_ready(pod), pod["metadata"]["creationTimestamp"]))
 
     async def _refill(self, have: dict[str, list[Json]], waiting: Sequence[Place], now: datetime) -> None:
-        for template, wish in self._wishes.items():
+        # Of what went wrong last the cluster may answer nothing again, which is a pause for all: others go before.
+        for template, wish in sorted(self._wishes.items(), key=lambda one: self._setbacks.words(one[0]) != ""):
             example = manifests.pod(wish.request, self._config, name="any", warm=True)
             if self._setbacks.waits(template, now) or (waiting and _in_the_way(example, waiting)):
                 continue
@@ -266,6 +267,7 @@ class WarmPods:
             return
         if isinstance(error, ProviderUnavailable):
             self._paused_until = time.monotonic() + PAUSE_SECONDS
+            self._setbacks.no_room(template, str(error), now)
         elif conditions.exceeds_quota(error.message):
             self._setbacks.no_room(template, error.message, now)
         else:

@@ -235,6 +235,43 @@ async def test_a_profile_that_the_cluster_will_not_have_is_no_reason_for_others_
     assert warm.lacks() == {PROFILE.slug: "spec.priorityClassName: not found"}
 
 
+async def test_a_large_pool_without_quota_is_asked_for_by_a_few_and_keeps_no_other_one_empty(
+    cluster: MemoryCluster,
+) -> None:
+    other = replace(REQUEST, machine=replace(PROFILE, slug="other"))
+    warm = pool(cluster, (REQUEST, 24), (other, 30))
+    quota = 'pods "rt-1" is forbidden: exceeded quota: kernels, requested: requests.nvidia.com/gpu=1'
+    cluster.fail("Pod", *[Refused(403, quota)] * 8)
+    for _second in range(25):
+        await tended(warm, 1)
+    assert warm.ready() == {PROFILE.slug: 0, "other": 30}
+    assert len(cluster.created) == 30
+    assert warm.lacks() == {PROFILE.slug: quota}
+
+
+async def test_a_pool_of_which_the_cluster_answers_nothing_comes_after_the_others(
+    cluster: MemoryCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where what admits GPUs there fails: the API says 500 to those alone."""
+    now = 1000.0
+    monkeypatch.setattr(warm_pods, "time", SimpleNamespace(monotonic=lambda: now))
+    second, third = (replace(REQUEST, machine=replace(PROFILE, slug=slug)) for slug in ("second", "third"))
+    warm = pool(cluster, (REQUEST, 1), (second, 1), (third, 2))
+    create = cluster.create
+
+    async def of_the_third_alone(manifest: dict[str, Any]) -> dict[str, Any]:
+        if manifest["metadata"]["labels"]["pupitre/profile"] != "third":
+            raise ProviderUnavailable("the cluster answers 500: failed calling webhook")
+        return await create(manifest)
+
+    monkeypatch.setattr(cluster, "create", of_the_third_alone)
+    for _look in range(3):
+        now += warm_pods.PAUSE_SECONDS
+        await tended(warm, warm_pods.PAUSE_SECONDS)
+    assert warm.ready() == {PROFILE.slug: 0, "second": 0, "third": 2}
+    assert "failed calling webhook" in warm.lacks()[PROFILE.slug]
+
+
 async def test_a_pool_that_two_servers_count_at_once_is_filled_without_a_pause(cluster: MemoryCluster) -> None:
     warm = pool(cluster, (REQUEST, 3))
     cluster.fail("Pod", Contended("please apply your changes to the latest version and try again"))
