@@ -9,6 +9,9 @@ from runtimes.provider import Network, NotOffered, Request
 from runtimes.sandboxes import network
 from runtimes.sandboxes.gpus import HostGpus
 
+#: Why none with a GPU is kept ready.
+IDLE_GPU = "sandboxes with a GPU are not kept ready: they would keep it from those who wait for one"
+
 
 def check(request: Request, gpus: HostGpus) -> None:
     """Raises InvalidRequest, or NotOffered with what is lacking. Placement in a cluster (nodes, reserved cores) means

@@ -58,6 +58,7 @@ class LocalProvider(Provider):
         self._lock: IO[str] | None = None
         self._starter: Starter | None = None
         self._pool: Pool | None = None
+        self._lacks: dict[str, str] = {}
         self._loans: Loans | None = None
 
     @classmethod
@@ -156,9 +157,14 @@ class LocalProvider(Provider):
     @override
     async def keep_warm(self, templates: Sequence[tuple[Request, int]]) -> Mapping[str, int]:
         self._running()
-        # One that waits for nobody would keep a GPU from those who wait; what cannot run here is left out.
-        chosen = [one for one in templates if not one[0].gpu and not await self.refusal(one[0])]
+        whys = [offers.IDLE_GPU if request.gpu else await self.refusal(request) for request, _count in templates]
+        self._lacks = {request.machine.slug: why for (request, _count), why in zip(templates, whys, strict=True) if why}
+        chosen = [one for one, why in zip(templates, whys, strict=True) if not why]
         return await self._pool.keep(chosen) if self._pool is not None else {}
+
+    @override
+    async def warm_lacks(self) -> Mapping[str, str]:
+        return self._lacks
 
     @override
     async def environments(self) -> list[str]:

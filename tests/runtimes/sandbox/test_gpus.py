@@ -13,7 +13,7 @@ import pytest
 
 from runtimes.machine import Gpu, Machine, Tpu
 from runtimes.provider import Isolation, Limits, NotOffered, Phase, Reason, Request
-from runtimes.sandboxes import gpus
+from runtimes.sandboxes import gpus, offers
 from runtimes.sandboxes.config import SandboxConfig
 from runtimes.sandboxes.gpu_driver import cached_folders
 from runtimes.sandboxes.provider import LocalProvider
@@ -277,7 +277,9 @@ async def test_what_the_machine_cannot_give_is_refused_with_the_reason(
 @pytest.mark.sandbox
 async def test_none_is_kept_warm_with_a_gpu_and_none_is_lent(config: SandboxConfig) -> None:
     async with started(replace(config, gpus="0")) as provider:
-        await provider.keep_warm([(Request("warm", gpu=1, machine=ANY), 2)])
+        machine = replace(ANY, slug="lab")
+        assert await provider.keep_warm([(Request("warm", gpu=1, machine=machine), 2)]) == {}
+        assert await provider.warm_lacks() == {"lab": offers.IDLE_GPU}
         with pytest.raises(NotOffered):
             await provider.lend(Request("job", gpu=1, machine=ANY, purpose="grading"))
         notebook = await start_notebook(provider, "works", gpu=1, machine=ANY)
