@@ -94,7 +94,9 @@ def tell() -> None:
     caller drains the outbox."""
     for trouble in troubles():
         day = timezone.localdate().isoformat()
-        key = f"machine:{trouble.course}:{trouble.runtime.profile_id}:{day}"
+        # Waiting in vain does not use up the mail about one that failed.
+        waits = "" if trouble.runtime.stopped_at else ":waits"
+        key = f"machine:{trouble.course}:{trouble.runtime.profile_id}:{day}{waits}"
         post("machine_mail", key, {"course": trouble.course, "runtime": trouble.runtime.pk}, wakes=False)
 
 
@@ -105,8 +107,11 @@ def deliver(payload: Mapping[str, Any]) -> None:
     if course.archived_at is not None:
         raise NothingToDo("the course is archived")
     runtime = Runtime.objects.select_related("profile").get(pk=payload["runtime"])
-    if runtime.state != Runtime.State.FAILED and not in_vain(runtime):
+    # Of another's machine of this kind, where this one came or is wanted no more.
+    found = [one.runtime for one in troubles(course.pk) if one.runtime.profile_id == runtime.profile_id]
+    if not found:
         raise NothingToDo("the machine came")
+    [runtime] = found
     teachers = Enrollment.objects.select_related("user").filter(
         course=course, role=Enrollment.Role.TEACHER, state=Enrollment.State.ACTIVE, user__is_active=True
     )

@@ -80,8 +80,9 @@ class Keeper:
 
     def give_place(self) -> None:
         """Somebody who came earlier waits, too: theirs is the next seat."""
-        self._gives_place = True
-        self._wake.set()
+        if not self._gives_place:
+            self._gives_place = True
+            self._wake.set()
 
     def leave(self) -> None:
         """This process is about to end."""
@@ -261,8 +262,7 @@ class Keeper:
                 return await self._provider.release(self.row.name, reason=reason)
             except ProviderError as error:
                 logger.warning("runtime %s: not released yet: %s", self.row.name, error)
-                wait = None if self._leaving else next(waits, None)
-                if wait is None:
+                if self._leaving or (wait := next(waits, None)) is None:
                     raise
             await self._news(wait)
 

@@ -68,8 +68,12 @@ class Rescue:
         self._wake = wake
         self._told = False
         self._pulled_at: float | None = None
-        #: Whether storage has all that was there.
-        self.all_kept = False
+        self._whole = False
+
+    @property
+    def all_kept(self) -> bool:
+        """Whether storage has all that was there, as of an end that is not long past."""
+        return self._whole and not self._is_past()
 
     async def heard(self, event: AgentEvent) -> bool:
         """Whether its agent says so, who may know before its provider does; why is the provider's to say. It returns
@@ -89,10 +93,12 @@ class Rescue:
 
     async def now(self, runtime: Runtime) -> None:
         """Pulls its files, once an end."""
-        now = asyncio.get_running_loop().time()
-        if self._pulled_at is None or now - self._pulled_at >= ENDING_SECONDS:
-            self._pulled_at = now
-            self.all_kept = await last_pull(runtime, is_there=False)
+        if self._is_past():
+            self._pulled_at = asyncio.get_running_loop().time()
+            self._whole = await last_pull(runtime, is_there=False)
+
+    def _is_past(self) -> bool:
+        return self._pulled_at is None or asyncio.get_running_loop().time() - self._pulled_at >= ENDING_SECONDS
 
     def sentence(self, reason: str) -> str:
         """What its row says of its files, as in the source."""

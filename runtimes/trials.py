@@ -57,7 +57,9 @@ class Answer:
 def ask(profile: Profile, patience: timedelta = PATIENCE) -> Answer:
     """What the provider says to a profile that need not be saved. Returns within `patience`, or `IMAGE_SECONDS` later
     where its image is being tried."""
-    row = serializers.serialize("json", [profile])
+    # What the site notes for itself is no part of the question: in an upgrade an older process may answer.
+    asked = [field.name for field in Profile._meta.fields if field.editable]
+    row = serializers.serialize("json", [profile], fields=asked)
     trial = ProfileTrial.objects.create(profile=row, tries_image=_is_new(profile))
     try:
         bus.publish_sync(TOPIC)

@@ -3,6 +3,12 @@
 from django.db import migrations, models
 
 
+def _commands(apps, _editor):
+    """Commands of packages that were kept without it: pip takes them for installed, and would not bring them again."""
+    files = apps.get_model("runtimes", "WorkspaceFile")
+    files.objects.filter(path__startswith=".local/bin/").update(executable=True)
+
+
 class Migration(migrations.Migration):
 
     dependencies = [
@@ -15,4 +21,5 @@ class Migration(migrations.Migration):
             name='executable',
             field=models.BooleanField(db_default=False, default=False),
         ),
+        migrations.RunPython(_commands, migrations.RunPython.noop),
     ]

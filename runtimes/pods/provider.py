@@ -191,14 +191,23 @@ class PodsProvider(Offers):
             place = self._places[runtime] = Place(runtime, None, self._news.tell)
         if name in place.given_up:
             return
-        if not place.pod or (self._pods.get(place.pod) is None and not gone and _lives(pod)):
-            # What was asked for, also where the answer is lost.
+        if self._is_of(place, pod, gone):
             place.pod = name
             self._queue.remove(place)
         if place.pod == name:
             place.set(conditions.status(pod, datetime.now(UTC), grows=self._config.adds_nodes))
             if gone:
                 place.set(Status(Phase.LOST, Reason.NODE_LOST, "the pod is no longer there"))
+
+    def _is_of(self, place: Place, pod: Json, gone: bool) -> bool:
+        """Whether it is what was asked for, also where the answer is lost. What is over, or of another machine, is of
+        an earlier request of this name; what a predecessor began, whatever became of it, is the one that there is."""
+        if place.request is None and not place.pod:
+            return True
+        if gone or not _lives(pod) or self._pods.get(place.pod) is not None:
+            return False
+        wanted = None if place.request is None else manifests.template_digest(place.request, self._config)
+        return wanted in (None, labels.label(pod, labels.TEMPLATE))
 
     def _pods_of(self, place: Place) -> set[str]:
         mine = {pod["metadata"]["name"] for pod in self._pods if labels.label(pod, labels.RUNTIME) == place.name}
@@ -243,7 +252,11 @@ class PodsProvider(Offers):
                 continue
             if name in place.given_up or self._pods.get(place.pod) is not None:
                 log.warning("runtime %s: pod %s is not its own, and ends", place.name, name)
-                await self._cluster.delete_pod(name, 1)
+                try:
+                    await self._cluster.delete_pod(name, 1)
+                except (ProviderUnavailable, Refused) as error:
+                    # The others are tended all the same.
+                    log.warning("runtime %s: pod %s is not ended: %s", place.name, name, error)
 
     async def _forget(self, now: datetime) -> None:
         """Has the cluster forget pods that nobody ends. Should their node come back, its kubelet ends what the cluster

@@ -89,7 +89,11 @@ class Starts:
         self._pods.put(pod)
         if self._pods.get(place.pod) is None:
             place.pod = pod["metadata"]["name"]
-        self._told(self._pods.get(place.pod) or pod, False)
+        mine = self._pods.get(place.pod) or pod
+        if mine["metadata"]["name"] != pod["metadata"]["name"] and not conditions.is_ready(mine):
+            # One whose answer was lost came to be meanwhile, and nobody else makes its Secret.
+            await self._maker.give_order(request, mine)
+        self._told(mine, False)
 
     async def _patiently(self, place: Place, act: Callable[[int], Awaitable[None]]) -> bool:
         """Does it, again while the cluster cannot; what the cluster will not do is the place's status. act: gets how

@@ -234,8 +234,9 @@ class WarmPods:
             example = manifests.pod(wish.request, self._config, name="any", warm=True)
             if self._setbacks.waits(template, now) or (waiting and _in_the_way(example, waiting)):
                 continue
-            starting = sum(not conditions.is_ready(pod) for pod in have[template])
-            count = self._setbacks.at_once(template, wish.count - len(have[template]), starting)
+            pods = have.get(template, [])
+            starting = sum(not conditions.is_ready(pod) for pod in pods)
+            count = self._setbacks.at_once(template, wish.count - len(pods), starting)
             for start in range(0, count, _AT_ONCE):
                 if not await self._make(template, wish.request, min(_AT_ONCE, count - start)):
                     break

@@ -174,7 +174,7 @@ def test_an_idle_machine_is_announced_to_stop_and_can_be_kept(runs, bar):
 
 @pytest.mark.parametrize(
     ("limit", "calm", "warned"),
-    [(1, timedelta(seconds=20), timedelta(seconds=40)), (10, timedelta(minutes=4), timedelta(minutes=6))],
+    [(1, timedelta(seconds=5), timedelta(seconds=40)), (10, timedelta(minutes=4), timedelta(minutes=6))],
 )
 def test_a_machine_with_a_short_idle_limit_is_announced_to_stop_too(runs, bar, workspace, limit, calm, warned):
     Profile.objects.filter(pk=workspace.profile_id).update(idle_timeout=timedelta(minutes=limit))

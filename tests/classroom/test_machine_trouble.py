@@ -113,7 +113,7 @@ def test_a_machine_that_is_waited_for_in_vain_is_told_to_student_teacher_and_ope
     waits(minutes=6)
     page = words(as_user(ada).get(f"/w/{workspace.slug}/state/"))
     assert f"{NOT_THERE} Your teachers are told." in page
-    assert "could not be started, last at" in words(as_user(grace).get("/c/data/teach/"))
+    assert "There is nothing at the moment that could run the machine" in words(as_user(grace).get("/c/data/teach/"))
     assert [(message.to, NOT_THERE in message.body) for message in swept()] == [([grace.email], True)]
     told = words(as_user(root).get("/operate/"))
     assert "0/1 nodes are available: 1 node(s) were unschedulable" in told
@@ -146,6 +146,18 @@ def test_no_mail_is_written_where_the_machine_came_meanwhile(waits):
     Runtime.objects.filter(pk=runtime.pk).update(state=State.READY, reason="")
     outbox.drain()
     assert mail.outbox == []
+
+
+def test_a_mail_is_about_who_still_waits_and_keeps_back_none_about_what_failed(waits, failed, grace):
+    gone = waits(minutes=6)
+    machine_trouble.tell()
+    Runtime.objects.filter(pk=gone.pk).update(state=State.STOPPED, reason=Reason.REQUESTED)
+    waits(minutes=7)
+    outbox.drain()
+    assert [NOT_THERE in message.body for message in mail.outbox] == [True]
+    Runtime.objects.update(state=State.STOPPED, reason="", ready_at=None)
+    failed()
+    assert ["cannot be fetched" in message.body for message in swept()] == [False, True]
 
 
 def test_an_archived_course_gets_no_mail(failed):

@@ -66,7 +66,7 @@ async def test_work_of_any_number_of_small_files_starts(process, profile, worksp
     files = {f"data/{number}.txt": b"%d" % (number % 10) for number in range(MAX_FILES + 1)}
     await storage.afill(workspace, await storage.asnapshot_of(files))
     process.start()
-    runtime = await launch.ready(await launch.alaunch(workspace), timeout=60)
+    runtime = await launch.ready(await launch.alaunch(workspace), timeout=180)
     kernel = await launch.astart_kernel(runtime)
     assert await run(runtime, kernel, "import os; print(len(os.listdir('data')))") == f"{len(files)}\n"
     assert await storage.pull(runtime) == []

@@ -6,12 +6,13 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 import pytest_asyncio
 
 from runtimes import keyring
-from runtimes.pods import claims, starts
+from runtimes.pods import claims, manifests, starts
 from runtimes.pods import provider as pods_provider
 from runtimes.pods.cluster import Refused
 from runtimes.pods.provider import PodsProvider
@@ -143,6 +144,62 @@ async def test_a_claim_that_is_obeyed_late_is_the_pod_of_who_waits_for_room(
     await settled(provider, other)
     assert (await provider.status(REQUEST.name)).phase is Phase.READY
     assert cluster.names(**MINE) == [only]
+
+
+async def test_a_pod_that_comes_late_while_a_warm_one_is_claimed_has_its_secret(
+    provider: PodsProvider, cluster: MemoryCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster.fail("Pod", LOST)
+    later = asyncio.Event()
+    monkeypatch.setattr(starts, "sleep", lambda _seconds: later.wait())
+    await provider.acquire(REQUEST)
+    await until(lambda: not cluster.faults["Pod", False])
+    await warm(provider, cluster, 1)
+    late = manifests.pod(REQUEST, CLUSTER, name=provider._places[REQUEST.name].pod)
+    name, claim = late["metadata"]["name"], cluster.patch_pod
+
+    async def claimed(pod: str, operations: Any) -> Any:
+        if name not in cluster.now:
+            await cluster.create(late)
+            await until(lambda: provider._pods.get(name))
+        return await claim(pod, operations)
+
+    monkeypatch.setattr(cluster, "patch_pod", claimed)
+    later.set()
+    assert (await settled(provider)).phase is Phase.READY
+    assert (await provider.endpoint(REQUEST.name)).identity == name
+    await until(lambda: cluster.names(**MINE) == [name])
+
+
+@pytest.mark.parametrize("what", ["it is leaving", "it is of another machine"])
+async def test_a_pod_of_an_earlier_request_of_the_same_name_is_not_taken_for_what_was_asked_for(
+    provider: PodsProvider, cluster: MemoryCluster, what: str
+) -> None:
+    cluster.fail("Pod", *[QUOTA] * 50)
+    await provider.acquire(REQUEST)
+    await until(lambda: queued(provider))
+    cluster.faults.clear()
+    larger = replace(REQUEST, limits=replace(REQUEST.limits, memory_bytes=2 * REQUEST.limits.memory_bytes))
+    leaving = what == "it is leaving"
+    former = manifests.pod(REQUEST if leaving else larger, CLUSTER, name="former")
+    if leaving:
+        former["metadata"]["deletionTimestamp"] = "2026-09-01T08:00:00Z"
+    await cluster.create(former)
+    assert (await settled(provider)).phase is Phase.READY
+    assert (await provider.endpoint(REQUEST.name)).identity != "former"
+
+
+async def test_a_pod_that_the_cluster_will_not_end_keeps_nothing_else_from_being_tended(
+    provider: PodsProvider, cluster: MemoryCluster
+) -> None:
+    await warm(provider, cluster, 2)
+    await provider.acquire(REQUEST)
+    await settled(provider)
+    cluster.fail("delete", *[Refused(403, "admission webhook: not on Thursdays")] * 1000)
+    late = cluster.names(state="warm")[0]
+    await cluster.patch_pod(late, claims.patch(await cluster.pod(late), REQUEST, datetime.now(UTC)))
+    await until(lambda: len(cluster.names(state="warm")) == 2)
+    cluster.faults.clear()
 
 
 async def test_of_two_that_a_predecessor_left_none_ends_for_somebody_may_be_at_work_in_either(

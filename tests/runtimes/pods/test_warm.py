@@ -291,6 +291,23 @@ async def test_what_waits_for_a_node_says_so_and_is_no_failure(cluster: MemoryCl
     assert GPU_SHORT in warm.lacks()[PROFILE.slug]
 
 
+async def test_a_pool_that_is_wished_for_while_another_is_let_go_is_filled(
+    cluster: MemoryCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warm = pool(cluster, (REQUEST, 1))
+    await tended(warm)
+    other, delete = replace(REQUEST, machine=replace(PROFILE, slug="other")), cluster.delete_pod
+
+    async def deleted(name: str, grace_seconds: int) -> None:
+        warm.wish([(other, 1)])
+        await delete(name, grace_seconds)
+
+    monkeypatch.setattr(cluster, "delete_pod", deleted)
+    warm.wish([])
+    await tended(warm)
+    assert len(cluster.names(profile="other")) == 1
+
+
 async def test_one_that_could_not_be_deleted_is_deleted_later(cluster: MemoryCluster) -> None:
     warm = pool(cluster, (REQUEST, 1))
     await tended(warm)
