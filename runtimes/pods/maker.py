@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
+from contextlib import nullcontext
 
 from runtimes.keys import Keys, connection_keys
 from runtimes.pods import labels, manifests
@@ -18,13 +20,18 @@ class Maker:
         self._cluster = cluster
         self._config = config
         self._masters = masters
+        self._turn = asyncio.Lock()
 
     async def make(self, request: Request, name: str, *, warm: bool = False) -> Json:
         """The pod `name` with its order. Asked again with the same name, goes on where it was. Raises what the cluster
         raises; Refused may leave a pod without its order, which is for the caller to end."""
         manifest = manifests.pod(request, self._config, name=name, warm=warm)
+        # Whoever asks first has the first pod, which the scheduler serves first (Kubernetes, `PrioritySort`): of
+        # requests on their way at once any might arrive first, and there may be one GPU only.
+        turn = self._turn if request.gpu and not warm else nullcontext()
         try:
-            pod = await self._cluster.create(manifest)
+            async with turn:
+                pod = await self._cluster.create(manifest)
         except Refused as refusal:
             if not refusal.exists:
                 raise

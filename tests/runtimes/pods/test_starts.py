@@ -12,18 +12,20 @@ import pytest
 import pytest_asyncio
 
 from runtimes import keyring
-from runtimes.pods import claims, manifests, starts
+from runtimes.machine import Gpu
+from runtimes.pods import claims, labels, manifests, starts
 from runtimes.pods import provider as pods_provider
 from runtimes.pods.cluster import Refused
 from runtimes.pods.provider import PodsProvider
 from runtimes.provider import Phase, ProviderUnavailable, Reason, Request, Status
 from tests.runtimes.pods.memory import MemoryCluster
 from tests.runtimes.pods.real import until
-from tests.runtimes.pods.samples import CLUSTER, REQUEST
+from tests.runtimes.pods.samples import CLUSTER, PROFILE, REQUEST
 
 LOST = ProviderUnavailable("the cluster's answer broke off")
 QUOTA = Refused(403, 'secrets "x" is forbidden: exceeded quota: q, requested: secrets=1, used: secrets=9', "Forbidden")
 MINE = {"runtime": REQUEST.name}
+GPU = replace(REQUEST, name="gpu-1", gpu=1, machine=replace(PROFILE, slug="gpu", accelerator=Gpu()))
 
 
 @pytest.fixture
@@ -169,6 +171,28 @@ async def test_a_pod_that_comes_late_while_a_warm_one_is_claimed_has_its_secret(
     assert (await settled(provider)).phase is Phase.READY
     assert (await provider.endpoint(REQUEST.name)).identity == name
     await until(lambda: cluster.names(**MINE) == [name])
+
+
+async def test_of_two_who_ask_for_a_gpu_at_once_the_first_has_the_first_pod(
+    provider: PodsProvider, cluster: MemoryCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create, slow = cluster.create, asyncio.Event()
+
+    async def created(manifest: Any, **options: Any) -> Any:
+        if manifest["kind"] == "Pod" and manifest["metadata"]["labels"]["pupitre/runtime"] == GPU.name:
+            await slow.wait()
+        return await create(manifest, **options)
+
+    monkeypatch.setattr(cluster, "create", created)
+    other = replace(GPU, name="ben-1")
+    for request in (GPU, other, REQUEST):
+        await provider.acquire(request)
+    # Who wants none does not wait for them.
+    assert (await settled(provider)).phase is Phase.READY
+    slow.set()
+    assert (await settled(provider, other)).phase is Phase.READY
+    made = [labels.label(cluster.now[name], labels.RUNTIME) for name in cluster.created]
+    assert made == [REQUEST.name, GPU.name, other.name]
 
 
 @pytest.mark.parametrize("what", ["it is leaving", "it is of another machine"])
