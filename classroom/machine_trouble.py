@@ -26,8 +26,6 @@ from runtimes.status import Reason
 LOOKS_BACK = timedelta(days=1)
 #: How long somebody waits for a machine that is not there before others hear of it: a node may be starting again.
 IN_VAIN_AFTER = timedelta(minutes=5)
-
-
 _WAITS = (Runtime.State.QUEUED, Runtime.State.STARTING)
 
 
@@ -106,9 +104,9 @@ def deliver(payload: Mapping[str, Any]) -> None:
     course = Course.objects.get(pk=payload["course"])
     if course.archived_at is not None:
         raise NothingToDo("the course is archived")
-    runtime = Runtime.objects.select_related("profile").get(pk=payload["runtime"])
+    profile = Runtime.objects.values_list("profile", flat=True).get(pk=payload["runtime"])
     # Of another's machine of this kind, where this one came or is wanted no more.
-    found = [one.runtime for one in troubles(course.pk) if one.runtime.profile_id == runtime.profile_id]
+    found = [one.runtime for one in troubles(course.pk) if one.runtime.profile_id == profile]
     if not found:
         raise NothingToDo("the machine came")
     [runtime] = found

@@ -192,10 +192,11 @@ def _machines(live: Iterable[Runtime], report: ProviderReport | None, names: Map
 def _seats(live: Iterable[Runtime], report: ProviderReport | None) -> Seats:
     used, waiting = 0.0, 0.0
     for row in live:
+        share = usage.share(row)["gpu"]
         if queue.waits(row):
-            waiting += usage.share(row)["gpu"]
+            waiting += share
         else:
-            used += usage.share(row)["gpu"]
+            used += share
     return Seats(used, waiting, report.accelerators if report else None)
 
 
