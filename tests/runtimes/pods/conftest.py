@@ -19,7 +19,16 @@ async def place() -> AsyncIterator[tuple[Admin, ClusterConfig]]:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def provider(place: tuple[Admin, ClusterConfig]) -> AsyncIterator[PodsProvider]:
+async def shared_provider(place: tuple[Admin, ClusterConfig]) -> AsyncIterator[PodsProvider]:
     """A provider of pods there."""
     async with running(place[1]) as made:
         yield made
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def provider(shared_provider: PodsProvider) -> AsyncIterator[PodsProvider]:
+    """The same, and what a test that failed has left there is gone before the next, which may be that test once more:
+    who acquires a name a second time has what is there already."""
+    yield shared_provider
+    for left in await shared_provider.owned():
+        await shared_provider.release(left.name)

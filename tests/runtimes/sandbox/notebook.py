@@ -30,10 +30,10 @@ while True:
 """
 
 
-async def settled(provider: Provider, name: str, *phases: Phase) -> Status:
+async def settled(provider: Provider, name: str, *phases: Phase, patience: float = WAIT) -> Status:
     """The runtime's status once it is in one of `phases`, or at its end."""
     wanted = phases or (Phase.READY,)
-    async with asyncio.timeout(WAIT):
+    async with asyncio.timeout(patience):
         while True:
             status = await provider.status(name)
             if status.phase in wanted or status.phase.final:
