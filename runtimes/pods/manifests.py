@@ -49,7 +49,14 @@ _ON_SCRATCH = {".local": f"{HOME}/.local", ".tmp": environment.DISK_TEMPORARY}
 # Its disk beside scratch: logs of the container, which hardly writes any.
 _OTHER_DISK_BYTES = 64 * MIB
 # GKE, "Cloud Storage FUSE CSI driver": pods with it get the sidecar that mounts; identity by Workload Identity.
-_GKE_MOUNTS_BUCKETS, _GKE_BUCKETS = "gke-gcsfuse/volumes", "gcsfuse.csi.storage.gke.io"
+_GKE_BUCKETS = "gcsfuse.csi.storage.gke.io"
+# By itself the sidecar has no limit of memory, which our quota asks of every container, and 5 GiB of the node's disk for
+# what is written and cached: nothing here. A limit alone is also what it asks for ("Configure the sidecar container").
+_GKE_MOUNTS_BUCKETS = {
+    "gke-gcsfuse/volumes": "true",
+    "gke-gcsfuse/memory-limit": "512Mi",
+    "gke-gcsfuse/ephemeral-storage-limit": "1Gi",
+}
 _TRIES_TO_START = 120
 _PRIORITIES = {"interactive": "pupitre-interactive", "grading": "pupitre-grading"}
 WARM_PRIORITY = "pupitre-warm"
@@ -164,7 +171,7 @@ def _annotations(request: Request, config: ClusterConfig, *, warm: bool) -> Mani
     data = request.machine.data
     return {
         **labels.annotations_of(isolation(request, config), config, warm=warm),
-        **({_GKE_MOUNTS_BUCKETS: "true"} if data is not None and data.bucket else {}),
+        **(_GKE_MOUNTS_BUCKETS if data is not None and data.bucket else {}),
     }
 
 

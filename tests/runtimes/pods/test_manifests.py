@@ -17,8 +17,9 @@ from runtimes.agent import layout, program, supervisor
 from runtimes.endpoint import Endpoint
 from runtimes.keys import connection_keys
 from runtimes.machine import DataVolume, Gpu, Machine, Tpu
-from runtimes.pods import manifests
+from runtimes.pods import manifests, namespace
 from runtimes.pods.config import ClusterConfig
+from runtimes.pods.namespace import Quota
 from runtimes.provider import InvalidRequest, Limits, Network, NotOffered, Request
 from tests.runtimes.pods.restricted import violations
 from tests.runtimes.pods.samples import CLUSTER, DIGEST, GRADING, NAME, PROFILE, REQUEST, request_for
@@ -518,7 +519,13 @@ def test_a_volume_claim_with_data_sets_is_mounted_read_only() -> None:
 def test_a_bucket_is_mounted_read_only_as_an_account_that_reads_it_and_has_no_token_in_the_pod() -> None:
     online = replace(REQUEST, network=Network.INTERNET)
     pod = made((online, replace(PROFILE, data=DataVolume("", "sets", "sets-reader")), CLUSTER))
-    assert pod["metadata"]["annotations"]["gke-gcsfuse/volumes"] == "true"
+    annotations = pod["metadata"]["annotations"]
+    assert annotations["gke-gcsfuse/volumes"] == "true"
+    # A quota asks for what it limits of the container that mounts, too, which says it only where it is told to.
+    quota = namespace.resource_quota(CLUSTER, Quota(1, 1, 1, 1))["spec"]["hard"]
+    limited = [name.removeprefix("limits.") for name in quota if name.startswith("limits.")]
+    assert limited
+    assert all(annotations[f"gke-gcsfuse/{resource}-limit"] for resource in limited)
     mounted = next(volume["csi"] for volume in pod["spec"]["volumes"] if volume["name"] == "data")
     assert (mounted["readOnly"], mounted["volumeAttributes"]["bucketName"]) == (True, "sets")
     assert (pod["spec"]["serviceAccountName"], pod["spec"]["automountServiceAccountToken"]) == ("sets-reader", False)
