@@ -50,8 +50,9 @@ _ON_SCRATCH = {".local": f"{HOME}/.local", ".tmp": environment.DISK_TEMPORARY}
 _OTHER_DISK_BYTES = 64 * MIB
 # GKE, "Cloud Storage FUSE CSI driver": pods with it get the sidecar that mounts; identity by Workload Identity.
 _GKE_BUCKETS = "gcsfuse.csi.storage.gke.io"
-# By itself the sidecar has no limit of memory, which our quota asks of every container, and 5 GiB of the node's disk for
-# what is written and cached: nothing here. A limit alone is also what it asks for ("Configure the sidecar container").
+# By itself the sidecar has no limit of memory, which our quota asks of every container, and 5 GiB of the node's disk
+# for what is written and cached: nothing here. A limit alone is also what it asks for ("Configure the sidecar
+# container").
 _GKE_MOUNTS_BUCKETS = {
     "gke-gcsfuse/volumes": "true",
     "gke-gcsfuse/memory-limit": "512Mi",

@@ -20,7 +20,8 @@ from tests.runtimes.sandbox.notebook import WAIT, settled, start_notebook
 pytestmark = [needs_cluster, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
 GPU = Machine("gpu", accelerator=Gpu())
 #: Seconds in which a kubelet has measured a pod's disk: it looks at volumes each one to two minutes
-#: (`volumeStatsAggPeriod`, with a jitter of the same length) and evicts ten seconds later; twice that on a busy machine.
+#: (`volumeStatsAggPeriod`, with a jitter of the same length) and evicts ten seconds later; twice that on a busy
+#: machine.
 TO_MEASURE = 270.0
 
 
