@@ -109,6 +109,7 @@ class AgentClient:
             uptime_seconds=float(header["uptime_seconds"]),
             # An agent of an older image says nothing of it.
             ending=bool(header.get("ending")),
+            preload_failed=str(header.get("preload_failed", "")),
         )
 
     async def start_kernel(

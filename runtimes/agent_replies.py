@@ -58,7 +58,8 @@ class KernelState:
 class AgentStatus:
     """A runtime from inside. Figures of memory and cpu are None where no control group can be read; cpu_seconds, of all
     that ever ran in it, are told by pods alone (see `Provider.cpu_seconds`). ending: it was told to end by others than
-    its site, and serves for a short while yet."""
+    its site, and serves for a short while yet. preload_failed: how its first kernel ended while it imported what its
+    profile names, "" where it did not; it was started again without."""
 
     kernels: tuple[KernelState, ...]
     memory_bytes: int | None
@@ -70,6 +71,7 @@ class AgentStatus:
     idle_seconds: float
     uptime_seconds: float
     ending: bool
+    preload_failed: str = ""
 
     def kernel(self, index: int) -> KernelState | None:
         """Kernel `index`, or None if it was never started or was stopped on request."""

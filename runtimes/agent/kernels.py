@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +16,9 @@ _CRASHES = frozenset({signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGI
 
 @dataclass
 class Kernel:
-    """One kernel. state: starting, idle, busy, stopping or dead. kernelspec: "" is Python's, which is ours."""
+    """One kernel. state: starting, idle, busy, stopping or dead. kernelspec: "" is Python's, which is ours.
+
+    preload: what its process imports before it listens."""
 
     index: int
     env: dict[str, str]
@@ -27,6 +29,7 @@ class Kernel:
     restarts: int = 0
     exit_status: int | None = None
     exit_reason: str | None = None
+    preload: Sequence[str] = ()
     active_at: float = field(default_factory=time.monotonic)
     bound: int = -1
     restarting: bool = False
@@ -49,9 +52,9 @@ class Kernel:
             "idle_seconds": 0.0 if self.state == "busy" else time.monotonic() - self.active_at,
         }
 
-    def begin(self) -> None:
+    def begin(self, preload: Sequence[str] = ()) -> None:
         """A process is about to be made for it."""
-        self.state, self.pid = "starting", 0
+        self.state, self.pid, self.preload = "starting", 0, preload
         self.exit_status = self.exit_reason = None
         self.active_at = time.monotonic()
 

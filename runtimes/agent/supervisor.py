@@ -7,6 +7,7 @@ What a kernel does is elsewhere, so that a busy kernel blocks nothing here. The 
 from __future__ import annotations
 
 import os
+import select
 import signal
 import time
 from collections.abc import Callable, Mapping
@@ -40,7 +41,7 @@ class Supervisor:
         self._spawner = spawner
         self._gauges, self._ends = gauges, ends or Ends()
         self._began = time.monotonic()
-        self._ready_told = False
+        self._ready_told, self._preload_failed = False, ""
         self._kernels = Kernels()
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._desk = Desk(context, layout.agent_url(self._transport, self._host), self._keys)
@@ -123,6 +124,7 @@ class Supervisor:
             "idle_seconds": self._kernels.idle_seconds(self._began),
             "uptime_seconds": time.monotonic() - self._began,
             "ending": self._ends.begun,
+            "preload_failed": self._preload_failed,
         }
 
     def _start_kernel(self, asker: Asker, header: dict[str, Any], _payload: bytes) -> dict[str, Any] | None:
@@ -183,7 +185,7 @@ class Supervisor:
     # --- a kernel's life
 
     def _begin(self, kernel: Kernel) -> None:
-        kernel.begin()
+        kernel.begin([] if self._ready_told else self._preload)
         readable, writable = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         kernel.bound = readable
         self._poller.register(readable, zmq.POLLIN)
@@ -194,7 +196,7 @@ class Supervisor:
             "env": {**self._env, **kernel.env},
             "cwd": kernel.cwd,
             "kernelspec": kernel.kernelspec,
-            "preload": [] if self._ready_told else self._preload,
+            "preload": kernel.preload,
         }
         self._spawner.start(order, writable)
 
@@ -229,6 +231,11 @@ class Supervisor:
         was_starting = kernel.state == "starting"
         self._forget_descriptor(kernel)
         kernel.end(status, out_of_memory=self._gauges.ran_out())
+        if was_starting and kernel.preload:
+            # What it imports ends it, before anybody asks for it: without, it is what a cold start gives.
+            self._preload, self._preload_failed = [], f"{kernel.exit_reason}, status {status}"
+            self._begin(kernel)
+            return
         self._tell(kernel)
         if kernel.restarting:
             self._again(kernel)
@@ -245,9 +252,8 @@ class Supervisor:
 
     def _bound(self, descriptor: int) -> None:
         kernel = self._kernels.of_descriptor(descriptor)
-        if kernel is None:
-            self._poller.unregister(descriptor)
-            os.close(descriptor)
+        if kernel is None or not select.select([descriptor], [], [], 0)[0]:
+            # Its end was told of in the same round; the number may be another's by now.
             return
         told = os.read(descriptor, 1)
         self._forget_descriptor(kernel)

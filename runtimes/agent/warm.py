@@ -63,7 +63,7 @@ def import_modules(names: Sequence[str]) -> list[str]:
     for name in names:
         try:
             importlib.import_module(name)
-        except Exception:  # noqa: BLE001 - a teacher's list of modules may hold anything, and is only a hint
+        except (Exception, SystemExit):  # noqa: BLE001 - a teacher's list may hold anything, and is only a hint
             missing.append(name)
     return missing
 

@@ -214,8 +214,13 @@ class WarmPods:
     async def _greet_one(self, pod: Json) -> None:
         with suppress(AgentError):
             async with AgentClient(conditions.endpoint(pod), self._maker.keys(pod)) as agent:
-                await agent.status()
-            self._greeted[pod["metadata"]["name"]] = time.monotonic()
+                status = await agent.status()
+            name = pod["metadata"]["name"]
+            if status.preload_failed and name not in self._greeted:
+                wish = self._wishes[labels.label(pod, labels.TEMPLATE)]
+                words = "profile %s: warm pod %s has nothing imported beforehand, which ended its kernel: %s"
+                log.warning(words, wish.request.machine.slug, name, status.preload_failed)
+            self._greeted[name] = time.monotonic()
 
     def _free(self) -> list[Json]:
         """Warm pods that nobody claims or ends; the ready ones first, the older before the younger."""

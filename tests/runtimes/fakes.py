@@ -52,6 +52,7 @@ class FakeAgent:
         self.during: dict[str, Callable[[], Awaitable[None]]] = {}
         self.idle_seconds = 0.0
         self.cpu_seconds: float | None = None
+        self.preload_failed = ""
         self.watchers: list[bytes] = []
         self._socket = zmq.asyncio.Context.instance().socket(zmq.ROUTER)
         self._socket.linger = 0
@@ -112,7 +113,7 @@ class FakeAgent:
             "kernels": list(self.kernels.values()), "memory_bytes": 1, "memory_limit_bytes": 2, "oom_kills": 0,
             "cpu_seconds": self.cpu_seconds,
             "home_used_bytes": 1, "home_total_bytes": 2, "idle_seconds": self.idle_seconds, "uptime_seconds": 1,
-            "ending": False,
+            "ending": False, "preload_failed": self.preload_failed,
         }, b""  # fmt: skip
 
     def on_start_kernel(self, header: dict[str, Any], *_rest: Any) -> tuple[dict[str, Any], bytes]:

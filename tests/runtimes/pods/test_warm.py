@@ -65,6 +65,23 @@ async def test_a_warm_pod_hears_of_its_site_often_enough_and_no_more(monkeypatch
     await agent.close()
 
 
+async def test_what_a_profile_imports_and_ends_its_kernels_by_is_told_to_operators_once_a_pod(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr(warm_pods, "time", SimpleNamespace(monotonic=lambda: now))
+    agent = FakeAgent(Endpoint("tcp", ADDRESS["podIP"], NAME, 1))
+    agent.preload_failed = "crashed, status -11"
+    warm = knowing(warm_pod(**ADDRESS))
+    for _greeting in range(2):
+        await warm._greet_due()
+        now += REQUEST.limits.idle.total_seconds() / GREETINGS
+    [told] = [record.getMessage() for record in caplog.records]
+    assert told.startswith(f"profile {PROFILE.slug}: warm pod {NAME} ")
+    assert told.endswith("crashed, status -11")
+    await agent.close()
+
+
 async def test_one_that_somebody_has_or_nobody_wishes_for_hears_nothing_from_here() -> None:
     agent = FakeAgent(Endpoint("tcp", ADDRESS["podIP"], NAME, 1))
     await knowing(seen(running(**ADDRESS)))._greet_due()
