@@ -434,12 +434,18 @@ def test_the_pod_mounts_its_own_secret_readable_for_its_group_alone() -> None:
     "case",
     [
         (replace(REQUEST, name="ben-1"), PROFILE, CLUSTER),
-        (replace(REQUEST, preload=("numpy",)), PROFILE, CLUSTER),
+        (replace(REQUEST, env=dict(REQUEST.env)), PROFILE, CLUSTER),
     ],
-    ids=["name", "hint"],
+    ids=["name", "equal"],
 )
 def test_a_warm_pod_serves_requests_that_differ_in_nothing_that_it_is_made_of(case: Case) -> None:
     assert manifests.template_digest(*asked(case)) == manifests.template_digest(REQUEST, CLUSTER)
+
+
+def test_jobs_that_import_other_modules_wait_in_one_line() -> None:
+    """None is kept warm for them: what they import is a hint that a pod knows nothing of."""
+    other = replace(GRADING, preload=("numpy",))
+    assert manifests.template_digest(other, CLUSTER) == manifests.template_digest(GRADING, CLUSTER)
 
 
 @pytest.mark.parametrize(
@@ -447,6 +453,7 @@ def test_a_warm_pod_serves_requests_that_differ_in_nothing_that_it_is_made_of(ca
     [
         (replace(REQUEST, kernels=2), PROFILE, CLUSTER),
         (replace(REQUEST, env={"A": "1"}), PROFILE, CLUSTER),
+        (replace(REQUEST, preload=("numpy",)), PROFILE, CLUSTER),
         (replace(REQUEST, network=Network.INTERNET), PROFILE, CLUSTER),
         (replace(REQUEST, purpose="grading"), PROFILE, CLUSTER),
         (replace(REQUEST, limits=replace(REQUEST.limits, memory_bytes=2 << 30)), PROFILE, CLUSTER),

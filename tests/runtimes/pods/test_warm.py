@@ -241,6 +241,22 @@ async def test_an_edited_profile_is_not_made_to_wait_for_what_was_wrong_before(c
     assert warm.lacks() == {}
 
 
+async def test_other_modules_imported_beforehand_replace_a_profiles_warm_pods(cluster: MemoryCluster) -> None:
+    warm = pool(cluster, (REQUEST, 1))
+    await tended(warm)
+    [before] = cluster.names(state="warm")
+    edited = replace(REQUEST, preload=("numpy",))
+    warm.wish([(edited, 1)])
+    await tended(warm)
+    [after] = cluster.names(state="warm")
+    assert after != before
+    # Who asked before the edit starts as where none is warm.
+    assert await warm.claim(replace(REQUEST, name="ada-1")) is None
+    claimed = await warm.claim(replace(edited, name="ben-1"))
+    assert claimed is not None
+    assert claimed["metadata"]["name"] == after
+
+
 async def test_a_profile_that_the_cluster_will_not_have_is_no_reason_for_others_to_wait(
     cluster: MemoryCluster,
 ) -> None:
