@@ -33,12 +33,10 @@ def browser() -> Iterator[Browser]:
         chromium.close()
 
 
-@pytest.fixture(scope="module")
-def person(
-    browser: Browser, live: LiveSite, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Callable[[], Person]]:
-    """Someone who is not signed in yet. What each saw last is kept as last-N.png."""
-    shots = shots_folder(tmp_path_factory.mktemp("shots"))
+@pytest.fixture
+def person(browser: Browser, live: LiveSite, tmp_path: Path) -> Iterator[Callable[[], Person]]:
+    """Someone who is not signed in yet. What each saw last is kept as last-N.png; then their pages are closed."""
+    shots = shots_folder(tmp_path)
     everyone: list[Person] = []
 
     def arrive() -> Person:
@@ -52,9 +50,10 @@ def person(
             sheet = one.notebook.locator(".jp-WindowedPanel-outer").first
             sheet.evaluate("element => element.scrollTo(0, 0)")
             one.page.screenshot(path=shots / f"last-{number}-top.png")
+        one.context.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def grace_account(live: LiveSite) -> str:
     """The one account that exists: a teacher who may make courses."""
 

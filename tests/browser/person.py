@@ -12,6 +12,8 @@ from typing import Any
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, FrameLocator, Locator, Page, expect
 
+# A context's default timeout is for actions alone: what is expected of a page is waited for as patiently.
+expect.set_options(timeout=60_000)
 PASSWORD = "correct horse battery staple"
 WIDE = {"width": 1280, "height": 800}
 PHONE = {"width": 390, "height": 844}

@@ -31,9 +31,9 @@ Assignment.objects.filter(pk=lab.pk).update(profile=gpu)
 """
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def live(django_db_blocker) -> Iterator[LiveSite]:
-    """A site with room for one machine."""
+    """A site with room for one machine, new for each try: the first may have given the place to Ben."""
     with LiveSite(django_db_blocker, RUNTIMES_MOST="1") as site:
         site.manage("shell", "-c", COURSE)
         yield site

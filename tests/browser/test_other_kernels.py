@@ -32,9 +32,9 @@ publish.publish(assignment, release, anyway=True)
 """
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def live(django_db_blocker) -> Iterator[LiveSite]:
-    """The whole site on an environment with bash's kernel."""
+    """The whole site on an environment with bash's kernel, new for each try: Ada's answer is typed once."""
     with LiveSite(django_db_blocker, KERNEL_ENVIRONMENT=str(environment_with_bash().folder)) as site:
         site.manage("shell", "-c", COURSE)
         yield site

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.utils import timezone
@@ -20,6 +21,13 @@ tim@example.org,Tim Berners-Lee,ta,A
 ada@example.org,Ada Lovelace,student,A
 ben@example.org,Ben Franklin,student,A
 """
+
+
+@pytest.fixture
+def live(django_db_blocker: Any) -> Iterator[LiveSite]:
+    """A site without any course, new for each try: the first has made the course and its people."""
+    with LiveSite(django_db_blocker) as site:
+        yield site
 
 
 @pytest.mark.timeout(900)
