@@ -17,7 +17,7 @@ from runtimes.agent.archive import MAX_FILES
 from runtimes.models import MIB, Kernel, Runtime, Usage, Workspace
 from runtimes.provider import Reason
 from tests.runtimes.process import RuntimesProcess
-from tests.runtimes.waiting import run, state_is, until
+from tests.runtimes.waiting import at_work, run, state_is, until
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.kill, pytest.mark.django_db(transaction=True)]
 State = Runtime.State
@@ -73,20 +73,26 @@ async def test_work_of_any_number_of_small_files_starts(process, profile, worksp
 
 
 async def test_an_idle_sandbox_is_stopped_with_its_files_and_a_busy_one_is_not(process, profile, workspace):
-    profile.idle_timeout = timedelta(seconds=3)
+    # Enough for a cell to begin in what is ready.
+    profile.idle_timeout = timedelta(seconds=10)
     await profile.asave()
     process.start()
     other = await Workspace.objects.acreate(profile=profile, account="course-1", title="Ben: ps1")
-    idle, busy = [await launch.ready(await launch.alaunch(one), timeout=60) for one in (workspace, other)]
-    kernel, working = [await launch.astart_kernel(one) for one in (idle, busy)]
-    works = asyncio.create_task(run(busy, working, "import time\ntime.sleep(15)\nprint('done')"))
+    busy, working = await at_work(other)
+    begun = asyncio.Event()
+    endless = "print('begun', flush=True)\nimport time\nwhile True: time.sleep(1)"
+    works = asyncio.create_task(run(busy, working, endless, timeout=180, begun=begun))
+    await asyncio.wait_for(begun.wait(), 40)
+    # Only now: whenever this one is stopped, the other has been at it for longer.
+    idle, kernel = await at_work(workspace)
     await run(idle, kernel, "open('kept.txt', 'w').write('typed')")
     stopped = await until(state_is(idle, State.STOPPED))
     assert stopped.reason == Reason.IDLE
     assert [row.path for row in await storage.afiles(workspace)] == ["kept.txt"]
     assert not works.done()
     assert (await Runtime.objects.aget(pk=busy.pk)).state == State.READY
-    assert await works == "done\n"
+    await launch.ainterrupt(working)
+    assert "KeyboardInterrupt" in await works
 
 
 async def test_two_kernels_of_one_runtime_share_a_disk_and_restart_and_interrupt_apart(process, workspace):

@@ -260,10 +260,12 @@ async def test_a_site_that_is_killed_in_the_middle_of_a_run_loses_nothing(desk, 
     await ada.run(0)
     await ada.sees_output(0, "tick 2")
     desk._processes[1].kill()
-    await ada.type(1, " + 1  # offline")
-    # Asked for while nobody listens: run when somebody does again, as it was typed.
-    await ada.run(1)
-    desk.restart_site()
+    try:
+        await ada.type(1, " + 1  # offline")
+        # Asked for while nobody listens: run when somebody does again, as it was typed.
+        await ada.run(1)
+    finally:
+        desk.restart_site()
     await ada.sees_output(0, "tick 79")
     assert (await ada.output(0)).count("tick") == 80
     await until(lambda: holds(desk, work, b"# offline"))
