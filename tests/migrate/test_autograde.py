@@ -80,9 +80,9 @@ def test_names_that_do_not_exist_are_said(waiting: Course) -> None:
         call_command("autograde", "--course=physics")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def bare(django_db_blocker) -> Iterator[LiveSite]:
-    """A site's data without any of its processes."""
+    """A site's data without any of its processes, new for each try."""
     site = LiveSite(django_db_blocker)
     try:
         site.manage("migrate", "--verbosity=0")

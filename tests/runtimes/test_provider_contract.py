@@ -55,9 +55,17 @@ def factory(request: pytest.FixtureRequest) -> Factory:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def provider(factory: Factory) -> AsyncIterator[Provider]:
+async def shared_provider(factory: Factory) -> AsyncIterator[Provider]:
     async with factory(0) as made:
         yield made
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def provider(shared_provider: Provider) -> AsyncIterator[Provider]:
+    """The same for all; what a failed test has left there is gone before the next, which may be that test again."""
+    yield shared_provider
+    for left in await shared_provider.owned():
+        await shared_provider.release(left.name)
 
 
 async def agent_of(provider: Provider, name: str) -> AgentClient:

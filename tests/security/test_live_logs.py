@@ -7,6 +7,7 @@ import re
 import socket
 from collections.abc import Iterator
 from contextlib import aclosing
+from typing import Any
 
 import httpx
 import pytest
@@ -28,8 +29,9 @@ _LINK = re.compile(r"http\S+")
 
 
 @pytest.fixture
-def site(live: LiveSite) -> Iterator[LiveSite]:
-    with rows_and_files(live):
+def site(django_db_blocker: Any) -> Iterator[LiveSite]:
+    """New for each try: the first has made its people."""
+    with LiveSite(django_db_blocker) as live, rows_and_files(live):
         yield live
 
 

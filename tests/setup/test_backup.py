@@ -99,16 +99,18 @@ def test_it_comes_back_as_it_was_and_everyone_signs_in_again(filled: LiveSite, k
         later = storage.put(b"handed in after the backup")
     assert "running" in refusal(filled, "restore", str(kept), "--replace")
     filled.stop()
-    assert "--replace" in refusal(filled, "restore", str(kept))
-    filled.manage("restore", str(kept), "--replace")
-    with filled.orm():
-        assert contents() == before
-        assert not Session.objects.exists()
-        assert not Lease.objects.exists()
-        assert not Blob.objects.filter(pk=later.pk).exists()
-        for submission in Submission.objects.all():
-            assert storage.read_snapshot(submission.snapshot)
-    filled.start()
+    try:
+        assert "--replace" in refusal(filled, "restore", str(kept))
+        filled.manage("restore", str(kept), "--replace")
+        with filled.orm():
+            assert contents() == before
+            assert not Session.objects.exists()
+            assert not Lease.objects.exists()
+            assert not Blob.objects.filter(pk=later.pk).exists()
+            for submission in Submission.objects.all():
+                assert storage.read_snapshot(submission.snapshot)
+    finally:
+        filled.start()
 
 
 def test_client_programs_newer_than_the_server_bring_it_back() -> None:
@@ -132,7 +134,7 @@ def test_an_empty_machine_gets_all_of_it(filled: LiveSite, kept: Path, django_db
 def test_a_second_one_copies_what_is_new_and_the_newest_is_taken(filled: LiveSite, kept: Path):
     first = {path: path.stat().st_mtime_ns for path in (kept / back_up.FILES).rglob("*") if path.is_file()}
     with filled.orm():
-        storage.snapshot_of({"n.ipynb": b"new since then"})
+        storage.snapshot_of({"n.ipynb": f"new since {len(first)} files".encode()})
         made = back_up.back_up(kept, lambda line: None)
         assert bring_back.newest(kept) == made
     second = {path: path.stat().st_mtime_ns for path in (kept / back_up.FILES).rglob("*") if path.is_file()}

@@ -49,10 +49,12 @@ Opener = Callable[..., Any]
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def open_notebook(provider: LocalProvider) -> AsyncIterator[Opener]:
-    """Starts a runtime with one kernel; everything is closed at the end."""
+    """Starts a runtime with one kernel; everything is closed at the end, what did not start as well."""
+    names: list[str] = []
     opened: list[Notebook] = []
 
     async def open_one(name: str, **request: Any) -> Notebook:
+        names.append(name)
         notebook = await start_notebook(provider, name, **request)
         opened.append(notebook)
         return notebook
@@ -60,7 +62,8 @@ async def open_notebook(provider: LocalProvider) -> AsyncIterator[Opener]:
     yield open_one
     for notebook in opened:
         await notebook.close()
-        await provider.release(notebook.name)
+    for name in names:
+        await provider.release(name)
 
 
 @pytest.fixture(scope="module")

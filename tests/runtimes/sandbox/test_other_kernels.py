@@ -30,9 +30,11 @@ def config() -> Iterator[SandboxConfig]:
 @pytest_asyncio.fixture(loop_scope="module")
 async def open_bash(provider: LocalProvider) -> AsyncIterator[Opener]:
     """A runtime whose kernel 1 is bash's, with a client on it."""
+    names: list[str] = []
     opened: list[Notebook] = []
 
     async def open_one(name: str, **request: Any) -> Notebook:
+        names.append(name)
         notebook = await start_notebook(provider, name, **{"kernels": 0, **request})
         opened.append(notebook)
         await notebook.agent.start_kernel(1, kernelspec="bash")
@@ -42,7 +44,8 @@ async def open_bash(provider: LocalProvider) -> AsyncIterator[Opener]:
     yield open_one
     for notebook in opened:
         await notebook.close()
-        await provider.release(notebook.name)
+    for name in names:
+        await provider.release(name)
 
 
 async def test_it_runs_inside_the_same_walls(open_bash: Opener, isolation: Isolation) -> None:
