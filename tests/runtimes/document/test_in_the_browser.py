@@ -14,7 +14,7 @@ from runtimes.models import Run, Workspace, WorkspaceFile
 from tests.runtimes.jupyter.conftest import NOTEBOOK
 from tests.runtimes.jupyter.desk import Chromium, Desk, run_cell, said
 
-pytestmark = [pytest.mark.browser, pytest.mark.sandbox, pytest.mark.live]
+pytestmark = [pytest.mark.browser, pytest.mark.sandbox, pytest.mark.live, pytest.mark.timeout(600)]
 
 PATIENCE_MS = 60_000
 _CELL = "window.jupyterapp.shell.currentWidget.content.widgets[cell].model"

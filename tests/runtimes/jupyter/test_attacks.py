@@ -11,7 +11,7 @@ from runtimes.jupyter import hosts
 from tests.runtimes.jupyter.attacks import ATTACKS, leaks
 from tests.runtimes.jupyter.desk import Chromium, Desk, output, run_cell
 
-pytestmark = [pytest.mark.browser, pytest.mark.sandbox]
+pytestmark = [pytest.mark.browser, pytest.mark.sandbox, pytest.mark.timeout(600)]
 expect.set_options(timeout=60_000)
 
 

@@ -16,7 +16,7 @@ from tests.runtimes.jupyter.desk import Chromium, Desk, output, run_cell, said, 
 
 # Two processors, a browser and a dozen processes: the patience is long, what is waited for is exact.
 expect.set_options(timeout=60_000)
-pytestmark = [pytest.mark.browser, pytest.mark.sandbox]
+pytestmark = [pytest.mark.browser, pytest.mark.sandbox, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")
