@@ -67,10 +67,8 @@ REASON_SENTENCES: Mapping[Reason, Promise] = {
     Reason.SCALING_UP: _(
         "No machine is free, and another one was asked for. It starts by itself as soon as there is one."
     ),
-    # However many others end: their nodes are not such, or there is none.
-    Reason.NO_MACHINE: _(
-        "There is no machine at the moment that could run this. It starts by itself as soon as there is one."
-    ),
+    # However many others end: no node is such a one, or so large; or it is more than the whole quota.
+    Reason.NO_MACHINE: _("Nothing can run this machine at the moment. It starts by itself as soon as something can."),
     Reason.FETCHING: _(
         "The machine is being prepared: its software is being fetched, or its data. That may take some minutes."
     ),

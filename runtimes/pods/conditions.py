@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from runtimes.endpoint import Endpoint
-from runtimes.pods import containers, labels, unplaced
+from runtimes.pods import containers, labels, quotas, unplaced
 from runtimes.pods.containers import Pod, moment, words
 from runtimes.provider import NotReady, Owned, Phase, Reason, Status
 
@@ -66,16 +66,13 @@ def status(pod: Pod, now: datetime, *, grows: bool = False) -> Status:
     return replace(found, deadline=deadline(pod), ready_at=ready_at, ended_at=ended_at, isolation=isolation)
 
 
-def exceeds_quota(message: str) -> bool:
-    """Whether the API refused a pod for the namespace's quota, as it words that (k8s.io/apiserver, quota)."""
-    return "exceeded quota" in message
-
-
 def refused(code: int, message: str) -> Status | None:
     """What it means that a pod was not created (HTTP status and message of the API's answer); None where asking again
     may help."""
-    if code == 403 and exceeds_quota(message):
-        return Status(Phase.QUEUED, Reason.QUOTA_EXCEEDED, message)
+    if code == 403 and quotas.exceeded(message):
+        # It waits for a larger quota, or for others to end.
+        reason = Reason.NO_MACHINE if quotas.beyond_all(message) else Reason.QUOTA_EXCEEDED
+        return Status(Phase.QUEUED, reason, message)
     if code in (400, 403, 404, 422):
         return Status(Phase.LOST, Reason.ERROR, message)
     return None

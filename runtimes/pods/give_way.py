@@ -14,7 +14,8 @@ from typing import Any
 from runtimes.pods import labels
 from runtimes.pods.containers import Pod
 from runtimes.pods.quantities import amount
-from runtimes.pods.refusals import beyond, unschedulable
+from runtimes.pods.quotas import beyond
+from runtimes.pods.refusals import unschedulable
 
 # As the scheduler words it: 0/3 nodes are available: 1 Insufficient cpu, 2 Insufficient nvidia.com/gpu.
 _SHORT = re.compile(r"Insufficient ([\w./-]*\w)")

@@ -24,6 +24,8 @@ class Place:
         self.pod = ""
         #: Pods that were made for it and are not its own: they end, and nothing that they say counts.
         self.given_up: set[str] = set()
+        #: Why no node could hold its pod, even if nothing else ran there; "" for nothing known (`in_vain.Nodes`).
+        self.in_vain = ""
         self.work: asyncio.Task[bool] | None = None
         self.releasing = False
         self._tell = tell

@@ -14,7 +14,7 @@ from django.conf import settings
 
 from runtimes import keyring
 from runtimes.news import News
-from runtimes.pods import conditions, labels, manifests, readiness, site, speed
+from runtimes.pods import conditions, in_vain, labels, manifests, readiness, site, speed
 from runtimes.pods.cluster import Cluster, Json, Refused, pause
 from runtimes.pods.config import ClusterConfig
 from runtimes.pods.existing import ExistingPods
@@ -60,6 +60,7 @@ class PodsProvider(Offers):
         self._pods = ExistingPods(self._cluster, labels.selector(config), self._changed)
         self._maker = Maker(self._cluster, config, masters)
         self._warm = WarmPods(self._cluster, config, self._pods, self._maker)
+        self._nodes = in_vain.Nodes(self._cluster, config)
         self._queue = Queue(config, most, self._places)
         self._starts = Starts(self._pods, self._maker, self._warm, self._queue, self._changed, self._awake)
         self._room_at, self._served_at = 0.0, 0.0
@@ -195,7 +196,7 @@ class PodsProvider(Offers):
             place.pod = name
             self._queue.remove(place)
         if place.pod == name:
-            place.set(conditions.status(pod, datetime.now(UTC), grows=self._config.adds_nodes))
+            place.set(in_vain.status(place, pod, datetime.now(UTC), grows=self._config.adds_nodes))
             if gone:
                 place.set(Status(Phase.LOST, Reason.NODE_LOST, "the pod is no longer there"))
 
@@ -233,14 +234,17 @@ class PodsProvider(Offers):
     async def _look_around(self) -> None:
         now = datetime.now(UTC)
         await self._end_spare()
+        await self._nodes.look(self._places.values(), self._pods)
         for place in list(self._places.values()):
             if not place.status.phase.final and (pod := self._pods.get(place.pod)) is not None:
-                place.set(conditions.status(pod, now, grows=self._config.adds_nodes))
+                place.set(in_vain.status(place, pod, now, grows=self._config.adds_nodes))
         if self._room_at >= self._served_at or time.monotonic() - self._served_at >= ROOM_SECONDS:
             self._served_at = time.monotonic()
             await self._queue.serve(self._starts.begin)
         waiting = [place for place in self._places.values() if place.status.phase is Phase.QUEUED]
-        await self._warm.tend(sorted(waiting, key=lambda place: place.arrived))
+        # What a pool holds is no room for who would find none, whoever ends.
+        helped = [place for place in waiting if place.status.reason is not Reason.NO_MACHINE]
+        await self._warm.tend(sorted(helped, key=lambda place: place.arrived))
         await self._forget(now)
 
     async def _end_spare(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from runtimes.machine import Machine
-from runtimes.pods import conditions, labels, manifests
+from runtimes.pods import labels, manifests, quotas
 from runtimes.pods.cluster import Cluster, Refused
 from runtimes.pods.config import ClusterConfig
 from runtimes.provider import ProviderUnavailable, Request
@@ -33,7 +33,7 @@ async def check(cluster: Cluster, config: ClusterConfig) -> None:
     except Refused as refusal:
         if refusal.code == 404:
             raise ProviderUnavailable(f"there is no namespace {config.namespace}: make it (PODS_NAMESPACE)") from None
-        if not conditions.exceeds_quota(refusal.message):
+        if not quotas.exceeded(refusal.message):
             raise ProviderUnavailable(
                 f"namespace {config.namespace} takes no runtimes as we make them: {refusal.message}"
             ) from None

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import math
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from runtimes.pods import conditions, labels, manifests
+from runtimes.pods import labels, manifests, quotas
 from runtimes.pods.cluster import Cluster, Json, Refused
 from runtimes.pods.config import ClusterConfig
 from runtimes.pods.quantities import amount
 from runtimes.provider import InvalidRequest, Request
-
-# As the API words it: exceeded quota: NAME, requested: pods=1, used: pods=9, limited: pods=9 (k8s.io/apiserver, quota).
-_QUOTA = re.compile(r"requested: (?P<requested>.*?), used: (?P<used>.*?), limited: (?P<limited>[^;]*)")
 
 
 async def refusal(cluster: Cluster, config: ClusterConfig, request: Request) -> str:
@@ -28,7 +23,8 @@ async def refusal(cluster: Cluster, config: ClusterConfig, request: Request) -> 
         # As it would be admitted: a runtime class chooses nodes, tolerates taints and has an overhead.
         pod = await cluster.create(pod, dry_run=True)
     except Refused as refused:
-        if not conditions.exceeds_quota(refused.message) or beyond_quota(refused.message):
+        # Also where it is not understood: nobody can say that it would do.
+        if not quotas.exceeded(refused.message) or quotas.beyond_all(refused.message) is not False:
             return refused.message
         if request.machine.runtime_class:
             return ""
@@ -36,25 +32,6 @@ async def refusal(cluster: Cluster, config: ClusterConfig, request: Request) -> 
         return told
     nodes = None if config.adds_nodes else await cluster.nodes()
     return unschedulable(pod, nodes) if nodes is not None else ""
-
-
-def beyond_quota(message: str) -> bool:
-    """Whether the whole quota would not do, as the API words its refusal."""
-    found = _QUOTA.search(message)
-    if found is None:
-        return True
-    requested, limited = (_amounts(found[part]) for part in ("requested", "limited"))
-    return any(wanted > limited[resource] for resource, wanted in requested.items() if resource in limited)
-
-
-def beyond(message: str) -> dict[str, float]:
-    """By how much a quota was exceeded, by resource, as the API words its refusal; nothing where it was not."""
-    found = _QUOTA.search(message)
-    if found is None:
-        return {}
-    requested, used, limited = (_amounts(found[part]) for part in ("requested", "used", "limited"))
-    over = {name: used.get(name, 0.0) + wanted - limited.get(name, math.inf) for name, wanted in requested.items()}
-    return {name: size for name, size in over.items() if size > 0}
 
 
 async def _no_data(cluster: Cluster, claim: str) -> str:
@@ -113,8 +90,3 @@ def _tolerated(taint: Mapping[str, Any], tolerations: Sequence[Mapping[str, Any]
         and (each.get("operator") == "Exists" or each.get("value", "") == taint.get("value", ""))
         for each in tolerations
     )
-
-
-def _amounts(text: str) -> dict[str, float]:
-    pairs = (pair.partition("=") for pair in text.split(",") if "=" in pair)
-    return {resource.strip(): amount(value.strip()) for resource, _equals, value in pairs}

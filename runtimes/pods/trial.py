@@ -7,7 +7,7 @@ import logging
 from datetime import UTC, datetime, timedelta
 
 from runtimes.image_trial import ImageTrial, Untried
-from runtimes.pods import conditions, labels, trial_pod
+from runtimes.pods import labels, quotas, trial_pod
 from runtimes.pods.cluster import Cluster, Refused
 from runtimes.pods.config import ClusterConfig
 from runtimes.provider import ProviderUnavailable, Request
@@ -27,7 +27,7 @@ async def try_image(cluster: Cluster, config: ClusterConfig, request: Request) -
     try:
         pod = await cluster.create(manifest)
     except Refused as refused:
-        full = conditions.exceeds_quota(refused.message)
+        full = quotas.exceeded(refused.message)
         return ImageTrial(untried=Untried.ROOM if full else Untried.FAULT, words=refused.message)
     name = pod["metadata"]["name"]
     try:

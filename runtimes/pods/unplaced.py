@@ -16,6 +16,11 @@ _ACCELERATORS_SHORT = tuple(f"Insufficient {kind.resource}" for kind in (Gpu, Tp
 # for that alone, since the scheduler looks at those first (Kubernetes, scheduler plugins).
 _SHORT = re.compile(r"Insufficient |Too many pods|exceed max volume count|enough free storage")
 _NO_NODE = re.compile(r"0/\d+ nodes are available|no nodes available")
+# What it says where not even ending others would help, of all nodes alike (Kubernetes, default preemption): each is of
+# another kind, tainted, cordoned, or (from 1.35 on) too small as a whole. It never says so of one that pre-empts none.
+_NONE_HELPS = re.compile(
+    r"0/(\d+) nodes are available: .*preemption: 0/\1 nodes are available: \1 Preemption is not helpful for scheduling"
+)
 # The scheduler's words where no time helps: somebody has to make the claim, or its volume (Kubernetes, volume binding).
 _NO_VOLUME = re.compile(
     r'persistentvolumeclaim "[^"]*" (not found|is being deleted|bound to non-existent persistentvolume)'
@@ -33,6 +38,8 @@ def status(words: str, since: datetime | None, now: datetime, *, grows: bool) ->
 
 
 def _waits_for(words: str) -> Reason:
+    if _NONE_HELPS.search(words):
+        return Reason.NO_MACHINE
     if any(phrase in words for phrase in _ACCELERATORS_SHORT):
         return Reason.ACCELERATOR_WAIT
     return Reason.NO_MACHINE if _NO_NODE.search(words) and not _SHORT.search(words) else Reason.CAPACITY_WAIT

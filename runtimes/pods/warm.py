@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 
 from runtimes.agent_client import AgentClient
 from runtimes.agent_replies import AgentError
-from runtimes.pods import claims, conditions, fitness, give_way, labels, manifests
+from runtimes.pods import claims, conditions, fitness, give_way, labels, manifests, quotas
 from runtimes.pods.cluster import Cluster, Contended, Json, Refused
 from runtimes.pods.config import ClusterConfig
 from runtimes.pods.existing import ExistingPods
@@ -274,7 +274,7 @@ class WarmPods:
         if isinstance(error, ProviderUnavailable):
             self._paused_until = time.monotonic() + PAUSE_SECONDS
             self._setbacks.no_room(template, str(error), now)
-        elif conditions.exceeds_quota(error.message):
+        elif quotas.exceeded(error.message):
             self._setbacks.no_room(template, error.message, now)
         else:
             self._setbacks.failed(template, error.message, now)

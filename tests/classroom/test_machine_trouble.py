@@ -104,7 +104,7 @@ def waits(workspace):
     return make
 
 
-NOT_THERE = "There is no machine at the moment that could run this. It starts by itself as soon as there is one."
+NOT_THERE = "Nothing can run this machine at the moment. It starts by itself as soon as something can."
 
 
 def test_a_machine_that_is_waited_for_in_vain_is_told_to_student_teacher_and_operator(

@@ -32,12 +32,13 @@ def applied(pod: Json, patch: Sequence[Json]) -> Json:
 
 class MemoryCluster(Cluster):
     """A pod is ready as soon as it has its Secret, or `ill` in this way, and goes when it is deleted. `deaf`: watches
-    tell nothing."""
+    tell nothing. `there`: its nodes; None where we may not see them."""
 
     def __init__(self, namespace: str = "school-runtimes") -> None:
         super().__init__(namespace)
         self.now: dict[str, Json] = {}
         self.deaf = False
+        self.there: list[Json] | None = None
         self.ill: Json | None = None
         self.clock: Callable[[], datetime] = lambda: datetime.now(UTC)
         self.created: list[str] = []
@@ -126,7 +127,8 @@ class MemoryCluster(Cluster):
 
     @override
     async def nodes(self) -> list[Json] | None:
-        return None
+        self._fail("nodes", obeyed=False)
+        return self.there
 
     def _well(self) -> Json:
         now = text(self.clock())

@@ -51,12 +51,23 @@ def seen(status: dict[str, Any], *, request: Request = REQUEST, warm: bool = Fal
     return pod
 
 
+def node(taints: list[dict[str, str]] | None = None, its_labels: dict[str, str] | None = None, **more: str) -> Any:
+    """As the API gives it, with this of what it has."""
+    has = {"cpu": "4", "memory": "16Gi", "ephemeral-storage": "100Gi", "pods": "110", **more}
+    return {"metadata": {"labels": its_labels or {}}, "spec": {"taints": taints or []}, "status": {"allocatable": has}}
+
+
 SCHEDULED = condition("PodScheduled", "True")
 READY = condition("Ready", "True")
 
 
 def container(state: dict[str, Any], **more: Any) -> dict[str, Any]:
     return {"name": labels.CONTAINER, "state": state, "ready": False, "restartCount": 0, "lastState": {}, **more}
+
+
+def unscheduled(message: str, reason: str = "Unschedulable") -> dict[str, Any]:
+    """The status of a pod that the scheduler says so of."""
+    return {"phase": "Pending", "conditions": [condition("PodScheduled", "False", reason=reason, message=message)]}
 
 
 def running(**more: Any) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from tests.runtimes.pods.samples import (
     running,
     seen,
     text,
+    unscheduled,
     warm_pod,
 )
 
@@ -31,14 +32,15 @@ MUCH_LATER = BEGAN + conditions.IMAGE_PATIENCE
 GPU_SHORT = "0/3 nodes are available: 3 Insufficient nvidia.com/gpu. preemption: 0/3 nodes are available."
 CPU_SHORT = "0/3 nodes are available: 3 Insufficient cpu."
 QUOTA = 'pods "rt-1" is forbidden: exceeded quota: runtimes, requested: pods=1, used: pods=300, limited: pods=300'
+TOO_SMALL_QUOTA = (
+    'pods "rt-1" is forbidden: exceeded quota: runtimes, requested: limits.memory=16Gi,pods=1, '
+    "used: limits.memory=2Gi,pods=3, limited: limits.memory=8Gi,pods=300"
+)
+OTHER_QUOTA = 'pods "rt-1" is forbidden: exceeded quota: runtimes, see the handbook'
 OOM = {"terminated": {"reason": "OOMKilled", "exitCode": 137}}
 KILLED = {"terminated": {"reason": "Error", "exitCode": 137}}
 STARTABLE = condition("PodReadyToStartContainers", "True")
 CRASH = {"terminated": {"reason": "Error", "exitCode": 139}}
-
-
-def unscheduled(message: str, reason: str = "Unschedulable") -> dict[str, Any]:
-    return {"phase": "Pending", "conditions": [condition("PodScheduled", "False", reason=reason, message=message)]}
 
 
 def waiting(reason: str, **last: Any) -> dict[str, Any]:
@@ -95,6 +97,31 @@ TABLE: dict[str, tuple[dict[str, Any], Phase, Reason]] = {
         ),
         Phase.QUEUED,
         Reason.NO_MACHINE,
+    ),
+    "it is too large for the nodes that are not drained": (
+        unscheduled(
+            "0/4 nodes are available: 1 node(s) were unschedulable, 3 Insufficient memory. "
+            "no new claims to deallocate, "
+            "preemption: 0/4 nodes are available: 4 Preemption is not helpful for scheduling."
+        ),
+        Phase.QUEUED,
+        Reason.NO_MACHINE,
+    ),
+    "no node has a GPU": (
+        unscheduled(
+            "0/1 nodes are available: 1 Insufficient nvidia.com/gpu. "
+            "preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling."
+        ),
+        Phase.QUEUED,
+        Reason.NO_MACHINE,
+    ),
+    "those that have a GPU are full": (
+        unscheduled(
+            "0/12 nodes are available: 12 Insufficient nvidia.com/gpu. preemption: 0/12 nodes are available: "
+            "1 No preemption victims found for incoming pod, 11 Preemption is not helpful for scheduling."
+        ),
+        Phase.QUEUED,
+        Reason.ACCELERATOR_WAIT,
     ),
     "one of its nodes is full": (
         unscheduled("0/3 nodes are available: 1 Too many pods, 2 node(s) didn't match Pod's node affinity/selector."),
@@ -422,6 +449,8 @@ def test_a_pod_that_no_node_has_yet_has_no_deadline() -> None:
     ("code", "message", "phase", "reason"),
     [
         (403, QUOTA, Phase.QUEUED, Reason.QUOTA_EXCEEDED),
+        (403, OTHER_QUOTA, Phase.QUEUED, Reason.QUOTA_EXCEEDED),
+        (403, TOO_SMALL_QUOTA, Phase.QUEUED, Reason.NO_MACHINE),
         (403, 'pods "rt-1" is forbidden: violates PodSecurity "restricted:latest"', Phase.LOST, Reason.ERROR),
         (422, 'Pod "rt-1" is invalid: spec.priorityClassName', Phase.LOST, Reason.ERROR),
         (404, 'namespaces "school-runtimes" not found', Phase.LOST, Reason.ERROR),

@@ -13,7 +13,7 @@ from runtimes.agent_replies import AgentRefused, ExitReason
 from runtimes.machine import Gpu, Machine
 from runtimes.pods import conditions, labels, manifests, unplaced
 from runtimes.pods.provider import PodsProvider
-from runtimes.provider import GIB, MIB, Phase, Reason, Request, Status
+from runtimes.provider import GIB, MIB, Limits, Phase, Reason, Request, Status
 from tests.runtimes.pods.real import ROOM, SMALL, needs_cluster, own_namespace, running, seats, until
 from tests.runtimes.sandbox.notebook import WAIT, settled, start_notebook
 
@@ -77,13 +77,42 @@ async def test_a_gpu_that_becomes_free_starts_the_next_by_itself(provider: PodsP
 async def test_where_nodes_are_added_everyone_asks_for_one_and_after_a_while_waits_for_those_that_there_are(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    async with own_namespace(adds_nodes=True) as (admin, config), seats(admin, None), running(config) as provider:
+    async with own_namespace(adds_nodes=True) as (admin, config), seats(admin, 1), running(config) as provider:
+        await provider.acquire(Request("seated", gpu=1, machine=GPU, limits=SMALL))
+        assert (await settled(provider, "seated")).phase is Phase.READY
         for name in ("one", "another"):
             await provider.acquire(Request(name, gpu=1, machine=GPU, limits=SMALL))
             assert (await reason(provider, name, Reason.SCALING_UP)).phase is Phase.QUEUED
         monkeypatch.setattr(unplaced, "GROWTH_PATIENCE", timedelta(0))
         for name in ("one", "another"):
             await reason(provider, name, Reason.ACCELERATOR_WAIT)
+        for name in ("one", "another", "seated"):
+            await provider.release(name)
+
+
+async def test_a_gpu_that_no_node_has_is_told_apart_from_one_that_is_in_use(provider: PodsProvider, place: Any) -> None:
+    admin, _config = place
+    async with seats(admin, None):
+        try:
+            await provider.acquire(Request("unserved", gpu=1, machine=GPU, limits=SMALL))
+            status = await reason(provider, "unserved", Reason.NO_MACHINE)
+            assert status.phase is Phase.QUEUED
+            assert "Insufficient nvidia.com/gpu" in status.message
+        finally:
+            await provider.release("unserved")
+
+
+async def test_one_larger_than_every_node_or_than_the_whole_quota_has_no_machine(
+    provider: PodsProvider, place: Any
+) -> None:
+    huge = Limits(memory_bytes=90 * GIB)
+    try:
+        await provider.acquire(Request("large", limits=huge))
+        assert "Insufficient memory" in (await reason(provider, "large", Reason.NO_MACHINE)).message
+        await provider.acquire(Request("larger", limits=replace(huge, memory_bytes=101 * GIB)))
+        assert "exceeded quota" in (await reason(provider, "larger", Reason.NO_MACHINE)).message
+    finally:
+        for name in ("large", "larger"):
             await provider.release(name)
 
 

@@ -9,21 +9,16 @@ from typing import Any
 import pytest
 
 from runtimes.machine import Gpu
-from runtimes.pods import manifests
+from runtimes.pods import manifests, quotas
 from runtimes.pods.quantities import amount
-from runtimes.pods.refusals import beyond_quota, unschedulable, unusable
+from runtimes.pods.refusals import unschedulable, unusable
 from runtimes.provider import GIB, Limits
-from tests.runtimes.pods.samples import CLUSTER, NAME, PROFILE, REQUEST
+from tests.runtimes.pods.samples import CLUSTER, NAME, PROFILE, REQUEST, node
 
 PLAIN = manifests.pod(REQUEST, CLUSTER, name=NAME)
 L4 = replace(PROFILE, accelerator=Gpu("nvidia-l4"))
 ON_GPU = manifests.pod(replace(REQUEST, gpu=1, machine=L4), CLUSTER, name=NAME)
 TAINT = {"key": "nvidia.com/gpu", "value": "present", "effect": "NoSchedule"}
-
-
-def node(taints: list[dict[str, str]] | None = None, its_labels: dict[str, str] | None = None, **more: str) -> Any:
-    has = {"cpu": "4", "memory": "16Gi", "ephemeral-storage": "100Gi", "pods": "110", **more}
-    return {"metadata": {"labels": its_labels or {}}, "spec": {"taints": taints or []}, "status": {"allocatable": has}}
 
 
 GPU_NODE = node([TAINT], {"cloud.google.com/gke-accelerator": "nvidia-l4"}, **{"nvidia.com/gpu": "1"})
@@ -56,7 +51,11 @@ def test_a_quota_that_is_full_is_no_refusal_and_one_that_would_not_do_is(
     requested: str, used: str, limited: str, never: bool
 ) -> None:
     words = f'pods "x" is forbidden: exceeded quota: q, requested: {requested}, used: {used}, limited: {limited}'
-    assert beyond_quota(words) is never
+    assert quotas.beyond_all(words) is never
+
+
+def test_a_quota_whose_words_are_others_tells_nothing() -> None:
+    assert quotas.beyond_all("exceeded quota: q, requested: secrets=1, used: secrets=9") is None
 
 
 def test_a_pod_that_some_node_could_hold_is_not_refused() -> None:
