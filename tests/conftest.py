@@ -25,6 +25,8 @@ from tests import prepared
 from tests.live import LiveSite
 from tests.world import make_course, make_teacher, make_user
 
+#: Of a test: pytest-timeout's settings.
+TIME_LIMIT = pytest.StashKey[object]()
 SHARED = (Path("/tmp"), Path("/dev/shm"), Path("/var/tmp"))
 
 
@@ -39,6 +41,21 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What starts the site's own processes takes longest: it begins first, so that no core waits for it at the end."""
     items.sort(key=lambda item: item.get_closest_marker("live") is None)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_timeout_set_timer(item: pytest.Item, settings: object) -> None:
+    item.stash[TIME_LIMIT] = settings
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """A test that is run once more has its whole time again, and no longer: pytest-timeout stops its clock where a test
+    first fails."""
+    if getattr(item, "execution_count", 1) > 1 and TIME_LIMIT in item.stash:
+        clock = item.config.hook
+        clock.pytest_timeout_cancel_timer(item=item)
+        clock.pytest_timeout_set_timer(item=item, settings=item.stash[TIME_LIMIT])
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
