@@ -18,6 +18,7 @@ import pytest_asyncio
 from runtimes.agent_client import AgentClient, AgentUnreachable
 from runtimes.image_trial import ImageTrial
 from runtimes.keys import connection_keys
+from runtimes.pods import trial
 from runtimes.provider import (
     GIB,
     MIB,
@@ -41,6 +42,7 @@ from tests.runtimes.sandbox.notebook import (
     KILL_AGENT_FOR_EVER,
     WAIT,
     close_client,
+    leave_nothing,
     ready_client,
     settled,
     start_notebook,
@@ -62,10 +64,9 @@ async def shared_provider(factory: Factory) -> AsyncIterator[Provider]:
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def provider(shared_provider: Provider) -> AsyncIterator[Provider]:
-    """The same for all; what a failed test has left there is gone before the next, which may be that test again."""
+    """The same for all tests, and what one that failed has left there is gone before the next."""
     yield shared_provider
-    for left in await shared_provider.owned():
-        await shared_provider.release(left.name)
+    await leave_nothing(shared_provider)
 
 
 async def agent_of(provider: Provider, name: str) -> AgentClient:
@@ -132,12 +133,11 @@ async def test_a_name_can_be_used_again_with_other_keys(provider: Provider) -> N
 async def test_a_released_runtime_answers_nobody(provider: Provider) -> None:
     await provider.acquire(Request("silent", kernels=1))
     await settled(provider, "silent")
-    agent = await agent_of(provider, "silent")
-    assert (await agent.status()).kernel(0) is not None
-    await provider.release("silent")
-    with pytest.raises(AgentUnreachable):
-        await agent._ask("status", timeout=0.5)
-    await agent.close()
+    async with await agent_of(provider, "silent") as agent:
+        assert (await agent.status()).kernel(0) is not None
+        await provider.release("silent")
+        with pytest.raises(AgentUnreachable):
+            await agent._ask("status", timeout=0.5)
 
 
 async def test_an_endpoint_survives_json_and_needs_no_more_than_the_master_key(provider: Provider) -> None:
@@ -304,7 +304,12 @@ async def test_the_current_environment_can_be_asked_for_by_its_digest(provider: 
     await provider.release("by-digest")
 
 
-async def test_an_image_that_is_there_is_found_good_and_no_trial_is_a_runtime(provider: Provider) -> None:
+async def test_an_image_that_is_there_is_found_good_and_no_trial_is_a_runtime(
+    provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Nobody waits for a page: on a busy cluster it takes longer than a person would.
+    monkeypatch.setattr(trial, "PATIENCE_SECONDS", 90.0)
+    monkeypatch.setattr(trial, "ROOM_SECONDS", 30.0)
     before = {one.identity for one in await provider.owned()}
     assert await provider.try_image(Request("tried")) == ImageTrial()
     assert {one.identity for one in await provider.owned()} <= before

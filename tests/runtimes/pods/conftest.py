@@ -9,6 +9,7 @@ import pytest_asyncio
 from runtimes.pods.config import ClusterConfig
 from runtimes.pods.provider import PodsProvider
 from tests.runtimes.pods.real import Admin, own_namespace, running
+from tests.runtimes.sandbox.notebook import leave_nothing
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -27,8 +28,6 @@ async def shared_provider(place: tuple[Admin, ClusterConfig]) -> AsyncIterator[P
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def provider(shared_provider: PodsProvider) -> AsyncIterator[PodsProvider]:
-    """The same, and what a test that failed has left there is gone before the next, which may be that test once more:
-    who acquires a name a second time has what is there already."""
+    """The same, and what a test that failed has left there is gone before the next."""
     yield shared_provider
-    for left in await shared_provider.owned():
-        await shared_provider.release(left.name)
+    await leave_nothing(shared_provider)

@@ -164,17 +164,21 @@ async def as_the_site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncI
 
 @asynccontextmanager
 async def running(config: ClusterConfig, most: int = 0) -> AsyncIterator[PodsProvider]:
+    # It takes the master key from here.
+    from tests.runtimes.sandbox.notebook import close_notebooks
+
     provider = PodsProvider(config, {config.key_version: MASTER}, most=most)
     await provider.start()
     try:
         yield provider
     finally:
+        await close_notebooks(provider)
         await provider.close()
 
 
-async def until(what: Callable[[], Any]) -> Any:
-    """What `what` returns, once it is true; awaited where it is a coroutine."""
-    async with asyncio.timeout(WAIT_SECONDS):
+async def until(what: Callable[[], Any], patience: float = WAIT_SECONDS) -> Any:
+    """What `what` returns, once it is true; awaited where it is a coroutine. patience: in seconds."""
+    async with asyncio.timeout(patience):
         while True:
             found = what()
             found = await found if asyncio.iscoroutine(found) else found

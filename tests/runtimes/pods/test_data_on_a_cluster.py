@@ -16,7 +16,7 @@ from runtimes.provider import Phase, Reason, Request
 from tests.runtimes.pods.real import SMALL, Admin, needs_cluster, own_namespace, running
 from tests.runtimes.sandbox.notebook import settled, start_notebook
 
-pytestmark = [needs_cluster, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
+pytestmark = [needs_cluster, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 CLAIM = "sets"
 
 

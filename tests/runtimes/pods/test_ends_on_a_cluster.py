@@ -8,7 +8,7 @@ import shlex
 import shutil
 from asyncio.subprocess import PIPE, STDOUT
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -33,6 +33,7 @@ from tests.runtimes import waiting
 from tests.runtimes.pods import samples
 from tests.runtimes.pods.real import (
     SMALL,
+    WAIT_SECONDS,
     Admin,
     needs_cluster,
     own_namespace,
@@ -43,15 +44,16 @@ from tests.runtimes.pods.real import (
     until,
 )
 from tests.runtimes.process import RuntimesProcess
-from tests.runtimes.sandbox.notebook import settled
+from tests.runtimes.sandbox.notebook import leave_nothing, settled
 from tests.runtimes.waiting import at_work, run, state_is
 
-pytestmark = [needs_cluster, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
+pytestmark = [needs_cluster, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 #: With the `runtimes` process and its rows.
 on_rows = pytest.mark.django_db(transaction=True)
 State = Runtime.State
 NODE = "pupitre.test/node"
 STARTING = "still-starting"
+BEAT_SECONDS = 10.0
 MERGE = "application/merge-patch+json"
 GUIDE = CHECKOUT / "docs/operate.md"
 REFUSED = b"Cannot evict pod as it would violate the pod's disruption budget"
@@ -71,7 +73,7 @@ async def evict(admin: Admin, name: str) -> None:
 
 
 def node(name: str) -> dict[str, Any]:
-    """A node without a kubelet that says once that it is well; nobody else's pods are put there."""
+    """A node without a kubelet that says now that it is well; nobody else's pods are put there."""
     now = samples.text(datetime.now(UTC))
     size = {"cpu": "2", "memory": "4Gi", "pods": "10", "ephemeral-storage": "10Gi"}
     well = {"type": "Ready", "status": "True", "reason": "KubeletReady", "message": "well"}
@@ -86,6 +88,26 @@ def node(name: str) -> dict[str, Any]:
             "conditions": [{**well, "lastHeartbeatTime": now, "lastTransitionTime": now}],
         },
     }
+
+
+@asynccontextmanager
+async def kept_alive(admin: Admin, *names: str) -> AsyncIterator[None]:
+    """Says for these nodes meanwhile that they are well: the cluster gives one up that is silent for 40 s."""
+
+    async def beat() -> None:
+        while True:
+            await asyncio.sleep(BEAT_SECONDS)
+            for name in names:
+                well = {"status": {"conditions": node(name)["status"]["conditions"]}}
+                with suppress(Refused, ProviderUnavailable):
+                    await admin.call("PATCH", "Node", f"{name}/status", body=well, content=MERGE)
+
+    beating = asyncio.create_task(beat())
+    try:
+        yield
+    finally:
+        beating.cancel()
+        await asyncio.wait({beating})
 
 
 async def bound_to(provider: PodsProvider, admin: Admin, name: str, node: str) -> str:
@@ -121,10 +143,11 @@ async def lost(place: tuple[Admin, ClusterConfig], shared_provider: PodsProvider
     try:
         for name in (silent, deleted):
             await admin.call("POST", "Node", body=node(name))
-        await asyncio.gather(
-            *(at_home(shared_provider, admin, name) for name in (silent, deleted)),
-            bound_to(shared_provider, admin, STARTING, silent),
-        )
+        async with kept_alive(admin, silent, deleted):
+            await asyncio.gather(
+                *(at_home(shared_provider, admin, name) for name in (silent, deleted)),
+                bound_to(shared_provider, admin, STARTING, silent),
+            )
         await admin.call("DELETE", "Node", deleted)
         yield silent, deleted
     finally:
@@ -137,10 +160,7 @@ async def lost(place: tuple[Admin, ClusterConfig], shared_provider: PodsProvider
 async def provider(shared_provider: PodsProvider, lost: tuple[str, str]) -> AsyncIterator[PodsProvider]:
     """As for the other files (conftest.py), and what is lost stays until the last test."""
     yield shared_provider
-    await shared_provider.keep_warm([])
-    for left in await shared_provider.owned():
-        if left.name not in ("", STARTING, *lost):
-            await shared_provider.release(left.name)
+    await leave_nothing(shared_provider, kept=(STARTING, *lost))
 
 
 # --- drains
@@ -205,23 +225,26 @@ async def test_kubectl_drains_a_node_as_the_guide_says(provider: PodsProvider, p
     running: list[asyncio.subprocess.Process] = []
     await admin.call("POST", "Node", body=node(name))
     try:
-        await at_home(provider, admin, name)
-        at_work = (await provider.endpoint(name)).identity
-        tolerated = ({"key": NODE, "operator": "Exists"},)
-        warm = Request("any", machine=Machine("any", node_selector={NODE: name}, tolerations=tolerated), limits=SMALL)
-        await provider.keep_warm([(warm, 1)])
-        [idle] = await until(lambda: on_node(admin, name, labels.WARM))
-        running.append(await begun(patiently))
-        assert running[0].stdout is not None
-        await running[0].stdout.readuntil(REFUSED)
-        await gone(admin, idle)
-        await provider.keep_warm([])
-        assert await on_node(admin, name, labels.CLAIMED) == [at_work]
-        running.append(await begun(at_once))
-        await gone(admin, at_work)
-        for each in running:
-            said, _none = await each.communicate()
-            assert (each.returncode, f"node/{name} drained" in said.decode()) == (0, True), said.decode()
+        async with kept_alive(admin, name):
+            await at_home(provider, admin, name)
+            at_work = (await provider.endpoint(name)).identity
+            tolerated = ({"key": NODE, "operator": "Exists"},)
+            warm = Request(
+                "any", machine=Machine("any", node_selector={NODE: name}, tolerations=tolerated), limits=SMALL
+            )
+            await provider.keep_warm([(warm, 1)])
+            [idle] = await until(lambda: on_node(admin, name, labels.WARM))
+            running.append(await begun(patiently))
+            assert running[0].stdout is not None
+            await running[0].stdout.readuntil(REFUSED)
+            await gone(admin, idle)
+            await provider.keep_warm([])
+            assert await on_node(admin, name, labels.CLAIMED) == [at_work]
+            running.append(await begun(at_once))
+            await gone(admin, at_work)
+            for each in running:
+                said, _none = await each.communicate()
+                assert (each.returncode, f"node/{name} drained" in said.decode()) == (0, True), said.decode()
     finally:
         for each in running:
             if each.returncode is None:
@@ -241,7 +264,7 @@ async def test_who_is_evicted_is_told_and_goes_on_elsewhere_with_all_that_a_cell
             runtime, kernel = await at_work(workspace)
             begun = asyncio.Event()
             cell = asyncio.create_task(run(runtime, kernel, BUSY, begun=begun))
-            await begun.wait()
+            await asyncio.wait_for(begun.wait(), WAIT_SECONDS)
             # As by a cluster's own upgrade, once it waits for budgets no longer.
             await admin.call("DELETE", "PodDisruptionBudget", BUDGET)
             await evict(admin, runtime.endpoint["identity"])
@@ -264,8 +287,10 @@ async def test_who_is_evicted_is_told_and_goes_on_elsewhere_with_all_that_a_cell
 
 
 @on_rows
+@pytest.mark.timeout(420)
 async def test_while_the_site_is_away_pods_end_at_their_limits_and_go_when_it_is_back(profile: Profile) -> None:
-    limits = {"lifetime": timedelta(seconds=30)}, {"idle_timeout": timedelta(seconds=15)}
+    # Enough for both to start, for a cell to begin in one, and for the site to be killed.
+    limits = {"lifetime": timedelta(seconds=75)}, {"idle_timeout": timedelta(seconds=40)}
     spaces = []
     for number, limit in enumerate(limits):
         short = await Profile.objects.acreate(
@@ -281,12 +306,12 @@ async def test_while_the_site_is_away_pods_end_at_their_limits_and_go_when_it_is
             cell = asyncio.create_task(
                 run(busy, kernel, "print('on', flush=True)\nwhile True: pass", timeout=60, begun=begun)
             )
-            await begun.wait()
+            await asyncio.wait_for(begun.wait(), WAIT_SECONDS)
             process.kill()
             cell.cancel()
             await asyncio.gather(cell, return_exceptions=True)
             reasons = {busy.name: Reason.LIFETIME, idle.name: Reason.IDLE}
-            over = await until(lambda: ended(admin, 2))
+            over = await until(lambda: ended(admin, 2), 2 * WAIT_SECONDS)
             assert {name: status.reason for name, status in over.items()} == reasons
             # What counts against no quota and runs nothing is still there, for whoever comes back to read.
             process.start()
@@ -368,7 +393,7 @@ async def test_a_lost_node_is_told_and_what_was_on_it_is_forgotten_without_its_k
     silent, deleted = lost
     taken, collected = "DeletionByTaintManager", "DeletionByPodGC"
     for name, words in ((silent, taken), (STARTING, taken), (deleted, collected)):
-        status = await settled(provider, name, Phase.LOST)
+        status = await settled(provider, name, Phase.LOST, patience=2 * WAIT_SECONDS)
         assert (status.phase, status.reason) == (Phase.LOST, Reason.NODE_LOST)
         assert words in status.message
         assert status.sentence.startswith("The machine was lost.")

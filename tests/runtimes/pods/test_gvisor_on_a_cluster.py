@@ -15,7 +15,7 @@ from tests.runtimes.process import RuntimesProcess
 from tests.runtimes.sandbox.notebook import start_notebook
 from tests.runtimes.waiting import at_work, run, state_is
 
-pytestmark = [needs_cluster, pytest.mark.timeout(180)]
+pytestmark = [needs_cluster, pytest.mark.timeout(300)]
 GVISOR = "gvisor"
 
 

@@ -19,13 +19,20 @@ from runtimes.pods.provider import PodsProvider
 from runtimes.provider import Request
 from tests.runtimes.pods.real import MASTER, ROOM, Admin, as_the_site, needs_cluster, own_namespace, running, until
 
-pytestmark = [needs_cluster, pytest.mark.asyncio, pytest.mark.timeout(180)]
+pytestmark = [needs_cluster, pytest.mark.asyncio, pytest.mark.timeout(300)]
 NOTHING = f"@sha256:{'0' * 64}"
 #: By image: a port of this machine on which nobody listens, a name that is none, a host that does not exist.
 REFUSED = {
     f"localhost/none{NOTHING}": "ErrImagePull: failed to pull and unpack image",
     f"localhost/No/none{NOTHING}": "InvalidImageName: ",
 }
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits for a page: on a busy cluster what is tried here takes longer than a person would."""
+    monkeypatch.setattr(trial, "PATIENCE_SECONDS", 90.0)
+    monkeypatch.setattr(trial, "ROOM_SECONDS", 30.0)
 
 
 def asks(image: str, **machine: object) -> Request:
@@ -72,6 +79,7 @@ async def test_an_image_without_what_a_kernel_needs_is_refused(monkeypatch: pyte
 async def test_where_an_image_cannot_be_tried_now_that_is_said_and_is_no_refusal(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(trial, "ROOM_SECONDS", 4.0)
     async with own_namespace() as (admin, config), as_it_was(admin, config):
         provider = PodsProvider(config, {1: MASTER})
         nowhere = asks("", node_selector={"room": "b12"})

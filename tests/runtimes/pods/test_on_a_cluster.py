@@ -17,7 +17,7 @@ from runtimes.provider import GIB, MIB, Limits, Phase, Reason, Request, Status
 from tests.runtimes.pods.real import ROOM, SMALL, needs_cluster, own_namespace, running, seats, until
 from tests.runtimes.sandbox.notebook import WAIT, settled, start_notebook
 
-pytestmark = [needs_cluster, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
+pytestmark = [needs_cluster, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 GPU = Machine("gpu", accelerator=Gpu())
 #: Seconds in which a kubelet has measured a pod's disk: it looks at volumes each one to two minutes
 #: (`volumeStatsAggPeriod`, with a jitter of the same length) and evicts ten seconds later; twice that on a busy
@@ -230,7 +230,7 @@ async def test_the_place_of_packages_is_emptied_and_stays_and_nothing_is_moved_o
     await provider.release("unpacks")
 
 
-@pytest.mark.timeout(TO_MEASURE + 120)
+@pytest.mark.timeout(TO_MEASURE + 240)
 async def test_who_writes_more_than_the_disk_holds_is_evicted_and_told_so(provider: PodsProvider) -> None:
     scratch = Machine("scratch", scratch_bytes=8 * MIB)
     notebook = await start_notebook(provider, "writer", machine=scratch, limits=SMALL)

@@ -28,7 +28,7 @@ from tests.runtimes.pods.real import (
 )
 from tests.runtimes.sandbox.notebook import settled, start_notebook
 
-pytestmark = [needs_cluster, pytest.mark.asyncio, pytest.mark.timeout(180)]
+pytestmark = [needs_cluster, pytest.mark.asyncio, pytest.mark.timeout(300)]
 
 
 async def test_the_role_is_all_that_the_provider_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

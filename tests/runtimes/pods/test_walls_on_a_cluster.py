@@ -15,7 +15,7 @@ from runtimes.pods.provider import PodsProvider
 from tests.runtimes.pods.real import MASTER, SMALL, needs_cluster
 from tests.runtimes.sandbox.notebook import WAIT, start_notebook
 
-pytestmark = [needs_cluster, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
+pytestmark = [needs_cluster, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 KINDS = {"iopub": zmq.SUB, "hb": zmq.REQ}
 #: Ports on which anything of the pod listens for others (proc(5), /proc/net/tcp; 0A is LISTEN).
 LISTENING = """

@@ -28,7 +28,7 @@ from tests.runtimes.pods.real import (
 )
 from tests.runtimes.sandbox.notebook import WAIT, settled, start_notebook
 
-pytestmark = [needs_cluster, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
+pytestmark = [needs_cluster, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 
 
 async def gone(admin: Admin) -> bool:
@@ -131,6 +131,8 @@ async def test_a_warm_gpu_of_one_profile_gives_way_to_who_waits_for_another_and_
         assert again["metadata"]["name"] != pod["metadata"]["name"]
         await provider.release("at-work")
         await until(lambda: ready_ones(admin, 1))
+        # The provider's watch may hear of it a moment after ours; a list brings both up to date.
+        await provider.owned()
         # Whoever it could serve is served by it.
         await provider.acquire(replace(mine, name="at-home"))
         assert (await settled(provider, "at-home")).phase is Phase.READY

@@ -14,7 +14,7 @@ from runtimes.sandboxes.config import SandboxConfig
 from runtimes.sandboxes.provider import LocalProvider
 from tests.runtimes.providers import sandbox_config
 from tests.runtimes.sandbox.attacks import ABSTRACT
-from tests.runtimes.sandbox.notebook import Notebook, start_notebook
+from tests.runtimes.sandbox.notebook import Notebook, close_notebooks, start_notebook
 
 
 @pytest.fixture
@@ -35,6 +35,7 @@ async def provider(config: SandboxConfig) -> AsyncIterator[LocalProvider]:
     local = LocalProvider(config)
     await local.start()
     yield local
+    await close_notebooks(local)
     await local.close()
 
 

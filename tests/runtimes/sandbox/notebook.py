@@ -6,6 +6,7 @@ import ast
 import asyncio
 import contextlib
 import queue
+from collections.abc import Container
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from tests.runtimes.sandbox.attacks import ABSTRACT, Attack
 
 # Long: a loaded machine is no error.
 WAIT = 60.0
+#: Those that nobody has closed. Python finds what a failed test has left open in any test after it, which then fails.
+OPENED: list[Notebook] = []
 # There is nobody to kill for a moment while the next agent is made.
 KILL_AGENT_FOR_EVER = """
 import os
@@ -41,10 +44,11 @@ async def settled(provider: Provider, name: str, *phases: Phase, patience: float
             await asyncio.sleep(0.005)
 
 
-@dataclass
+@dataclass(eq=False)
 class Notebook:
     """One runtime with a client on its first kernel."""
 
+    provider: Provider
     name: str
     endpoint: Endpoint
     keys: Keys
@@ -78,6 +82,8 @@ class Notebook:
         return client
 
     async def close(self) -> None:
+        if self in OPENED:
+            OPENED.remove(self)
         for client in {id(client): client for client in (self.client, *self.extra) if client}.values():
             close_client(client)
         await self.agent.close()
@@ -115,7 +121,29 @@ async def start_notebook(provider: Provider, name: str, **request: Any) -> Noteb
     endpoint = await provider.endpoint(name)
     keys = connection_keys(MASTER, endpoint.key_version, endpoint.identity)
     client = await ready_client(endpoint, keys) if request.get("kernels", 1) else None
-    return Notebook(name, endpoint, keys, AgentClient(endpoint, keys), client)
+    notebook = Notebook(provider, name, endpoint, keys, AgentClient(endpoint, keys), client)
+    OPENED.append(notebook)
+    return notebook
+
+
+async def close_notebooks(provider: Provider) -> None:
+    """Those of its runtimes that are still open."""
+    for notebook in [each for each in OPENED if each.provider is provider]:
+        await notebook.close()
+
+
+async def leave_nothing(provider: Provider, kept: Container[str] = ()) -> None:
+    """Closes and releases what a test that failed has left there, warm runtimes too, before the next, which may be
+    that test once more: who acquires a name a second time has what is there already. kept: names that stay."""
+    await close_notebooks(provider)
+    await provider.keep_warm([])
+    for left in await provider.owned():
+        if left.name and left.name not in kept:
+            await provider.release(left.name)
+    # Longer than a cluster keeps a pod whose node is gone.
+    async with asyncio.timeout(2 * WAIT):
+        while not all(left.name for left in await provider.owned()):
+            await asyncio.sleep(0.1)
 
 
 async def attempt(attack: Attack, attacker: Notebook, victim: Notebook, host_port: int) -> Any:

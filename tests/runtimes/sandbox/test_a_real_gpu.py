@@ -23,7 +23,7 @@ from tests.runtimes.fakes import running
 from tests.runtimes.providers import UID, sandbox_config
 from tests.runtimes.sandbox import cuda
 from tests.runtimes.sandbox.attacks import ATTACKS, NODES, PREAMBLE, Attack
-from tests.runtimes.sandbox.notebook import WAIT, Notebook, attempt, settled, start_notebook
+from tests.runtimes.sandbox.notebook import WAIT, Notebook, attempt, close_notebooks, settled, start_notebook
 from tests.runtimes.test_borrow import say
 
 REAL = gpus.find(uid=UID)
@@ -46,6 +46,7 @@ async def started(config: SandboxConfig) -> AsyncIterator[LocalProvider]:
     try:
         yield provider
     finally:
+        await close_notebooks(provider)
         await provider.close()
 
 

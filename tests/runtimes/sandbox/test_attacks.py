@@ -23,6 +23,7 @@ from tests.runtimes.sandbox.notebook import (
     WAIT,
     Notebook,
     attempt,
+    close_notebooks,
     descendants,
     ready_client,
     start_notebook,
@@ -190,6 +191,7 @@ async def test_without_control_groups_memory_is_still_limited(own_config: Sandbo
         assert {"memory-rlimit", "processes-rlimit", "cpu-none"} <= set(held)
         await notebook.close()
     finally:
+        await close_notebooks(provider)
         await provider.close()
 
 

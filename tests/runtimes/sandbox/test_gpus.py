@@ -19,7 +19,7 @@ from runtimes.sandboxes.gpu_driver import cached_folders
 from runtimes.sandboxes.provider import LocalProvider
 from tests.runtimes.providers import UID
 from tests.runtimes.sandbox import gpu_box
-from tests.runtimes.sandbox.notebook import KILL_AGENT_FOR_EVER, settled, start_notebook
+from tests.runtimes.sandbox.notebook import KILL_AGENT_FOR_EVER, close_notebooks, settled, start_notebook
 
 ANY = Machine(accelerator=Gpu())
 SHARED = Machine(accelerator=Gpu(sharing="time-sharing", clients=2))
@@ -133,6 +133,7 @@ async def started(config: SandboxConfig) -> AsyncIterator[LocalProvider]:
     try:
         yield provider
     finally:
+        await close_notebooks(provider)
         await provider.close()
 
 

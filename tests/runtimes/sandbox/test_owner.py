@@ -19,7 +19,7 @@ from runtimes.provider import Isolation, Phase, ProviderUnavailable, Reason, Req
 from runtimes.sandboxes import slots
 from runtimes.sandboxes.config import SandboxConfig
 from runtimes.sandboxes.provider import LocalProvider
-from tests.runtimes.sandbox.notebook import WAIT, descendants, settled, start_notebook
+from tests.runtimes.sandbox.notebook import WAIT, close_notebooks, descendants, settled, start_notebook
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.kill]
 
@@ -83,6 +83,7 @@ async def test_killing_the_owner_ends_every_sandbox_and_its_successor_removes_ev
         assert traces(own_config, groups) == []
         await start_and_release(successor)
     finally:
+        await close_notebooks(successor)
         await successor.close()
 
 
@@ -134,6 +135,7 @@ async def test_a_killed_fork_server_ends_its_sandboxes_and_is_replaced(own_confi
         assert (await provider.status("other")).phase is Phase.READY
         await start_and_release(provider)
     finally:
+        await close_notebooks(provider)
         await provider.close()
 
 
@@ -187,6 +189,7 @@ async def test_modules_that_cannot_be_preloaded_are_left_out(own_config: Sandbox
         assert loaded == [True, False]
         await notebook.close()
     finally:
+        await close_notebooks(provider)
         await provider.close()
 
 
