@@ -20,8 +20,8 @@ from typing import Any
 from runtimes.agent.enclosure import HOME, INSIDE_UID, SHARED_MEMORY, TEMPORARY
 from runtimes.endpoint import AGENT_PORT, CHANNELS, FIRST_KERNEL_PORT, MAX_KERNELS
 from runtimes.keys import Keys
-from runtimes.machine import DataVolume, image_digest
-from runtimes.pods import environment, labels
+from runtimes.machine import image_digest
+from runtimes.pods import data_sets, environment, labels
 from runtimes.pods.config import ClusterConfig
 from runtimes.pods.labels import Manifest
 from runtimes.provider import MIB, Network, NotOffered, Request
@@ -48,16 +48,6 @@ DATA = "/data"
 _ON_SCRATCH = {".local": f"{HOME}/.local", ".tmp": environment.DISK_TEMPORARY}
 # Its disk beside scratch: logs of the container, which hardly writes any.
 _OTHER_DISK_BYTES = 64 * MIB
-# GKE, "Cloud Storage FUSE CSI driver": pods with it get the sidecar that mounts; identity by Workload Identity.
-_GKE_BUCKETS = "gcsfuse.csi.storage.gke.io"
-# By itself the sidecar has no limit of memory, which our quota asks of every container, and 5 GiB of the node's disk
-# for what is written and cached: nothing here. A limit alone is also what it asks for ("Configure the sidecar
-# container").
-_GKE_MOUNTS_BUCKETS = {
-    "gke-gcsfuse/volumes": "true",
-    "gke-gcsfuse/memory-limit": "512Mi",
-    "gke-gcsfuse/ephemeral-storage-limit": "1Gi",
-}
 _TRIES_TO_START = 120
 _PRIORITIES = {"interactive": "pupitre-interactive", "grading": "pupitre-grading"}
 WARM_PRIORITY = "pupitre-warm"
@@ -171,11 +161,8 @@ def priority(request: Request, *, warm: bool) -> str:
 
 
 def _annotations(request: Request, config: ClusterConfig, *, warm: bool) -> Manifest:
-    data = request.machine.data
-    return {
-        **labels.annotations_of(isolation(request, config), config, warm=warm),
-        **(_GKE_MOUNTS_BUCKETS if data is not None and data.bucket else {}),
-    }
+    held = isolation(request, config)
+    return {**labels.annotations_of(held, config, warm=warm), **data_sets.annotations(request.machine.data)}
 
 
 def _spec(request: Request, config: ClusterConfig, *, name: str, warm: bool) -> Manifest:
@@ -193,7 +180,7 @@ def _spec(request: Request, config: ClusterConfig, *, name: str, warm: bool) -> 
         **({"hostUsers": False} if config.user_namespaces else {}),
         **request.machine.placement(),
         "tolerations": _tolerations(request.machine.placement().get("tolerations", [])),
-        **_identity(request.machine.data),
+        **data_sets.identity(request.machine.data),
         "securityContext": {
             "runAsNonRoot": True,
             "runAsUser": INSIDE_UID,
@@ -291,18 +278,5 @@ def _volumes(request: Request, name: str) -> list[Manifest]:
     return [
         {"name": "order", "secret": {"secretName": name, "defaultMode": 0o440}},
         *({"name": key, "emptyDir": fields} for key, fields in {**in_memory, **on_disk}.items()),
-        *([{"name": "data", **_source(data)}] if data is not None else []),
+        *([{"name": "data", **data_sets.volume(data)}] if data is not None else []),
     ]
-
-
-def _source(data: DataVolume) -> Manifest:
-    """Read-only twice, here and where it is mounted."""
-    if data.claim:
-        return {"persistentVolumeClaim": {"claimName": data.claim, "readOnly": True}}
-    options = {"bucketName": data.bucket, "mountOptions": f"implicit-dirs,uid={INSIDE_UID},gid={INSIDE_UID}"}
-    return {"csi": {"driver": _GKE_BUCKETS, "readOnly": True, "volumeAttributes": options}}
-
-
-def _identity(data: DataVolume | None) -> Manifest:
-    """A service account of its own only where a bucket must be read as one; no token of it is mounted either way."""
-    return {"serviceAccountName": data.service_account} if data is not None and data.service_account else {}
