@@ -14,8 +14,6 @@ from runtimes.status import Reason
 #: before it has one. While a machine is being added others may ask, so that as many are added as are wanted.
 _NO_SEAT = frozenset({Reason.CAPACITY_WAIT, Reason.ACCELERATOR_WAIT, Reason.QUOTA_EXCEEDED, Reason.NO_MACHINE})
 
-type _Group = tuple[str, str]
-
 
 @dataclass(frozen=True, slots=True)
 class Admission:
@@ -30,7 +28,7 @@ class Admission:
 def admit(live: Sequence[Runtime], most: int, doubtful: Collection[int] = ()) -> Admission:
     """What follows for all live runtimes, given first come first. most: how many may be up at once; 0: no limit.
     doubtful: keys of those for which there may be no machine that is large enough."""
-    first: dict[_Group, Runtime] = {}
+    first: dict[queue.Line, Runtime] = {}
     back: list[Runtime] = []
     for row in live:
         if _lacks_seat(row):
@@ -54,24 +52,14 @@ def admit(live: Sequence[Runtime], most: int, doubtful: Collection[int] = ()) ->
     return Admission(begin, held, back)
 
 
-def _held_up(row: Runtime, *, doubtful: bool) -> _Group:
-    """Whom it holds up, having no seat: one of `_groups`. What waits in vain holds up its like alone."""
-    profile, kind, seats = _groups(row)
-    if doubtful or row.reason == Reason.NO_MACHINE:
-        return profile
-    # A quota is the whole namespace's, wherever in it a pod would be.
-    return seats if row.reason == Reason.QUOTA_EXCEEDED else kind
+def _held_up(row: Runtime, *, doubtful: bool) -> queue.Line:
+    """Whom it holds up, having no seat. What waits in vain, perhaps, holds up its like alone."""
+    return queue.lines(row.profile)[0] if doubtful else queue.line(row.profile, row.reason)
 
 
-def _groups(row: Runtime) -> tuple[_Group, _Group, _Group]:
-    """From the narrowest: its profile's, who competes for the same nodes, who wants seats of the same sort."""
-    profile = row.profile
-    return ("profile", profile.slug), ("kind", queue.kind(profile)), ("seats", queue.seats_of(profile))
-
-
-def _behind(row: Runtime, first: Mapping[_Group, Runtime]) -> Runtime | None:
+def _behind(row: Runtime, first: Mapping[queue.Line, Runtime]) -> Runtime | None:
     """The first one that holds it up; None: nobody does."""
-    stuck = [first[group] for group in _groups(row) if group in first] if first else []
+    stuck = [first[line] for line in queue.lines(row.profile) if line in first] if first else []
     return min((one for one in stuck if _before(one, row)), key=_order, default=None)
 
 

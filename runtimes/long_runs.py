@@ -7,6 +7,7 @@ while no one wants the seat, and it is stopped, with a warning, when someone doe
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -49,27 +50,33 @@ def long_runs(now: datetime) -> list[LongRun]:
 
 
 def make_way() -> int:
-    """Brings forward the end of as many long runs and loads as people wait for seats of their kind; how many. Safe to
-    repeat."""
+    """Brings forward the end of as many long runs and loads as people wait for such seats: on the same nodes, or, of a
+    full quota, on any. How many. Safe to repeat."""
     now = timezone.now()
     waiting = Runtime.objects.filter(queue.WAITING, purpose=Runtime.Purpose.INTERACTIVE).select_related("profile")
     # What others free is no machine for those.
     waiting = waiting.exclude(reason=Reason.NO_MACHINE)
-    wanted = Counter(queue.kind(row.profile) for row in waiting)
+    wanted = Counter(queue.line(row.profile, row.reason) for row in waiting)
     if not wanted:
         return 0
     leaving = Runtime.objects.filter(state=Runtime.State.READY, yields=True).select_related("profile")
-    wanted.subtract(queue.kind(row.profile) for row in leaving)
+    for row in leaving:
+        wanted.subtract(_gains(wanted, row))
     made = 0
     runs: list[LongRun | load.Load] = [*long_runs(now), *load.loads()]
     # One that is both gives way once.
     candidates = {run.runtime.pk: run for run in runs}
     for run in sorted(candidates.values(), key=lambda run: run.since):
-        kind = queue.kind(run.runtime.profile)
-        if wanted[kind] > 0 and _yields(run.runtime, now + NOTICE):
-            wanted[kind] -= 1
+        gains = _gains(wanted, run.runtime)
+        if gains and _yields(run.runtime, now + NOTICE):
+            wanted.subtract(gains)
             made += 1
     return made
+
+
+def _gains(wanted: Mapping[queue.Line, int], leaving: Runtime) -> list[queue.Line]:
+    """The line in which somebody gets its seat: who needs its nodes comes first; none where nobody waits so."""
+    return [line for line in queue.lines(leaving.profile) if wanted.get(line, 0) > 0][:1]
 
 
 def _yields(runtime: Runtime, deadline: datetime) -> bool:

@@ -1,15 +1,17 @@
 """Who waits for which machine, in what order, and for how long about. The order is the database's: first come, first
-served, among those who want the same kind of machine."""
+served, in each line. `admission.py` asks the same lines who may start."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import IntEnum
 
-from django.db.models import Q
+from django.conf import settings
+from django.db.models import Count, Q
 from django.utils import timezone
 
 from runtimes.estimate import Seat, until_start
@@ -31,9 +33,24 @@ MEASURED = 30
 LATELY = timedelta(days=7)
 
 WAITING = Q(state=Runtime.State.QUEUED) | Q(state=Runtime.State.STARTING, reason__in=WAITS)
+#: Of somebody in the queue who is held up by nobody, or was not looked at yet.
+_UNHELD = frozenset({Reason.NONE, Reason.CAPACITY_WAIT})
 _SEATED = Q(state__in=[Runtime.State.READY, Runtime.State.STOPPING]) | (
     Q(state=Runtime.State.STARTING) & ~Q(reason__in=WAITS)
 )
+
+
+class Width(IntEnum):
+    """Who stand in one line: of one profile, on the same nodes, who want seats of the same sort, all."""
+
+    PROFILE = 0
+    KIND = 1
+    SEATS = 2
+    EVERYONE = 3
+
+
+type Line = tuple[Width, str]
+_EVERYONE: Line = (Width.EVERYONE, "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +82,21 @@ def kind(profile: Profile) -> str:
     return f"{seats_of(profile)} {json.dumps(placement, sort_keys=True)}"
 
 
+def lines(profile: Profile) -> tuple[Line, Line, Line]:
+    """Those in which machines of this profile are waited for, from the narrowest."""
+    return (Width.PROFILE, profile.slug), (Width.KIND, kind(profile)), (Width.SEATS, seats_of(profile))
+
+
+def line(profile: Profile, reason: str) -> Line:
+    """The one in which somebody who waits for this reason goes before all who came later."""
+    own, same_nodes, same_seats = lines(profile)
+    if reason == Reason.NO_MACHINE:
+        # What waits in vain holds up its like alone.
+        return own
+    # A quota is the whole namespace's, wherever in it a pod would be.
+    return same_seats if reason == Reason.QUOTA_EXCEEDED else same_nodes
+
+
 def waits(runtime: Runtime) -> bool:
     """Whether it has no seat yet."""
     return runtime.state == Runtime.State.QUEUED or (
@@ -78,39 +110,32 @@ def has_place(runtime: Runtime) -> bool:
 
 
 def queue_position(runtime: Runtime) -> int:
-    """1 for the next to start, 0 if it does not wait. `runtime.profile` must be loaded."""
-    return _position(runtime, rivals(runtime.profile)) if waits(runtime) else 0
+    """1 for the next to start, 0 if it does not wait. In two queries. `runtime.profile` must be loaded."""
+    return _standing(runtime).position if waits(runtime) else 0
 
 
-def positions(live: Iterable[Runtime]) -> dict[int, int]:
-    """The same by key, for all who wait among `live`, which come in the order they were asked for. No query."""
-    of_kind: Counter[str] = Counter()
-    of_profile: Counter[int] = Counter()
+def positions(live: Sequence[Runtime]) -> dict[int, int]:
+    """The same by key, for all who wait among `live`: all that are not over, in the order they were asked for. No
+    query."""
+    full = _full(sum(row.state != Runtime.State.QUEUED for row in live))
+    before: Counter[Line] = Counter()
     found = {}
     for row in live:
         if waits(row):
-            wanted = kind(row.profile)
-            found[row.pk] = 1 + of_kind[wanted] + of_profile[row.profile_id]
-            if row.reason == Reason.NO_MACHINE:
-                of_profile[row.profile_id] += 1
-            else:
-                of_kind[wanted] += 1
+            found[row.pk] = 1 + sum(before[one] for one in _behind(row.profile, row.state, full=full))
+            before[_line(row.profile, row.state, row.reason, full=full)] += 1
     return found
 
 
 def outlook(runtime: Runtime) -> Outlook | None:
     """What it may expect, in four queries; None if it has no place in a queue. `runtime.profile` must be loaded."""
-    if not has_place(runtime):
-        return None
-    profiles = rivals(runtime.profile)
-    return _outlook(_position(runtime, profiles), profiles, timezone.now())
+    return _outlook(_standing(runtime), timezone.now()) if has_place(runtime) else None
 
 
 def newcomer(profile: Profile) -> Outlook | None:
-    """What somebody would expect who asked for this machine now; None if nobody waits for one."""
-    profiles = rivals(profile)
-    waiting = Runtime.objects.filter(WAITING, _before(profile.pk, profiles)).count()
-    return _outlook(waiting + 1, profiles, timezone.now()) if waiting else None
+    """What somebody would expect who asked for this machine now; None if nobody is served before."""
+    standing = _standing(Runtime(profile=profile))
+    return _outlook(standing, timezone.now()) if standing.position > 1 else None
 
 
 def had_room(runtime: Runtime) -> bool:
@@ -129,22 +154,58 @@ def rivals(profile: Profile) -> list[int]:
     return [one.pk for one in Profile.objects.all() if kind(one) == wanted]
 
 
-def _position(runtime: Runtime, profiles: Collection[int]) -> int:
-    earlier = Q(requested_at__lt=runtime.requested_at) | Q(requested_at=runtime.requested_at, pk__lt=runtime.pk)
-    return 1 + Runtime.objects.filter(WAITING, earlier, _before(runtime.profile_id, profiles)).count()
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    """A place, and the profiles any of whose machines, when it ends, brings it forward."""
+
+    position: int
+    profiles: Sequence[int]
 
 
-def _before(profile: int, profiles: Collection[int]) -> Q:
-    """Who is served before somebody of this profile who came later: not who waits for a machine that is not there, of
-    another profile."""
-    return Q(profile__in=profiles) & (~Q(reason=Reason.NO_MACHINE) | Q(profile=profile))
+def _standing(runtime: Runtime) -> _Standing:
+    """Of one that waits; one that is not saved comes now."""
+    earlier = WAITING
+    if runtime.pk is not None:
+        same_time = Q(requested_at=runtime.requested_at, pk__lt=runtime.pk)
+        earlier &= Q(requested_at__lt=runtime.requested_at) | same_time
+    live = Runtime.objects.filter(state__in=Runtime.LIVE).values_list("profile", "state", "reason")
+    groups = list(live.annotate(Count("pk"), earlier=Count("pk", filter=earlier)))
+    # After them: none of theirs is missing.
+    profiles = {one.pk: one for one in Profile.objects.all()}
+    full = _full(sum(count for _profile, state, _reason, count, _earlier in groups if state != Runtime.State.QUEUED))
+    before: Counter[Line] = Counter()
+    for profile, state, reason, _count, found in groups:
+        before[_line(profiles[profile], state, reason, full=full)] += found
+    behind = _behind(runtime.profile, runtime.state, full=full)
+    own = _line(runtime.profile, runtime.state, runtime.reason, full=full)
+    widest = max([lines(runtime.profile)[1], own, *(one for one in behind if before[one])])
+    share = [pk for pk, one in profiles.items() if widest in (*lines(one), _EVERYONE)]
+    return _Standing(1 + sum(before[one] for one in behind), share)
 
 
-def _outlook(position: int, profiles: Collection[int], now: datetime) -> Outlook:
+def _full(up: int) -> bool:
+    """Whether so many are as many as may be up at once."""
+    return 0 < settings.RUNTIMES_MOST <= up
+
+
+def _line(profile: Profile, state: str, reason: str, *, full: bool) -> Line:
+    """`line`; who waits for nothing but that one of all ends goes before everyone in the queue."""
+    unheld = full and state == Runtime.State.QUEUED and reason in _UNHELD
+    return _EVERYONE if unheld else line(profile, reason)
+
+
+def _behind(profile: Profile, state: str, *, full: bool) -> Sequence[Line]:
+    """The lines at whose end somebody stands who comes now."""
+    queued = full and state == Runtime.State.QUEUED
+    return (*lines(profile), _EVERYONE) if queued else lines(profile)
+
+
+def _outlook(standing: _Standing, now: datetime) -> Outlook:
+    profiles = standing.profiles
     seated = Runtime.objects.filter(_SEATED, profile__in=profiles).values_list("ready_at", "deadline")
     seats = [Seat(now - (ready_at or now), deadline - now if deadline else None) for ready_at, deadline in seated]
     lengths = measured(profiles)
-    return Outlook(position, until_start(position, seats, lengths), len(lengths), len(seats))
+    return Outlook(standing.position, until_start(standing.position, seats, lengths), len(lengths), len(seats))
 
 
 def measured(profiles: Collection[int]) -> list[timedelta]:

@@ -91,6 +91,19 @@ def test_nothing_is_ended_for_who_could_not_have_that_seat(profile):
     assert make_way() == 1
 
 
+def test_a_seat_is_given_on_to_who_waits_for_the_quota_on_other_nodes_too(profile, gpu):
+    longest, long, other = busy(profile, 7), busy(profile, 5), busy(gpu, 9)
+    elsewhere = Profile.objects.create(slug="sandboxed", name="gVisor", runtime_class="gvisor")
+    Runtime.objects.create(profile=elsewhere, account="x", reason=Reason.QUOTA_EXCEEDED)
+    assert (make_way(), make_way()) == (1, 0)
+    # One that leaves is nobody's twice: who needs its own nodes, and who needs the quota.
+    Runtime.objects.create(profile=profile, account="x", reason=Reason.CAPACITY_WAIT)
+    assert (make_way(), make_way()) == (1, 0)
+    for runtime, yields in ((longest, True), (long, True), (other, False)):
+        runtime.refresh_from_db()
+        assert runtime.yields is yields
+
+
 def test_who_stops_soon_anyway_is_left_alone(gpu):
     busy(gpu, 5, deadline=timezone.now() + timedelta(minutes=5))
     Runtime.objects.create(profile=gpu, account="x")
