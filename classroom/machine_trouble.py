@@ -51,14 +51,14 @@ class Trouble:
 
 def in_vain(runtime: Runtime) -> bool:
     """Whether it has waited for long, for a machine that is not there."""
-    waits = runtime.state in _WAITS and runtime.reason == Reason.NO_MACHINE
-    return waits and runtime.requested_at < timezone.now() - IN_VAIN_AFTER
+    waits, since = runtime.state in _WAITS and runtime.reason == Reason.NO_MACHINE, runtime.in_vain_since
+    return waits and since is not None and since < timezone.now() - IN_VAIN_AFTER
 
 
 def troubles(*courses: int) -> list[Trouble]:
     """Those of now and of the last day, newest first; of all courses where none is named. Two queries."""
     now = timezone.now()
-    waits = Q(state__in=_WAITS, reason=Reason.NO_MACHINE, requested_at__lt=now - IN_VAIN_AFTER)
+    waits = Q(state__in=_WAITS, reason=Reason.NO_MACHINE, in_vain_since__lt=now - IN_VAIN_AFTER)
     ended = Q(state=Runtime.State.FAILED, stopped_at__gt=now - LOOKS_BACK)
     failed = Runtime.objects.filter(waits | ended).select_related("profile")
     accounts = {"account__in": [account_of(course) for course in courses]} if courses else {}

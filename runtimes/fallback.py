@@ -23,7 +23,8 @@ def use_fallback(runtime: Runtime) -> bool:
     if fallback is None:
         return False
     mine = Runtime.objects.filter(queue.WAITING, pk=runtime.pk, profile=runtime.profile_id)
-    if not mine.update(profile=fallback, preload=fallback.preload, reason="", message="", detail=""):
+    news = {"reason": "", "message": "", "detail": "", "in_vain_since": None}
+    if not mine.update(profile=fallback, preload=fallback.preload, **news):
         return False
     bus.publish_on_commit("runtimes")
     bus.publish_on_commit(f"runtime:{runtime.name}")

@@ -294,7 +294,8 @@ class Runtime(models.Model):
     `reserved`: what its profile gave when it was ready (cpu, memory_bytes, gpu): a profile may change while it runs.
     `cpu_meter`: the processor time that it used so far (`runtimes/meter.py`). `executed_at`: when somebody last began
     an execution. `load_since`: since when none was, where it goes on using its processors (`runtimes/load.py`);
-    `slowed`: its provider gives it less for that.
+    `slowed`: its provider gives it less for that. `in_vain_since`: since when it has waited for a machine that is not
+    there (`runtimes/rows.py`).
     `message`: a sentence for the person concerned, as in the source. `detail`: the provider's own words, for operators.
     `left_out`: path → why (a sentence of the source language) of the files there that storage has not got.
     `not_brought`: path of its record → name and version of what pip installed that is not there, since storage has not
@@ -335,6 +336,7 @@ class Runtime(models.Model):
     reserved = models.JSONField(default=dict, blank=True)
     cpu_meter = models.JSONField(default=dict, blank=True)
     requested_at = models.DateTimeField(default=timezone.now)
+    in_vain_since = models.DateTimeField(null=True)
     ready_at = models.DateTimeField(null=True)
     deadline = models.DateTimeField(null=True)
     last_active_at = models.DateTimeField(default=timezone.now)

@@ -12,6 +12,7 @@ from functools import wraps
 from asgiref.sync import sync_to_async
 from django.db import connection, transaction
 from django.db.models import Case, F, Q, QuerySet, Value, When
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from runtimes import bus, load, long_runs, profiles, queue, usage
@@ -105,9 +106,20 @@ def begin_start(waiting: Collection[Runtime], provider: str) -> set[int]:
 def note_queued(held: Collection[tuple[Runtime, str]]) -> None:
     """Says on rows that stay in the queue what they wait for."""
     for reason, news in _by(held, lambda one: one[1]).items():
-        keys = [row.pk for row, _reason in news if row.reason != reason]
+        keys = [row.pk for row, _reason in news if row.reason != reason or _unsure(row)]
         if keys:
-            Runtime.objects.filter(pk__in=keys, state=Runtime.State.QUEUED).update(reason=reason)
+            rows = Runtime.objects.filter(pk__in=keys, state=Runtime.State.QUEUED)
+            rows.update(reason=reason, in_vain_since=_in_vain_since(reason))
+
+
+def _unsure(row: Runtime) -> bool:
+    """Whether its reason and since when it has waited in vain do not go together: another version wrote the reason."""
+    return (row.reason == Reason.NO_MACHINE) != (row.in_vain_since is not None)
+
+
+def _in_vain_since(reason: str) -> Coalesce | None:
+    """What a row has from now on that waits for `reason`. To be asked anew is no reason: that it keeps."""
+    return Coalesce("in_vain_since", Value(timezone.now())) if reason == Reason.NO_MACHINE else None
 
 
 def _by[T, K: Hashable](things: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
@@ -129,8 +141,9 @@ def back_to_queue(runtime: Runtime) -> None:
 def note_waiting(runtime: Runtime, reason: str, *, message: str = "", detail: str = "") -> None:
     """Says on the row why it is not ready yet."""
     news = {"reason": reason, "message": message, "detail": detail}
-    row = Runtime.objects.filter(pk=runtime.pk, state=Runtime.State.STARTING).exclude(**news)
-    if row.update(**news):
+    told = Q(**news, in_vain_since__isnull=reason != Reason.NO_MACHINE)
+    row = Runtime.objects.filter(~told, pk=runtime.pk, state=Runtime.State.STARTING)
+    if row.update(**news, in_vain_since=_in_vain_since(reason)):
         # Who has got a seat lets the next one ask for one.
         bus.publish_sync("runtimes")
         bus.publish_sync(f"runtime:{runtime.name}")
@@ -146,6 +159,7 @@ def mark_ready(runtime: Runtime, status: Status, endpoint: Endpoint, environment
         "reason": "",
         "message": "",
         "detail": "",
+        "in_vain_since": None,
         "endpoint": endpoint.to_json(),
         "key_version": endpoint.key_version,
         "isolation": ",".join(status.isolation),

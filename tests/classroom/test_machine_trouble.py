@@ -92,13 +92,16 @@ def test_what_starts_again_or_was_yesterday_is_no_trouble(failed, workspace, gra
 
 @pytest.fixture
 def waits(workspace):
-    """`waits(minutes)` is a start that was asked for so long ago, of a machine that is not there."""
+    """`waits(minutes)` is a start that has waited for so long for a machine that is not there; that was asked for an
+    hour ago."""
 
     def make(minutes: float, state: str = State.STARTING, reason: str = Reason.NO_MACHINE) -> Runtime:
-        asked = timezone.now() - timedelta(minutes=minutes)
+        now = timezone.now()
+        since = now - timedelta(minutes=minutes) if reason == Reason.NO_MACHINE else None
         return Runtime.objects.create(
-            profile=workspace.profile, account=workspace.account, state=state, reason=reason, requested_at=asked,
-            workspace=workspace, detail="0/1 nodes are available: 1 node(s) were unschedulable",
+            profile=workspace.profile, account=workspace.account, state=state, reason=reason,
+            requested_at=now - timedelta(hours=1), in_vain_since=since, workspace=workspace,
+            detail="0/1 nodes are available: 1 node(s) were unschedulable",
         )  # fmt: skip
 
     return make
@@ -122,7 +125,12 @@ def test_a_machine_that_is_waited_for_in_vain_is_told_to_student_teacher_and_ope
 
 @pytest.mark.parametrize(
     ("minutes", "state", "reason"),
-    [(4, State.STARTING, Reason.NO_MACHINE), (60, State.STARTING, Reason.CAPACITY_WAIT), (60, State.READY, "")],
+    [
+        (1, State.STARTING, Reason.NO_MACHINE),
+        (4, State.QUEUED, Reason.NO_MACHINE),
+        (60, State.STARTING, Reason.CAPACITY_WAIT),
+        (60, State.READY, ""),
+    ],
 )
 def test_a_queue_a_short_wait_and_a_machine_that_came_are_no_trouble(
     waits, workspace, ada, as_user, minutes, state, reason
