@@ -38,7 +38,10 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE
 SESSION_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_NAME = "__Host-site" if SECURE else "site"
 CSRF_COOKIE_NAME = "__Host-csrf" if SECURE else "csrf"
-SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env.flag("BEHIND_PROXY") else None
+BEHIND_PROXY = env.flag("BEHIND_PROXY")
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if BEHIND_PROXY else None
+# Whose tries to sign in are counted: what proxies add stands at the end of X-Forwarded-For, what people send before it.
+ALLAUTH_TRUSTED_PROXY_COUNT = env.number("PROXIES", 1) if BEHIND_PROXY else 0
 SECURE_HSTS_SECONDS = 31536000 if SECURE else 0
 SECURE_REFERRER_POLICY = "same-origin"
 SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"

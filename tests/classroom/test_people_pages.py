@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+import runpy
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -12,9 +13,12 @@ from django.core.cache import cache
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.utils import timezone
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
+from classroom.management.commands.serve import server_config
 from classroom.models import Assignment, Course, Enrollment, Extension, Outbox
 from classroom.people.models import Invitation, User
+from classroom.places import CHECKOUT
 from tests.world import PASSWORD
 
 Role, State = Enrollment.Role, Enrollment.State
@@ -227,8 +231,9 @@ def nobody_tried():
     cache.clear()
 
 
-def sign_in(password: str) -> int:
-    return Client().post("/accounts/login/", {"login": "ada", "password": password}).status_code
+def sign_in(password: str, login: str = "ada", forwarded: str = "") -> int:
+    headers = {"X-Forwarded-For": forwarded} if forwarded else {}
+    return Client().post("/accounts/login/", {"login": login, "password": password}, headers=headers).status_code
 
 
 def test_a_class_behind_one_address_signs_in_within_the_same_minute(ada, nobody_tried):
@@ -240,3 +245,52 @@ def test_guessing_a_password_is_stopped_after_a_few_tries(ada, nobody_tried):
     for _ in range(6):
         sign_in("not it either")
     assert sign_in(PASSWORD) != 302
+
+
+ONE, ANOTHER = "203.0.113.7", "198.51.100.8"
+
+
+def run_with(settings, monkeypatch, **environment: str) -> None:
+    """The site started in that environment, as far as addresses go."""
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    made = runpy.run_path(str(CHECKOUT / "classroom" / "settings.py"))
+    settings.ALLAUTH_TRUSTED_PROXY_COUNT = made["ALLAUTH_TRUSTED_PROXY_COUNT"]
+
+
+def guess_ten_times(sent: str) -> None:
+    """Ten wrong passwords of as many people. sent: the header of each, with the number of the try for `{n}`."""
+    for n in range(10):
+        assert sign_in("not it", f"p{n}", sent.format(whose=ONE, n=n)) == 200
+
+
+@pytest.mark.parametrize(
+    ("environment", "sent"),
+    [
+        ({"BEHIND_PROXY": "1"}, "{whose}"),
+        # What somebody sends along stands before what the proxy adds.
+        ({"BEHIND_PROXY": "1"}, "10.0.0.{n}, {whose}"),
+        ({"BEHIND_PROXY": "1", "PROXIES": "2"}, "10.0.0.{n}, {whose}, 192.0.2.1"),
+    ],
+)
+def test_behind_a_proxy_who_guesses_shuts_out_nobody_elsewhere(
+    ada, nobody_tried, settings, monkeypatch, environment, sent
+):
+    run_with(settings, monkeypatch, **environment)
+    guess_ten_times(sent)
+    assert sign_in(PASSWORD, forwarded=sent.format(whose=ONE, n=10)) == 200
+    assert sign_in(PASSWORD, forwarded=sent.format(whose=ANOTHER, n=10)) == 302
+
+
+@pytest.mark.parametrize("environment", [{}, {"BEHIND_PROXY": "1", "PROXIES": "0"}])
+def test_without_a_proxy_nobody_chooses_an_address(ada, nobody_tried, settings, monkeypatch, environment):
+    run_with(settings, monkeypatch, **environment)
+    guess_ten_times("203.0.113.{n}")
+    assert sign_in(PASSWORD, forwarded=ANOTHER) == 200
+
+
+def test_the_server_leaves_a_proxys_headers_to_the_settings(settings):
+    settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    config = server_config("127.0.0.1", 0)
+    config.load()
+    assert not isinstance(config.loaded_app, ProxyHeadersMiddleware)

@@ -50,6 +50,7 @@ def server_config(host: str, port: int) -> uvicorn.Config:
         access_log=False,
         log_config=None,
         server_header=False,
-        proxy_headers=settings.SECURE_PROXY_SSL_HEADER is not None,
+        # The settings say what of a proxy's headers is read.
+        proxy_headers=False,
         timeout_graceful_shutdown=5,
     )
