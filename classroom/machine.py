@@ -13,6 +13,7 @@ from django.utils import timezone
 from runtimes import launch as runtimes
 from runtimes import load
 from runtimes.agent_client import AgentClient, AgentStatus, AgentUnreachable
+from runtimes.errors import KeyMissing
 from runtimes.fallback import use_fallback
 from runtimes.models import Kernel, Runtime, Workspace
 from runtimes.status import MOVES
@@ -79,7 +80,7 @@ async def _ask(runtime: Runtime) -> AgentStatus | None:
     try:
         async with asyncio.timeout(PATIENCE_SECONDS), AgentClient.of(runtime) as agent:
             return await agent.status()
-    except (TimeoutError, AgentUnreachable, KeyError):
+    except (TimeoutError, AgentUnreachable, KeyMissing, KeyError):
         return None
 
 

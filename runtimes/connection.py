@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from runtimes import keyring
 from runtimes.endpoint import Endpoint
-from runtimes.errors import StillWaiting
+from runtimes.errors import KeyMissing, StillWaiting
 from runtimes.models import Kernel, Runtime
+
+# A process that lacks a key is replaced within minutes.
+KEY_PAUSE_SECONDS = 1.0
 
 
 def endpoint_of(runtime: Runtime) -> Endpoint:
@@ -21,9 +25,18 @@ def endpoint_of(runtime: Runtime) -> Endpoint:
 def kernel_connection(runtime: Runtime, kernel: Kernel) -> dict[str, Any]:
     """A Jupyter connection file's content, with Curve keys (jupyter_client, connection files).
 
-    Raises StillWaiting if the runtime is not ready."""
+    Raises StillWaiting if the runtime is not ready, KeyMissing if this process does not know its key."""
     endpoint = endpoint_of(runtime)
     return endpoint.kernel_info(kernel.index, keyring.keys_of(endpoint), kernel_name=kernel.name)
+
+
+async def kernel_reached(kernel: Kernel) -> dict[str, Any]:
+    """`kernel_connection` for who asks again at once: KeyMissing is raised after a pause."""
+    try:
+        return kernel_connection(kernel.runtime, kernel)
+    except KeyMissing:
+        await asyncio.sleep(KEY_PAUSE_SECONDS)
+        raise
 
 
 def agent_address(runtime: Runtime) -> str:

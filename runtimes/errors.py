@@ -10,7 +10,8 @@
     │   └── WorkspaceReadOnly  nothing may be written any more
     ├── RuntimeFailed          the runtime did not start, or ended; `reason` says why
     │   └── StillWaiting       it is queued or starting: asking again later is right
-    └── KernelRefused          a kernel verb could not be carried out
+    ├── KernelRefused          a kernel verb could not be carried out
+    └── KeyMissing             this process does not know a runtime's key: another one, or this one started again, may
 
 Errors of a provider are in `provider.py`, those of a runtime's agent in `agent_replies.py`.
 """
@@ -104,3 +105,11 @@ class KernelRefused(RuntimesError):
         super().__init__(detail)
         if user_message:
             self.user_message = user_message
+
+
+class KeyMissing(RuntimesError):
+    """A runtime has its keys from a master key that this process does not know: during a change of keys it began before
+    that was set, and is about to be replaced. Asking again later is right."""
+
+    retryable: ClassVar[bool] = True
+    user_message: str | Promise = _("The site is being brought up to date. Try again in a moment.")

@@ -6,9 +6,9 @@ import hashlib
 import hmac
 
 from django.conf import settings
-from django.core.exceptions import ImproperlyConfigured
 
 from runtimes.endpoint import Endpoint
+from runtimes.errors import KeyMissing
 from runtimes.keys import Keys, connection_keys
 
 
@@ -32,9 +32,11 @@ def current() -> tuple[int, bytes]:
 
 
 def keys_of(endpoint: Endpoint) -> Keys:
-    """Keys of a runtime from its endpoint. Raises ImproperlyConfigured if its version was taken out of the settings."""
+    """Keys of a runtime from its endpoint. Raises KeyMissing if its version is not in this process's settings."""
     try:
         master = masters()[endpoint.key_version]
     except KeyError as error:
-        raise ImproperlyConfigured(f"MASTER_KEY lacks version {endpoint.key_version}: put it back.") from error
+        raise KeyMissing(
+            f"MASTER_KEY here lacks version {endpoint.key_version}: start this process again, or put the key back."
+        ) from error
     return connection_keys(master, endpoint.key_version, endpoint.identity)

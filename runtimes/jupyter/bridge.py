@@ -16,8 +16,8 @@ from urllib.parse import parse_qs
 from django.utils import translation
 from django.utils.translation import gettext
 
-from runtimes.connection import kernel_connection
-from runtimes.errors import KernelRefused, RuntimeFailed, StillWaiting
+from runtimes.connection import kernel_reached
+from runtimes.errors import KernelRefused, KeyMissing, RuntimeFailed, StillWaiting
 from runtimes.jupyter import kernels
 from runtimes.jupyter.entry import Entry, Scope, entry_of
 from runtimes.jupyter.errors import NotFound
@@ -107,8 +107,8 @@ class Bridge:
 
     async def _lives(self) -> None:
         number = 0
-        while await self._ready():
-            self._links = Links(kernel_connection(self._life.kernel.runtime, self._life.kernel), self._client)
+        while reached := await self._ready():
+            self._links = Links(reached, self._client)
             try:
                 await self._one_life(self._links, first=not number)
             finally:
@@ -122,20 +122,19 @@ class Bridge:
         await self._outbox.emptied(5)
         await self._send({"type": "websocket.close", "code": 1000})
 
-    async def _ready(self) -> bool:
-        """Waits for the kernel to run. False when it never will again."""
+    async def _ready(self) -> dict[str, Any] | None:
+        """Waits for the kernel to run: how it is reached. None when it never will run again."""
         patience = 0.5
         while True:
             try:
                 await self._life.ready(patience)
-            except StillWaiting:
+                return await kernel_reached(self._life.kernel)
+            except (StillWaiting, KeyMissing):
                 if patience < 1:
                     self._outbox.put(self._status("starting"))
                 patience = 30
             except (RuntimeFailed, KernelRefused):
-                return False
-            else:
-                return True
+                return None
 
     async def _one_life(self, links: Links, *, first: bool) -> None:
         """Carries messages until the kernel's sockets go away."""

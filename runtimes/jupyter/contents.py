@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from runtimes import storage
 from runtimes.agent_replies import AgentError
+from runtimes.errors import KeyMissing
 from runtimes.jupyter import contents_changes as changes
 from runtimes.jupyter import contents_models as models
 from runtimes.jupyter import replies
@@ -116,11 +117,11 @@ async def _copy(workspace_id: int, change: Change) -> None:
             return  # the next one gets everything when it starts
         try:
             await storage.settle(runtime)
-        except AgentError as error:
+        except (AgentError, KeyMissing) as error:
             # Code that runs now still sees it; the next pull tries again before it brings anything.
             log.warning("runtime %s did not let go of a file: %s", runtime.name, error)
         try:
             await storage.push(runtime, change.written)
-        except AgentError as error:
+        except (AgentError, KeyMissing) as error:
             # Storage has it, and the runtime gets it with the next push; only code that runs now does not see it.
             log.warning("runtime %s did not take a changed file: %s", runtime.name, error)

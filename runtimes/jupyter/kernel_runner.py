@@ -12,8 +12,8 @@ from uuid import UUID, uuid4
 from django.utils.translation import gettext_lazy as _
 
 from runtimes import launch
-from runtimes.connection import kernel_connection
-from runtimes.errors import KernelRefused, RuntimeFailed, StillWaiting
+from runtimes.connection import kernel_reached
+from runtimes.errors import KernelRefused, KeyMissing, RuntimeFailed, StillWaiting
 from runtimes.jupyter import runs
 from runtimes.jupyter.cell_outputs import CellOutputs
 from runtimes.jupyter.current_run import CurrentRun
@@ -152,7 +152,7 @@ class KernelRunner:
             try:
                 kernel = await launch.kernel_ready(Kernel(pk=self.kernel_id), _WAIT_SECONDS)
                 await self._connect(kernel)
-            except StillWaiting:
+            except (StillWaiting, KeyMissing):
                 if not await off_loop(_is_queued, item.run_id):
                     return None
             except (RuntimeFailed, KernelRefused) as error:
@@ -169,7 +169,7 @@ class KernelRunner:
         if self._link:
             await self._link.close()
             self._link = None
-        link = KernelLink(kernel_connection(kernel.runtime, kernel), f"executor-{self.kernel_id}", self._hearing.handle)
+        link = KernelLink(await kernel_reached(kernel), f"executor-{self.kernel_id}", self._hearing.handle)
         try:
             await link.open()
         except BaseException:

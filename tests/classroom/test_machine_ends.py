@@ -6,11 +6,13 @@ import re
 from datetime import timedelta
 
 import pytest
+from django.conf import settings
 from django.utils import timezone
 
 from classroom.launch import open_work
 from classroom.machine import MOST_MOVES
 from runtimes.describe import source_text
+from runtimes.endpoint import Endpoint
 from runtimes.models import Kernel, Profile, Runtime, Session
 from runtimes.status import ALL_KEPT, MOVES, Reason
 from tests.classroom.work import PS1
@@ -243,3 +245,10 @@ def test_a_retired_fallback_is_not_offered(gpu, runs, bar):
     Profile.objects.filter(slug="cpu").update(retired_at=timezone.now())
     runs(State.QUEUED, ready_at=None)
     assert "Use CPU now" not in bar()
+
+
+def test_a_page_that_does_not_know_the_machines_key_yet_asks_to_try_again(runs, bar, workspace, ada, as_user):
+    newer = Endpoint("tcp", "192.0.2.1", "new", settings.MASTER_KEY_VERSION + 1)
+    kernel = kernel_in(runs(endpoint=newer.to_json()), state=Kernel.State.RUNNING)
+    assert "Try again in a moment" in bar(do="interrupt", kernel=str(kernel.pk))
+    assert words(as_user(ada).get(f"/w/{workspace.slug}/machine/")) == " "

@@ -16,7 +16,10 @@ from grading.engine import SandboxLost
 from grading.errors import GraderUnavailable
 from grading.models import Autograding, CellScore, Submission
 from grading.storable import storable
+from runtimes import launch
+from runtimes.endpoint import Endpoint
 from runtimes.errors import StorageAway
+from runtimes.models import Runtime
 from tests.grading.course_of_one import NoSandbox, handed_in, lending, published
 from tests.grading.plain_sandbox import PlainSandbox
 
@@ -232,6 +235,22 @@ def test_while_storage_is_away_a_submission_keeps_its_turn_and_its_tries(queue, 
         autograde.autograde(row.pk, lend=lending(NoSandbox()))
     again = row_of(queue[0])
     assert (again.state, again.tries) == (row.state, row.tries)
+
+
+def test_a_worker_that_began_before_a_change_of_keys_waits_and_counts_no_try(queue, monkeypatch, settings) -> None:
+    async def begun_by_another(runtime: Runtime, _patience: timedelta) -> Runtime:
+        runtime.endpoint = Endpoint("tcp", "192.0.2.1", "new", settings.MASTER_KEY_VERSION + 1).to_json()
+        return runtime
+
+    monkeypatch.setattr(launch, "ready", begun_by_another)
+    row = row_of(queue[0])
+    for _turn in range(states.MOST_TRIES + 1):
+        with pytest.raises(GraderUnavailable, match="MASTER_KEY here lacks version"):
+            autograde.autograde(row.pk)
+    row.refresh_from_db()
+    assert (row.state, row.tries, row.log) == (State.QUEUED, 0, "")
+    # What was begun for it is let go.
+    assert not Runtime.objects.filter(state__in=Runtime.LIVE).exists()
 
 
 def test_no_place_is_told_to_whoever_asked(queue) -> None:

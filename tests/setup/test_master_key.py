@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Callable
 
@@ -11,8 +12,10 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
 
 from classroom import environment
+from classroom.places import CHECKOUT
 from runtimes import keyring, launch
 from runtimes.endpoint import Endpoint
+from runtimes.errors import KeyMissing
 from runtimes.models import Profile, Runtime, Workspace
 from tests.live import LiveSite
 
@@ -88,6 +91,26 @@ class TestKeysInTheVariable:
         assert keys[2] == second
         assert settings.MASTER_KEY_VERSION == 3
         assert keyring.keys_of(Endpoint("ipc", "/x", "between", 2)) == between
+
+    def test_who_began_before_the_change_says_that_asking_again_is_right(self, keys_of_the_variable):
+        keys_of_the_variable("1:first")
+        with pytest.raises(KeyMissing, match="lacks version 2") as missing:
+            keyring.keys_of(Endpoint("ipc", "/x", "new", 2))
+        assert missing.value.retryable
+        assert "first" not in str(missing.value)
+
+    def test_runtimes_is_restarted_after_whoever_must_know_its_key(self, keys_of_the_variable, capsys):
+        keys_of_the_variable("first")
+        call_command("rotate_master_key")
+        assert "restart site, worker and beat, and once they are up `runtimes`" in capsys.readouterr().out
+        guide = (CHECKOUT / "docs" / "operate.md").read_text()
+        guide = guide.split("## Rotation of the master key")[1].split("\n## ")[0]
+        first, awaited, last = re.findall(r"^   .*kubectl .* rollout (?:restart|status) (.*)$", guide, re.MULTILINE)
+        others = ["site", "worker", "beat"]
+        assert re.findall(r"deployment/pupitre-(\w+)", first) == others
+        assert f"for each in {' '.join(others)}; do" in guide
+        assert awaited.startswith("deployment/pupitre-$each;")
+        assert last.startswith("deployment/pupitre-runtimes ")
 
 
 def rotated(capsys: pytest.CaptureFixture[str]) -> str:

@@ -13,6 +13,9 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from classroom.environment import secret_file
 from runtimes.models import Runtime
 
+# `runtimes` begins to give out the new key: by then the others know it.
+ORDER = "Then restart site, worker and beat, and once they are up `runtimes`; kernels go on."
+
 
 class Command(BaseCommand):
     """Two steps, with a restart of the site after each. No kernel is stopped."""
@@ -36,7 +39,7 @@ class Command(BaseCommand):
         else:
             version = settings.MASTER_KEY_VERSION + 1
             secret_file(_folder(), f"master.{version}")
-            self.stdout.write(f"Version {version} is made. Restart the processes of the site; kernels go on.")
+            self.stdout.write(f"Version {version} is made. {ORDER}")
 
     def _nobody_uses_older_ones(self) -> None:
         left = Runtime.objects.filter(state__in=Runtime.LIVE, key_version__lt=settings.MASTER_KEY_VERSION)
@@ -49,7 +52,7 @@ class Command(BaseCommand):
         if forget:
             self.stdout.write(f"Take all but the key of version {version} out of MASTER_KEY ({version}:…) and restart.")
             return
-        self.stdout.write("Set MASTER_KEY to the next line, with what it has now in place of the dots, and restart.")
+        self.stdout.write(f"Set MASTER_KEY to the next line, with what it has now in place of the dots. {ORDER}")
         # A key alone has no version, those of an earlier change have theirs.
         before = "…" if ":" in has else f"{version}:…"
         self.stdout.write(f"{version + 1}:{secrets.token_hex(32)} {before}")

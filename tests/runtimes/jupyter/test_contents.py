@@ -221,6 +221,17 @@ async def test_a_removed_file_or_folder_leaves_the_live_runtimes_disk(
     assert (disk.files, disk.known) == ({}, {})
 
 
+async def test_a_change_is_kept_where_the_runtimes_key_is_not_known_yet(
+    ada_browser: httpx.AsyncClient, work: Workspace, disk: FakeAgent
+) -> None:
+    runtime = await work.runtimes.aget()
+    runtime.endpoint["key_version"] += 1
+    await runtime.asave()
+    assert (await ada_browser.delete(FILE + "ps1/data.csv")).status_code == 204
+    await followed()
+    assert [row.path async for row in storage.files(work)] == [NOTEBOOK]
+
+
 async def test_a_renamed_file_or_folder_moves_on_the_live_runtimes_disk(
     ada_browser: httpx.AsyncClient, work: Workspace, disk: FakeAgent
 ) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.utils import timezone
 
 from runtimes import bus
@@ -91,6 +92,22 @@ async def test_a_kernel_that_starts_is_waited_for(at_kernel, work: Workspace, ke
         await Kernel.objects.filter(pk=kernel.pk).aupdate(state=Kernel.State.RUNNING)
         await bus.publish(f"runtime:{kernel.runtime.name}")
         assert (await page.until("stream", message_id))["text"] == "patience\n"
+
+
+async def test_a_page_at_a_process_that_lacks_the_kernels_key_waits_and_is_told_so_where_it_asks(
+    at_kernel, ada_browser: Any, kernel: Kernel
+) -> None:
+    newer = settings.MASTER_KEY_VERSION + 1
+    await Runtime.objects.aupdate(endpoint=kernel.runtime.endpoint | {"key_version": newer})
+    async with at_kernel() as socket:
+        page = FrontEnd(socket, "page1")
+        message_id = page.execute("print('new key')")
+        await page.until("status", execution_state="starting")
+        asked = await ada_browser.post(f"/api/kernels/{kernel.pk}/interrupt")
+        assert (asked.status_code, "Try again in a moment" in asked.text) == (503, True)
+        # As the process that comes after it finds things.
+        await Runtime.objects.aupdate(endpoint=kernel.runtime.endpoint)
+        assert (await page.until("stream", message_id))["text"] == "new key\n"
 
 
 async def test_a_slow_browser_loses_output_but_never_the_end_of_a_run(
