@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,8 +15,9 @@ from django.core.checks import Warning as Caution
 from django.db import connection
 from django.utils.module_loading import import_string
 
+from classroom import dumps
 from runtimes import blobs
-from runtimes.errors import StorageAway
+from runtimes.errors import DATABASE_AWAY, StorageAway
 
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 # sockaddr_un.sun_path holds 108 bytes with its NUL (unix(7)); the longest name below RUN_DIR takes about 50.
@@ -133,3 +135,15 @@ def check_storage(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Ite
             hint="Compare bucket, region and endpoint_url; this identity must be let list, get, put and delete there.",
             id="pupitre.E040",
         )
+
+
+@register(deploy=True)
+def check_backups(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Iterable[CheckMessage]:
+    """A database that cannot be backed up is told of before the night in which it should have been."""
+    with suppress(*DATABASE_AWAY):
+        if refusal := dumps.older_clients():
+            yield Error(
+                f"There can be no backup. {refusal}",
+                hint="Do so before the first night, or take a server of the programs' version or older.",
+                id="pupitre.E041",
+            )

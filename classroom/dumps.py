@@ -7,6 +7,7 @@ beside it is of the same moment (PostgreSQL's documentation, "Snapshot Synchroni
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -38,6 +39,8 @@ def dumped(folder: Path) -> Iterator[tuple[Path, Iterator[tuple[str, int]]]]:
         with closing(sqlite3.connect(target)) as copy:
             yield target, iter(copy.execute(NAMED))
         return
+    if refusal := older_clients():
+        raise DumpError(refusal)
     # On a connection of its own: what the site does meanwhile, and this process too, is not of that moment.
     with closing(connection.copy()) as apart, apart.cursor() as cursor:
         cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
@@ -46,6 +49,23 @@ def dumped(folder: Path) -> Iterator[tuple[Path, Iterator[tuple[str, int]]]]:
         _postgres("pg_dump", "--format=custom", "--no-owner", "--no-acl", f"--snapshot={snapshot}", f"--file={target}")
         cursor.execute(f"DECLARE named NO SCROLL CURSOR FOR {NAMED}")
         yield target, _rows(cursor)
+
+
+def older_clients() -> str:
+    """Why pg_dump will dump nothing: it refuses a server of a newer major version (PostgreSQL's documentation, pg_dump,
+    Notes). "" where it does not, or is not here. Raises what Django does where the database does not answer."""
+    if connection.vendor != "postgresql" or shutil.which("pg_dump") is None:
+        return ""
+    told = subprocess.run(["pg_dump", "--version"], capture_output=True, text=True, check=False).stdout
+    version = re.search(r"\(PostgreSQL\) (\d+)", told)
+    # 180001 is 18.1.
+    server = int(getattr(connection, "pg_version")) // 10000  # noqa: B009 - PostgreSQL's backend alone has it
+    if version is None or int(version[1]) >= server:
+        return ""
+    return (
+        f"The server is PostgreSQL {server}, and the client programs here are {version[1]}'s, which cannot dump it: "
+        f"install postgresql-client-{server}, or build the site's image on a base that has it."
+    )
 
 
 def _rows(cursor: CursorWrapper) -> Iterator[tuple[str, int]]:

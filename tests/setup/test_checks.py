@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,7 +10,7 @@ import pytest
 from django.core.checks import run_checks
 from django.core.exceptions import ImproperlyConfigured
 
-from classroom import checks, environment
+from classroom import checks, dumps, environment
 
 
 def ids() -> set[str]:
@@ -117,3 +118,42 @@ def test_a_secret_is_made_once_and_only_its_owner_reads_it(tmp_path: Path):
     assert len(first) == 64
     assert (tmp_path / "secrets" / "master").stat().st_mode & 0o077 == 0
     assert [path.name for path in (tmp_path / "secrets").iterdir()] == ["master"]
+
+
+@pytest.fixture
+def postgres(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[int, str], None]:
+    """A server of that version, as its protocol gives it, and a pg_dump that says so of itself ("": none is here)."""
+
+    def have(server: int, client: str) -> None:
+        if client:
+            program = tmp_path / "pg_dump"
+            program.write_text(f"#!/bin/sh\necho 'pg_dump (PostgreSQL) {client}'\n")
+            program.chmod(0o755)
+        monkeypatch.setenv("PATH", str(tmp_path))
+        monkeypatch.setattr(dumps, "connection", SimpleNamespace(vendor="postgresql", pg_version=server))
+
+    return have
+
+
+@pytest.mark.parametrize(
+    ("server", "client", "expected"),
+    [
+        (180001, "17.6 (Debian 17.6-0+deb13u1)", ["pupitre.E041"]),
+        (180000, "18beta1", []),
+        (170009, "17.6 (Debian 17.6-0+deb13u1)", []),
+        (150014, "17.6 (Debian 17.6-0+deb13u1)", []),
+        (180001, "", []),
+    ],
+)
+def test_a_server_that_is_too_new_to_be_backed_up_is_told_of(postgres, server: int, client: str, expected: list[str]):
+    postgres(server, client)
+    assert [message.id for message in checks.check_backups(None)] == expected
+
+
+def test_a_backup_of_a_server_that_is_too_new_says_what_to_install(postgres, tmp_path: Path):
+    postgres(180001, "17.6")
+    with (
+        pytest.raises(dumps.DumpError, match=r"PostgreSQL 18, .* 17's, .* postgresql-client-18"),
+        dumps.dumped(tmp_path),
+    ):
+        pytest.fail("nothing can be dumped")
