@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping, MutableMapping
 from typing import Any
@@ -40,7 +41,9 @@ SHARED: list[Any] = [
 
 
 def configuration(level: str) -> dict[str, Any]:
-    """Django's LOGGING: everything to standard error, one JSON object a line, structlog's own loggers included."""
+    """Django's LOGGING: everything to standard error, one JSON object a line, structlog's own loggers and Python's
+    warnings included."""
+    logging.captureWarnings(True)
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,

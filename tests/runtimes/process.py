@@ -17,7 +17,7 @@ from typing import Any, Self
 from django.conf import settings
 from django.db import connection
 
-READY = "runtimes: ready\n"
+READY = '"event": "runtimes: ready"'
 
 
 class RuntimesProcess:
@@ -59,7 +59,7 @@ class RuntimesProcess:
         self._reader = threading.Thread(target=self._read, args=(self._popen,), daemon=True)
         self._reader.start()
         self._ready.wait(120)
-        if READY not in self.output.splitlines(keepends=True):
+        if READY not in self.output:
             self.kill()
             raise AssertionError(self.output)
         return self
@@ -68,7 +68,7 @@ class RuntimesProcess:
         assert popen.stdout is not None
         for line in popen.stdout:
             self.output += line
-            if line == READY:
+            if READY in line:
                 self._ready.set()
         self._ready.set()
 

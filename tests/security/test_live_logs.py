@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import socket
 from collections.abc import Iterator
@@ -98,7 +99,15 @@ def asks_in_vain(site: LiveSite) -> None:
             connection.recv(1024)
 
 
-def test_no_log_of_any_process_names_a_person_or_keeps_a_key(site: LiveSite) -> None:
+def is_object(line: str) -> bool:
+    """Whether a line of a log is one JSON object."""
+    try:
+        return isinstance(json.loads(line), dict)
+    except ValueError:
+        return False
+
+
+def test_each_line_of_every_log_is_an_object_that_names_no_person_and_keeps_no_key(site: LiveSite) -> None:
     ada = student(site)
     secrets = follows_invitations(site) + forgets_the_password(site) + enters_by_tickets(ada)
     asks_in_vain(site)
@@ -113,3 +122,4 @@ def test_no_log_of_any_process_names_a_person_or_keeps_a_key(site: LiveSite) -> 
     kept = [(name, value) for name, text in logs.items() for value in values if value in text]
     assert kept == []
     assert not [value for value in values if value in site.output]
+    assert [line for text in logs.values() for line in text.splitlines() if not is_object(line)] == []

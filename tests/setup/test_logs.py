@@ -114,6 +114,15 @@ log.debug("mail.looked_for")
 """
 
 
+def test_warnings_of_python_are_such_lines_too():
+    code = "import logging.config, warnings\nfrom classroom import logs\n"
+    code += "logging.config.dictConfig(logs.configuration('INFO'))\nwarnings.warn('old\\nways of ada@example.org')"
+    done = subprocess.run([sys.executable, "-c", code], cwd=CHECKOUT, capture_output=True, text=True, check=True)
+    line = json.loads(done.stderr)
+    assert (line["level"], line["logger"]) == ("warning", "py.warnings")
+    assert "ways of [email]" in line["event"]
+
+
 def test_what_operators_search_for_is_left(log):
     digest = "0123456789abcdef" * 4
     log.info("Runtime %s of workspace %s holds blob %s", "rabcdefghij0123456789", "wabcdefghij0123456789", digest)

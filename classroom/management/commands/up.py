@@ -68,13 +68,14 @@ class Command(BaseCommand):
 def processes(listener: socket.socket) -> list[Child]:
     """The four processes. `runtimes` stops last: it closes the sandboxes that the others still use."""
     manage = [sys.executable, "manage.py"]
-    celery = [sys.executable, "-m", "celery", "--app", "classroom.celery"]
-    quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
+    # Its banner is no line of JSON.
+    celery = [sys.executable, "-m", "celery", "--app", "classroom.celery", "--quiet"]
+    alone = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
     return [
         Child("runtimes", [*manage, "runtimes"], rank=0),
         Child("site", [*manage, "serve", "--fd", str(listener.fileno())], fds=(listener.fileno(),)),
         # Pages come before grading where both want the same core.
-        Child("worker", ["nice", "-n", "5", *celery, "worker", "--pool", "prefork", *quiet]),
+        Child("worker", ["nice", "-n", "5", *celery, "worker", "--pool", "prefork", *alone]),
         Child("beat", [*celery, "beat"]),
     ]
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -33,8 +35,11 @@ class Command(BaseCommand):
             raise CommandError(f"{error.user_message} ({error})") from error
 
     def _ready(self) -> None:
-        self.stdout.write("runtimes: ready")
-        self.stdout.flush()  # who started this may wait for it at the other end of a pipe
+        """Says so as a log does, whatever the level of logs: who started this may wait for it at the end of a pipe."""
+        now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+        told = {"event": "runtimes: ready", "level": "info", "logger": __name__, "timestamp": now}
+        self.stdout.write(json.dumps(told))
+        self.stdout.flush()
 
 
 async def _main(ready: Callable[[], Any]) -> None:
