@@ -277,10 +277,12 @@ def died_of_memory(runtime: Runtime) -> None:
 
 @in_thread
 def report(provider: str, warm: int, pools: Pools, accelerators: int | None, lacks: Mapping[str, str]) -> None:
-    """What was seen of the provider, for the operators' page and the metrics."""
+    """What was seen of the provider, for the operators' page and the metrics. One that is no longer used is not told
+    of any more."""
     told = {slug: words[:MOST_WORDS] for slug, words in lacks.items()}
     seen = {"warm": warm, "pools": pools, "accelerators": accelerators, "lacks": told, "seen_at": timezone.now()}
     ProviderReport.objects.update_or_create(provider=provider, defaults=seen)
+    ProviderReport.objects.exclude(provider=provider).delete()
 
 
 make_way = in_thread(long_runs.make_way)

@@ -22,18 +22,25 @@ QUIET_SECONDS = 0.5
 
 @dataclass(eq=False)
 class Wish:
-    """So many of these. A wish is itself only: two that ask for the same are two. profile: whose."""
+    """So many of these. A wish is itself only: two that ask for the same are two. profile: whose. fault: why the last
+    one did not start, "" where it did."""
 
     template: Request
     count: int
     environment: KernelEnvironment
     profile: str = ""
     ready: list[Sandbox] = field(default_factory=list)
+    fault: str = ""
+
+    @property
+    def is_short(self) -> bool:
+        """Fewer are ready than asked for."""
+        return len(self.ready) < self.count
 
 
 class Pool:
     """Filled in the background, one sandbox after the other and a moment after one was taken, so that it does not
-    compete with what people wait for. quiet: that moment, in seconds."""
+    compete with what people wait for; of each wish one in turn. quiet: that moment, in seconds."""
 
     def __init__(
         self, starter: Starter, environment: Callable[[str], KernelEnvironment], *, quiet: float = QUIET_SECONDS
@@ -80,6 +87,10 @@ class Pool:
                 self._ending = asyncio.create_task(self._end([sandbox]))
         return None
 
+    def faults(self) -> dict[str, str]:
+        """Why fewer are ready than wished for, by profile; those that only start are no reason."""
+        return {wish.profile: wish.fault for wish in self._wishes if wish.is_short and wish.fault}
+
     async def close(self) -> None:
         """Ends all that is warm."""
         if self._filling is not None:
@@ -93,10 +104,14 @@ class Pool:
             self._work.clear()
             for wish in list(self._wishes):
                 await self._warm_server(wish)
-                while wish in self._wishes and len(wish.ready) < wish.count:
+                if wish in self._wishes and wish.is_short:
                     await self._add(wish)
-            await self._work.wait()
-            await asyncio.sleep(self._quiet)
+            short = [wish for wish in self._wishes if wish.is_short]
+            if not short:
+                await self._work.wait()
+                await asyncio.sleep(self._quiet)
+            elif all(wish.fault for wish in short):
+                await asyncio.sleep(RETRY_SECONDS)
 
     async def _warm_server(self, wish: Wish) -> None:
         """A fork server is worth having even for a template of which none shall be ready."""
@@ -110,10 +125,11 @@ class Pool:
         try:
             sandbox = await self._starter.start(replace(wish.template, name=""), wish.environment)
         except (ProviderError, OSError) as error:
-            log.warning("a warm sandbox did not start: %s", error)
-            await asyncio.sleep(RETRY_SECONDS)
+            log.warning("profile %s: a warm sandbox did not start: %s", wish.profile, error)
+            wish.fault = str(error)
             return
-        if wish in self._wishes and len(wish.ready) < wish.count:
+        wish.fault = ""
+        if wish in self._wishes and wish.is_short:
             wish.ready.append(sandbox)
         else:
             await self._end([sandbox])

@@ -164,7 +164,7 @@ class LocalProvider(Provider):
 
     @override
     async def warm_lacks(self) -> Mapping[str, str]:
-        return self._lacks
+        return {**self._lacks, **(self._pool.faults() if self._pool is not None else {})}
 
     @override
     async def environments(self) -> list[str]:

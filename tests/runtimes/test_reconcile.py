@@ -598,6 +598,13 @@ async def test_operators_hear_of_each_pool_how_many_of_how_many_are_ready(provid
     assert report.pools == {profile.slug: {"wished": 3, "ready": 1}, "class": {"wished": 0, "ready": 0}}
 
 
+async def test_a_provider_that_is_no_longer_used_is_told_of_no_more(provider, brisk):
+    await ProviderReport.objects.acreate(provider="former", warm=3, lacks={"gpu": "no room"})
+    async with running(provider):
+        await until(lambda: ProviderReport.objects.filter(provider=provider.slug).exists())
+        await until(lambda: not ProviderReport.objects.filter(provider="former").exists())
+
+
 async def test_operators_hear_of_the_process_also_while_none_can_be_kept_warm(provider, profile, brisk, monkeypatch):
     async def away(_templates):
         raise ProviderUnavailable("the cluster cannot be reached")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 import pytest_asyncio
 
-from runtimes.provider import Request
+from runtimes.provider import Machine, ProviderError, Request
 from runtimes.sandboxes.environment import KernelEnvironment
 from runtimes.sandboxes.pool import Pool
 from runtimes.sandboxes.starting import Starter
@@ -33,18 +34,22 @@ class Thing:
 
 
 class Maker:
-    """As much of a Starter as a pool sees. `free.release()` lets one start go on; `asked` counts those begun."""
+    """As much of a Starter as a pool sees. `free.release()` lets one start go on; `asked` counts those begun.
+    Of those with `broken` kernels none starts."""
 
     def __init__(self) -> None:
         self.servers = self
         self.made: list[Thing] = []
         self.free = asyncio.Semaphore(0)
         self.asked = 0
+        self.broken = 0
 
     async def get(self, _environment: object, _preload: object) -> None:
         """A fork server is there."""
 
-    async def start(self, _request: Request, _environment: object) -> Thing:
+    async def start(self, request: Request, _environment: object) -> Thing:
+        if self.broken == request.kernels:
+            raise ProviderError("no process could be made")
         self.asked += 1
         await self.free.acquire()
         self.made.append(Thing())
@@ -121,3 +126,21 @@ async def test_whoever_takes_the_last_one_has_another_made_in_its_place(pool: Po
     assert claim(pool) is None
     maker.free.release()
     await soon(lambda: len(maker.made) == 2)
+
+
+async def test_a_wish_of_which_none_starts_keeps_no_other_one_empty_and_says_why(
+    pool: Pool, maker: Maker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runtimes.sandboxes.pool.RETRY_SECONDS", 0)
+    bad, good = replace(ANY, kernels=2, machine=Machine("bad")), replace(ANY, machine=Machine("good"))
+    maker.broken = bad.kernels
+    maker.free.release()
+    await pool.keep([(bad, 2), (good, 1)])
+    await soon(lambda: maker.made)
+    await asyncio.sleep(0)
+    assert claim(pool) is maker.made[0]
+    assert pool.faults() == {"bad": "no process could be made"}
+    maker.broken = 0
+    for _each in range(3):
+        maker.free.release()
+    await soon(lambda: len(maker.made) == 4 and not pool.faults())
