@@ -18,6 +18,7 @@ import argparse
 import asyncio
 import os
 import statistics
+import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
@@ -147,7 +148,8 @@ def report(found: Mapping[str, list[float]], identical: bool) -> None:
     print(last_line("launch", ratio=ratio, identical=identical, figures=upper | slowest))
 
 
-def main() -> None:
+def main() -> int:
+    """Runs one of both and prints the tables. The exit status of `_launch_pods.status`; 0 without pods."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--together", type=int, default=6)
@@ -159,8 +161,7 @@ def main() -> None:
             import django
 
             django.setup()
-            pods.report(asyncio.run(pods.measure(chosen.rounds, chosen.together, chosen.pause)))
-        return
+            return pods.report(asyncio.run(pods.measure(chosen.rounds, chosen.together, chosen.pause)))
     with fresh_place(postgres=False) as folder, running(folder / "data"):
         # Models can only be imported once Django is set up, which reads the environment.
         import django
@@ -170,7 +171,8 @@ def main() -> None:
 
         names = course.prepare(1 + chosen.rounds + chosen.together, POOL)
         report(*asyncio.run(run(folder, names, chosen)))
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bench import grading
+from bench import _launch_pods, grading
 from classroom.places import CHECKOUT
 
 MODULES = sorted(path.stem for path in (CHECKOUT / "bench").glob("*.py") if path.stem != "__init__")
@@ -49,6 +49,16 @@ def test_every_bench_says_how_it_is_called(name: str) -> None:
 @pytest.mark.parametrize(("ratio", "different", "status"), [(15.0, 0, 0), (40.0, 0, 0), (14.9, 0, 1), (40.0, 1, 1)])
 def test_grading_that_is_too_slow_or_differs_from_nbgrader_fails_its_bench(ratio, different, status) -> None:
     assert grading.status(ratio, different=different) == status
+
+
+@pytest.mark.parametrize(
+    ("claims", "status"),
+    [([0.05] * 19 + [9.0], 0), ([0.1] * 20, 0), ([0.05] * 18 + [0.11] * 2, 1)],
+    ids=["one of twenty is slow", "just", "two of twenty are slow"],
+)
+def test_claims_that_are_too_slow_fail_their_bench(claims, status, capsys) -> None:
+    assert _launch_pods.report({"cold": [1.0], _launch_pods.WARM: claims}) == status
+    assert '"bench": "launch pods"' in capsys.readouterr().out
 
 
 @pytest.mark.live
