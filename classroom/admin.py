@@ -74,7 +74,7 @@ class ProfileAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     def save_model(self, request: HttpRequest, obj: Profile, form: object, change: bool) -> None:
         """An image that is new here is tried when the machine is saved under *Machines*."""
-        obj.image_untried = trials.leaves_untried(obj, trials.Answer(answered=False))
+        trials.note(obj, trials.Answer(answered=False))
         super().save_model(request, obj, form, change)
 
 

@@ -6,8 +6,10 @@ assignments refer to it, and the site's administrator decides what becomes of it
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import Any
 
 from django.db import IntegrityError, transaction
@@ -18,6 +20,7 @@ from classroom.errors import ClassroomError
 from classroom.forms_values import MachineValuesForm
 from classroom.machine_values import Entry, mistakes, words_of
 from runtimes import trials
+from runtimes.image_trial import Untried
 from runtimes.models import Profile
 
 
@@ -31,12 +34,13 @@ class NotApplied(ClassroomError):
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """changes: key → (before, after); all keys of one that is new. tried: whether the provider said that it runs it;
-    note: what it could not say of its image."""
+    """changes: key → (before, after); all keys of one that is new. asked: whether the provider was to say if it runs
+    it, tried: that it said so; note: what it could not say of its image."""
 
     slug: str
     is_new: bool
     changes: Mapping[str, tuple[Any, Any]]
+    asked: bool = False
     tried: bool = False
     note: str = ""
 
@@ -49,26 +53,34 @@ class Report:
     left: Sequence[str] = field(default=())
 
 
-def apply(entries: Sequence[Any], *, keeper: str, only_look: bool = False) -> Report:
+def apply(
+    entries: Sequence[Any], *, keeper: str, only_look: bool = False, patience: timedelta = timedelta(0)
+) -> Report:
     """Makes each machine as its entry says, and notes who keeps it so. Raises NotApplied.
 
     What would change, or was never tried, is tried first by the provider, as long as the `runtimes` process answers;
-    unanswered, it is made untried. The questions are rows that another process reads: they are asked between two
-    transactions."""
+    unanswered, it is made untried. So are machines of the site's own image that are not named: it may be another one
+    since. patience: for how long the process, and images that are being fetched, are waited for in all. The questions
+    are rows that another process reads: they are asked between two transactions."""
     _refuse_mistakes(entries)
+    until = time.monotonic() + patience.total_seconds()
     with transaction.atomic():
         looked, profiles = _write(entries, keeper, {})
         transaction.set_rollback(True)
-    waiting = {slug for slug, profile in profiles.items() if profile.image_untried and profile.retired_at is None}
-    tried, untried = _try(profiles[one.slug] for one in looked.machines if one.changes or one.slug in waiting)
+    others = _of_the_sites_image(profiles)
+    changed = {one.slug for one in looked.machines if one.changes}
+    named = [one for slug, one in profiles.items() if slug in changed or _waits(one)]
+    answers = _ask_all([*named, *others], changed, until)
+    _refuse_what_cannot_run(answers, others)
     if not only_look:
         try:
             with transaction.atomic():
-                looked, _profiles = _write(entries, keeper, untried)
+                looked, _profiles = _write(entries, keeper, answers)
+                _note(others, answers)
         except IntegrityError as error:
             raise NotApplied([_("Somebody made one of these machines meanwhile: apply them again.")]) from error
-    told = [replace(one, tried=one.slug in tried, note=tried.get(one.slug, "")) for one in looked.machines]
-    return replace(looked, machines=told)
+    machines = [*looked.machines, *(Applied(one.slug, False, {}) for one in others)]
+    return replace(looked, machines=[_told(one, answers.get(one.slug)) for one in machines])
 
 
 def _refuse_mistakes(entries: Sequence[Any]) -> None:
@@ -85,9 +97,11 @@ def _refuse_mistakes(entries: Sequence[Any]) -> None:
         raise NotApplied(found)
 
 
-def _write(entries: Iterable[Entry], keeper: str, untried: Mapping[str, bool]) -> tuple[Report, dict[str, Profile]]:
-    """Inside a transaction of the caller's. Machines that others fall back to come before those. untried: by slug,
-    whether nobody knows of its image, as far as that was asked."""
+def _write(
+    entries: Iterable[Entry], keeper: str, answers: Mapping[str, trials.Answer]
+) -> tuple[Report, dict[str, Profile]]:
+    """Inside a transaction of the caller's. Machines that others fall back to come before those. answers: by slug,
+    what the provider said of those that it was asked about."""
     wrong: list[str] = []
     applied: list[Applied] = []
     profiles: dict[str, Profile] = {}
@@ -99,7 +113,8 @@ def _write(entries: Iterable[Entry], keeper: str, untried: Mapping[str, bool]) -
         if found := [*form.sentences(), *_retirement(entry)]:
             wrong += [f"{slug}: {sentence}" for sentence in found]
             continue
-        profile.image_untried = untried.get(slug, profile.image_untried)
+        if answer := answers.get(slug):
+            trials.note(profile, answer)
         profiles[slug] = _save(form, entry, keeper)
         after = words_of(profile)
         changes = {key: (before.get(key), word) for key, word in after.items() if before.get(key) != word}
@@ -129,23 +144,64 @@ def _let_go(keeper: str, named: set[str]) -> list[str]:
     return slugs
 
 
-def _try(profiles: Iterable[Profile]) -> tuple[dict[str, str], dict[str, bool]]:
-    """The slugs of those that the provider would run, each with what is to be said of its image; and of all, whether
-    nobody knows of that. Raises NotApplied with its words for those that it would not. One question without an answer
-    is the last: each takes its time."""
-    tried: dict[str, str] = {}
-    untried: dict[str, bool] = {}
-    refused: list[str] = []
-    answer = trials.Answer(answered=True)
+def _waits(profile: Profile) -> bool:
+    """Nobody chooses what is retired any more."""
+    return profile.retired_at is None and trials.is_untried(profile)
+
+
+def _of_the_sites_image(named: Collection[str]) -> list[Profile]:
+    """Others that wait to be tried."""
+    return [one for one in Profile.objects.filter(image="").exclude(slug__in=named).order_by("slug") if _waits(one)]
+
+
+def _ask_all(profiles: Iterable[Profile], changed: Collection[str], until: float) -> dict[str, trials.Answer]:
+    """What the provider says, by slug. One question without an answer is the last: each takes its time. Where only the
+    site's image is another one, what is said of it holds for all whose nodes are of one kind."""
+    answers: dict[str, trials.Answer] = {}
+    known: dict[str, trials.Answer] = {}
+    silent = False
     for profile in profiles:
-        if answer.answered:
-            answer = trials.ask(profile)
-        untried[profile.slug] = trials.leaves_untried(profile, answer)
-        if answer.answered:
-            tried[profile.slug] = answer.note
-        if answer.refusal:
-            told = _("%(slug)s: It cannot be run here. What the provider says: %(why)s")
-            refused.append(told % {"slug": profile.slug, "why": answer.refusal})
+        kind, in_full = trials.fetched(profile), profile.slug in changed or profile.image_untried
+        if silent:
+            answer = trials.Answer(answered=False)
+        elif in_full or kind not in known:
+            answer = _ask(profile, until)
+        else:
+            answer = known[kind]
+        silent = not answer.answered
+        if answer.of_image or not answer.refusal:
+            known[kind] = answer
+        answers[profile.slug] = answer
+    return answers
+
+
+def _ask(profile: Profile, until: float) -> trials.Answer:
+    """Again while the process does not answer or its image is being fetched: `trials.ask` takes its time each time."""
+    while True:
+        answer = trials.ask(profile)
+        settled = answer.answered and answer.untried is not Untried.SLOW
+        if settled or time.monotonic() >= until:
+            return answer
+
+
+def _refuse_what_cannot_run(answers: Mapping[str, trials.Answer], others: Iterable[Profile]) -> None:
+    """Raises NotApplied. Of machines that are not named only the site's image is judged."""
+    spared = {one.slug for one in others if not answers[one.slug].of_image}
+    told = _("%(slug)s: It cannot be run here. What the provider says: %(why)s")
+    refused = {slug: answer.refusal for slug, answer in answers.items() if answer.refusal and slug not in spared}
     if refused:
-        raise NotApplied(refused)
-    return tried, untried
+        raise NotApplied([told % {"slug": slug, "why": why} for slug, why in refused.items()])
+
+
+def _note(others: Iterable[Profile], answers: Mapping[str, trials.Answer]) -> None:
+    for profile in others:
+        answer = answers[profile.slug]
+        if answer.answered and not answer.refusal:
+            trials.note(profile, answer)
+            profile.save(update_fields=["image_untried", "tried_site_image"])
+
+
+def _told(one: Applied, answer: trials.Answer | None) -> Applied:
+    if answer is None:
+        return one
+    return replace(one, asked=True, tried=answer.answered, note=answer.note)

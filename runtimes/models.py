@@ -55,7 +55,8 @@ class Profile(models.Model):
     follows it is for them (`runtimes/machine.py`). data_claim, or data_bucket read as data_service_account: data.
     fallback: what people may use at once who wait for a seat. A profile that is retired goes on for what has it.
     kept_by: who sets it back to what its own file says, such as "Helm release pupitre"; "" is nobody. image_untried: it
-    was saved before anybody could tell whether its image runs (`trials.leaves_untried`)."""
+    was saved before anybody could tell whether its image runs; tried_site_image: the site's own image when that was
+    told of one that names none (`trials.note`)."""
 
     class Network(models.TextChoices):
         NONE = "none", _("no network")
@@ -109,6 +110,7 @@ class Profile(models.Model):
     retired_at = models.DateTimeField(null=True, blank=True)
     kept_by = models.CharField(max_length=200, blank=True, default="", db_default="", editable=False)
     image_untried = models.BooleanField(default=False, db_default=False, editable=False)
+    tried_site_image = models.CharField(max_length=400, blank=True, default="", db_default="", editable=False)
 
     def __str__(self) -> str:
         return self.name

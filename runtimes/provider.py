@@ -182,6 +182,12 @@ class Provider(ABC):
     #: Whether its runtimes go on when the process that owns it ends; a successor finds them.
     outlives: ClassVar[bool] = False
 
+    @property
+    def image(self) -> str:
+        """What runs where a request names no image; "" where environments are no images. Any process may ask, and
+        before `start`."""
+        return ""
+
     @classmethod
     @abstractmethod
     def from_settings(cls) -> Self:

@@ -7,10 +7,11 @@ is new to this site is really started, which takes longer; that it is being trie
 from __future__ import annotations
 
 import asyncio
+import copy
+import json
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
 
 from asgiref.sync import async_to_sync
 from django.core import serializers
@@ -18,7 +19,7 @@ from django.core.serializers.base import DeserializationError
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from runtimes import bus, profiles
+from runtimes import bus, profiles, provider
 from runtimes.image_trial import UNTRIED_SENTENCES, ImageTrial, Untried
 from runtimes.models import Profile, ProfileTrial
 from runtimes.provider import Provider, ProviderError, Request
@@ -38,12 +39,14 @@ _MOST_WORDS = 2000
 @dataclass(frozen=True, slots=True)
 class Answer:
     """answered: whether the `runtimes` process said anything. refusal: the provider's words; "" if it would run it.
-    untried: why nobody knows that of its image, with the provider's `words`."""
+    of_image: whether it is refused for its image alone. untried: why nobody knows of that, with the provider's
+    `words`."""
 
     answered: bool
     refusal: str = ""
     untried: Untried | None = None
     words: str = ""
+    of_image: bool = field(default=False, compare=False)
 
     @property
     def note(self) -> str:
@@ -57,9 +60,12 @@ class Answer:
 def ask(profile: Profile, patience: timedelta = PATIENCE) -> Answer:
     """What the provider says to a profile that need not be saved. Returns within `patience`, or `IMAGE_SECONDS` later
     where its image is being tried."""
-    # What the site notes for itself is no part of the question: in an upgrade an older process may answer.
-    asked = [field.name for field in Profile._meta.fields if field.editable]
-    row = serializers.serialize("json", [profile], fields=asked)
+    # In an upgrade an older process may answer. What the site notes for itself is no part of the question, and the
+    # site's image is the one that this process is told of.
+    names = [each.name for each in Profile._meta.fields if each.editable]
+    asked = copy.copy(profile)
+    asked.image = profile.image or provider.get().image
+    row = serializers.serialize("json", [asked], fields=names)
     trial = ProfileTrial.objects.create(profile=row, tries_image=_is_new(profile))
     try:
         bus.publish_sync(TOPIC)
@@ -68,22 +74,30 @@ def ask(profile: Profile, patience: timedelta = PATIENCE) -> Answer:
         trial.delete()
 
 
-def leaves_untried(profile: Profile, answer: Answer) -> bool:
-    """Whether, after this answer and before it is saved, nobody knows yet of its image. Saved so (`image_untried`), it
-    is tried when it is saved next, and so is every other machine of that image."""
-    return answer.untried is not None or (not answer.answered and _is_new(profile))
+def note(profile: Profile, answer: Answer) -> None:
+    """Onto a profile that is about to be saved: whether, after this answer, anybody knows of its image. Where nobody
+    does, it is tried when it is saved or applied next, and so is every other machine of that image."""
+    profile.image_untried = answer.untried is not None or (not answer.answered and _is_new(profile))
+    profile.tried_site_image = "" if profile.image else provider.get().image
+
+
+def is_untried(profile: Profile) -> bool:
+    """Whether nobody knows of the image of this saved profile: of the site's, since it is another one, too."""
+    if profile.image_untried or profile.image:
+        return profile.image_untried
+    return profile.tried_site_image != provider.get().image
 
 
 def _is_new(profile: Profile) -> bool:
     """Whether no machine of this site is known to have its image, fetched in such a place."""
     others = Profile.objects.filter(image=profile.image, image_untried=False)
-    return not any(_fetched(other) == _fetched(profile) for other in others)
+    return not any(fetched(other) == fetched(profile) and not is_untried(other) for other in others)
 
 
-def _fetched(profile: Profile) -> tuple[Any, ...]:
-    """What says whether its image can be had: which, on which nodes, as whom."""
+def fetched(profile: Profile) -> str:
+    """What says whether its image can be had: which, on which nodes, as whom. Equal for those of one kind."""
     machine = profiles.machine(profile)
-    return machine.image, machine.placement(), profile.data_service_account
+    return json.dumps([machine.image, machine.placement(), profile.data_service_account], sort_keys=True)
 
 
 async def _answer(pk: int, seconds: float) -> Answer:
@@ -95,7 +109,7 @@ async def _answer(pk: int, seconds: float) -> Answer:
                     row = await ProfileTrial.objects.aget(pk=pk)
                     if row.answered_at is not None:
                         untried = Untried(row.untried) if row.untried else None
-                        return Answer(True, row.refusal, untried, row.words)
+                        return Answer(True, row.refusal, untried, row.words, row.trying_image_at is not None)
                     if row.trying_image_at is not None and not trying:
                         trying = True
                         patience.reschedule(asyncio.get_running_loop().time() + IMAGE_SECONDS + LOOK_SECONDS)

@@ -77,7 +77,7 @@ def _would_run(request: HttpRequest, form: MachineForm) -> bool:
         told = _("It cannot be run here, and was not saved. What the provider says: %(why)s")
         form.add_error(None, told % {"why": answer.refusal})
         return False
-    form.instance.image_untried = trials.leaves_untried(form.instance, answer)
+    trials.note(form.instance, answer)
     if not answer.answered:
         told = _("It was not tried, since the process that runs machines did not answer: look whether it starts.")
         messages.warning(request, told)

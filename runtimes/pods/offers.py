@@ -27,6 +27,11 @@ class Offers(Provider):
     _config: ClusterConfig
     _cluster: Cluster
 
+    @property
+    @override
+    def image(self) -> str:
+        return self._config.image
+
     @override
     async def environments(self) -> list[str]:
         return [digest] if (digest := image_digest(self._config.image)) else []

@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 import yaml
 from django.core.management import CommandError, call_command
+from django.utils import timezone
 
+from classroom import machines
 from classroom.adjust import adjust
 from classroom.machine_values import KEYS, entry_of, words_of
 from classroom.places import CHECKOUT
@@ -269,6 +271,95 @@ def test_what_was_made_untried_is_tried_when_it_is_applied_again_though_nothing_
     assert tried == ["l4", "l4"]
 
 
+@pytest.fixture
+def upgraded(settings):
+    """Has the chart name this image of kernels from now on."""
+    settings.RUNTIME_PROVIDER = "runtimes.pods.provider.PodsProvider"
+
+    def upgraded(letter: str) -> None:
+        settings.PODS_IMAGE = f"registry.example/kernel@sha256:{letter * 64}"
+
+    return upgraded
+
+
+def test_another_image_of_the_site_is_tried_though_no_machine_changes(put, tried, upgraded):
+    upgraded("a")
+    put([STANDARD, L4 | {"nodeSelector": {"pool": "gpu"}}, {"slug": "lab", "name": "Lab"}])
+    own = {"slug": "own", "name": "Own", "image": f"registry.example/own@{DIGEST}"}
+    machines = [STANDARD, L4 | {"nodeSelector": {"pool": "gpu"}}, {"slug": "lab", "name": "Lab"}, own]
+    put(machines)
+    tried.clear()
+    upgraded("b")
+    told = put(machines)
+    assert told == "standard: as it was\nlab: as it was\nown: as it was\nl4: as it was\n"
+    # Once for each kind of nodes.
+    assert tried == ["standard", "l4"]
+    put(machines)
+    assert tried == ["standard", "l4"]
+
+
+def test_another_image_of_the_site_that_does_not_run_is_refused_by_an_upgrade(put, monkeypatch, upgraded):
+    upgraded("a")
+    put([STANDARD])
+    before = rows()
+    upgraded("b")
+    broken = trials.Answer(True, "ErrImagePull: not found", of_image=True)
+    monkeypatch.setattr(trials, "ask", lambda profile: broken)
+    for _again in range(2):
+        with pytest.raises(CommandError, match="standard: It cannot be run here. .*: ErrImagePull: not found"):
+            put([STANDARD])
+    assert rows() == before
+
+
+def test_the_sites_image_is_tried_for_machines_that_no_values_name_and_only_that(put, monkeypatch, upgraded):
+    grading = machines.grading()
+    for slug, fields in {"gpu": {"gpu": 1}, "own": {"image": f"r.example/k@{DIGEST}"}}.items():
+        Profile.objects.create(slug=slug, name=slug, node_selector={"of": slug}, **fields)
+    Profile.objects.create(slug="old", name="Old", retired_at=timezone.now())
+    answers = {"gpu": trials.Answer(True, "no node has a GPU"), "grading": trials.Answer(True)}
+    asked: list[str] = []
+
+    def ask(profile: Profile) -> trials.Answer:
+        asked.append(profile.slug)
+        return answers[profile.slug]
+
+    monkeypatch.setattr(trials, "ask", ask)
+    upgraded("a")
+    assert put([], "--check").startswith("gpu: as it was\ngrading: as it was\nNothing was changed")
+    grading.refresh_from_db()
+    assert trials.is_untried(grading)
+    put([])
+    grading.refresh_from_db()
+    assert (trials.is_untried(grading), grading.kept_by) == (False, "")
+    asked.clear()
+    put([])
+    assert asked == ["gpu"]
+    answers["gpu"] = trials.Answer(True, "ModuleNotFoundError: ipykernel", of_image=True)
+    with pytest.raises(CommandError, match="gpu: It cannot be run here. .* ipykernel"):
+        put([])
+
+
+def test_that_nobody_tried_another_image_of_the_site_is_told_and_it_is_tried_the_next_time(put, monkeypatch, upgraded):
+    upgraded("a")
+    put([STANDARD])
+    upgraded("b")
+    monkeypatch.setattr(trials, "ask", lambda profile: trials.Answer(False))
+    for _again in range(2):
+        assert "standard: as it was\nNot all were tried" in put([STANDARD])
+
+
+def test_the_process_and_an_image_that_is_fetched_are_waited_for(put, monkeypatch):
+    answers = [
+        trials.Answer(False),
+        trials.Answer(True, untried=Untried.SLOW),
+        trials.Answer(True, "no such program", of_image=True),
+    ]
+    monkeypatch.setattr(trials, "ask", lambda profile: answers.pop(0))
+    with pytest.raises(CommandError, match="no such program"):
+        put([STANDARD], "--patience", "60")
+    assert not answers
+
+
 def test_a_whole_values_file_does_and_hours_without_quotes(put):
     put("""
 host: learn.example
@@ -339,7 +430,13 @@ def test_machines_of_the_site_are_shown_by_name_and_retired_ones_only_then(put):
 
 
 def test_every_field_of_a_machine_has_a_key():
-    fields = {field.name for field in Profile._meta.fields} - {"id", "kept_by", "image_untried", "accelerator"}
+    fields = {field.name for field in Profile._meta.fields} - {
+        "id",
+        "kept_by",
+        "image_untried",
+        "tried_site_image",
+        "accelerator",
+    }
     assert {field for field, _kinds in KEYS.values()} == fields
     assert words_of(Profile()).keys() == KEYS.keys()
     assert entry_of(Profile(slug="x", name="X")) == {"slug": "x", "name": "X"}

@@ -13,13 +13,14 @@ from django.utils import timezone
 from runtimes import trials
 from runtimes.image_trial import ImageTrial, Untried
 from runtimes.models import Profile, ProfileTrial
-from runtimes.provider import ProviderUnavailable
+from runtimes.provider import ProviderUnavailable, Request
 from tests.runtimes.fakes import FakeProvider, running
 from tests.runtimes.waiting import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 SHORT = timedelta(seconds=0.3)
 IMAGE = f"registry.example/kernel@sha256:{'0' * 64}"
+OTHER = IMAGE.replace("0", "1")
 
 
 @pytest.fixture
@@ -27,6 +28,17 @@ def provider():
     fake = FakeProvider()
     yield fake
     fake.clean_up()
+
+
+@pytest.fixture
+def site_of(settings):
+    """Has the site's own image be this one from now on, as an upgrade of the chart does."""
+    settings.RUNTIME_PROVIDER = "runtimes.pods.provider.PodsProvider"
+
+    def site_of(image: str) -> None:
+        settings.PODS_IMAGE = image
+
+    return site_of
 
 
 def in_own_thread(profile: Profile, patience: timedelta = trials.PATIENCE) -> trials.Answer:
@@ -75,7 +87,7 @@ async def test_what_comes_of_a_new_image_is_told(provider, comes_of_it, told):
         ({"image": IMAGE, "node_selector": {"pool": "a"}}, []),
         ({"image": IMAGE, "node_selector": {"pool": "a"}, "name": "Other", "memory_bytes": 1 << 30, "gpu": 0}, []),
         ({"image": IMAGE, "node_selector": {"pool": "b"}}, ["same"]),
-        ({"image": IMAGE.replace("0", "1"), "node_selector": {"pool": "a"}}, ["same"]),
+        ({"image": OTHER, "node_selector": {"pool": "a"}}, ["same"]),
         ({"image": IMAGE, "node_selector": {"pool": "a"}, "runtime_class": "gvisor"}, ["same"]),
         # Saved while nobody could tell.
         ({"image": IMAGE, "node_selector": {"pool": "a"}, "image_untried": True}, ["same"]),
@@ -100,16 +112,64 @@ async def test_an_image_is_tried_once_for_a_kind_of_nodes_so_that_another_name_i
 )
 def test_an_image_is_untried_until_there_is_a_verdict_on_this_machine_or_one_of_its_kind(db, answer, saved, untried):
     Profile.objects.create(slug="saved", name="Saved", **saved)
-    assert trials.leaves_untried(Profile(slug="new", name="New", image=IMAGE), answer) is untried
+    new = Profile(slug="new", name="New", image=IMAGE)
+    trials.note(new, answer)
+    assert (new.image_untried, trials.is_untried(new)) == (untried, untried)
 
 
 async def test_what_was_saved_untried_is_tried_when_it_is_saved_again(provider):
     untried = await Profile.objects.acreate(slug="lab", name="Lab", image=IMAGE, image_untried=True)
     async with running(provider):
-        untried.image_untried = trials.leaves_untried(untried, await aask(untried))
+        trials.note(untried, await aask(untried))
         await untried.asave()
         await aask(untried)
     assert (untried.image_untried, provider.images_tried) == (False, ["lab"])
+
+
+async def test_the_sites_image_is_tried_once_and_again_when_it_is_another_one(provider, site_of):
+    lab, new = Profile(slug="lab", name="Lab"), Profile(slug="new", name="New")
+    # Nobody has tried one that was made beside.
+    await Profile.objects.acreate(slug="standard", name="Standard")
+    async with running(provider):
+        for image in (IMAGE, OTHER):
+            site_of(image)
+            assert trials.is_untried(lab)
+            trials.note(lab, await aask(lab))
+            await lab.asave()
+            assert not trials.is_untried(lab)
+            await aask(new)
+    assert provider.images_tried == ["lab", "lab"]
+
+
+async def test_a_new_image_of_the_site_that_does_not_run_is_refused_for_that(provider, site_of):
+    await Profile.objects.acreate(slug="lab", name="Lab", tried_site_image=IMAGE)
+    provider.images, provider.refusals = {"new": ImageTrial("ErrImagePull")}, {"gpu": "0/3 nodes"}
+    site_of(OTHER)
+    async with running(provider):
+        of_image, of_all = await aask(Profile(slug="new", name="New")), await aask(Profile(slug="gpu", name="GPU"))
+    assert [(each.refusal, each.of_image) for each in (of_image, of_all)] == [
+        ("ErrImagePull", True),
+        ("0/3 nodes", False),
+    ]
+
+
+async def test_a_process_of_before_an_upgrade_is_asked_about_the_image_of_after_it(provider, site_of, monkeypatch):
+    asked: list[str] = []
+
+    async def try_image(request: Request) -> ImageTrial:
+        asked.append(request.machine.image)
+        return ImageTrial()
+
+    monkeypatch.setattr(provider, "try_image", try_image)
+    site_of(OTHER)
+    async with running(provider):
+        await aask(Profile(slug="lab", name="Lab"))
+        await aask(Profile(slug="own", name="Own", image=IMAGE))
+    assert asked == [OTHER, IMAGE]
+
+
+def test_sandboxes_have_no_image_that_could_be_another_one(db):
+    assert not trials.is_untried(Profile.objects.create(slug="lab", name="Lab"))
 
 
 async def test_who_tries_an_image_keeps_nobody_waiting_and_is_told_when_it_takes_too_long(provider, monkeypatch):

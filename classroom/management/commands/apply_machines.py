@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,10 @@ class Command(BaseCommand):
             "file", metavar="FILE", help="a list, or a file with one at the key machines; - is what is sent in"
         )
         parser.add_argument("--check", action="store_true", help="only say what would be done")
+        parser.add_argument(
+            "--patience", type=float, default=0.0, metavar="SECONDS",
+            help="wait so long in all for the process that runs machines and for images that are fetched",
+        )  # fmt: skip
         parser.add_argument("--keeper", default="", metavar="NAME", help="who keeps them so, as their pages say; FILE")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -34,7 +39,8 @@ class Command(BaseCommand):
         file: str = options["file"]
         try:
             entries = read(sys.stdin.read() if file == "-" else Path(file).read_text())
-            report = apply(entries, keeper=options["keeper"] or file, only_look=options["check"])
+            patience = timedelta(seconds=options["patience"])
+            report = apply(entries, keeper=options["keeper"] or file, only_look=options["check"], patience=patience)
         except NotApplied as error:
             raise CommandError("Nothing was changed.\n" + "\n".join(error.sentences)) from error
         except (OSError, UnicodeDecodeError) as error:
@@ -47,7 +53,7 @@ class Command(BaseCommand):
             self.stdout.write(
                 f"{slug}: no longer named, left as it is. Retire it under Machines if nobody shall choose it."
             )
-        if any(one.changes and not one.tried for one in report.machines):
+        if any(one.asked and not one.tried for one in report.machines):
             self.stderr.write(
                 "Not all were tried, since the process that runs machines did not answer: look under Operations "
                 "whether they start."
