@@ -10,14 +10,29 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from asgiref.sync import sync_to_async
+from django.db import connection
 
+from classroom.apply_machines import NotApplied, apply
 from runtimes.image_trial import ImageTrial, Untried
 from runtimes.machine import Machine
+from runtimes.models import Profile
 from runtimes.pods import environment, labels, offers, trial, trial_pod
 from runtimes.pods.config import ClusterConfig
 from runtimes.pods.provider import PodsProvider
 from runtimes.provider import Request
-from tests.runtimes.pods.real import MASTER, ROOM, Admin, as_the_site, needs_cluster, own_namespace, running, until
+from tests.runtimes.fakes import running as reconciling
+from tests.runtimes.pods.real import (
+    MASTER,
+    ROOM,
+    Admin,
+    as_the_site,
+    needs_cluster,
+    own_namespace,
+    running,
+    site_settings,
+    until,
+)
 
 pytestmark = [needs_cluster, pytest.mark.asyncio, pytest.mark.timeout(300)]
 NOTHING = f"@sha256:{'0' * 64}"
@@ -74,6 +89,28 @@ async def test_an_image_without_what_a_kernel_needs_is_refused(monkeypatch: pyte
         )
         monkeypatch.setattr(environment, "check_command", lambda _request: ["/usr/bin/no-such-program"])
         assert "no such file or directory" in (await provider.try_image(asks(""))).refusal
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_an_upgrade_to_an_image_of_the_site_that_cannot_be_had_fails_in_the_clusters_words(settings) -> None:
+    def applied() -> None:
+        try:
+            apply([], keeper="", patience=timedelta(seconds=60))
+        finally:
+            connection.close()
+
+    async with own_namespace() as (admin, config), as_it_was(admin, config):
+        for name, value in site_settings(config).items():
+            setattr(settings, name, value)
+        standard = await Profile.objects.acreate(slug="standard", name="Standard")
+        # It goes on as the process of before, with the image of before.
+        async with reconciling(PodsProvider(config, {1: MASTER})):
+            await sync_to_async(applied, thread_sensitive=False)()
+            await standard.arefresh_from_db()
+            assert (standard.tried_site_image, standard.image_untried) == (config.image, False)
+            settings.PODS_IMAGE = f"localhost/none{NOTHING}"
+            with pytest.raises(NotApplied, match="standard: It cannot be run here.*ErrImagePull"):
+                await sync_to_async(applied, thread_sensitive=False)()
 
 
 async def test_where_an_image_cannot_be_tried_now_that_is_said_and_is_no_refusal(
