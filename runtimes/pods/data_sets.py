@@ -18,7 +18,7 @@ _GKE_MOUNTS_BUCKETS = {
 }
 
 
-def annotations(data: DataVolume | None) -> Manifest:
+def annotations_of(data: DataVolume | None) -> Manifest:
     """What has GKE mount a bucket."""
     return dict(_GKE_MOUNTS_BUCKETS) if data is not None and data.bucket else {}
 

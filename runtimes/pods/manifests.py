@@ -162,7 +162,7 @@ def priority(request: Request, *, warm: bool) -> str:
 
 def _annotations(request: Request, config: ClusterConfig, *, warm: bool) -> Manifest:
     held = isolation(request, config)
-    return {**labels.annotations_of(held, config, warm=warm), **data_sets.annotations(request.machine.data)}
+    return {**labels.annotations_of(held, config, warm=warm), **data_sets.annotations_of(request.machine.data)}
 
 
 def _spec(request: Request, config: ClusterConfig, *, name: str, warm: bool) -> Manifest:
