@@ -216,8 +216,8 @@ class WarmPods:
             async with AgentClient(conditions.endpoint(pod), self._maker.keys(pod)) as agent:
                 status = await agent.status()
             name = pod["metadata"]["name"]
-            if status.preload_failed and name not in self._greeted:
-                wish = self._wishes[labels.label(pod, labels.TEMPLATE)]
+            wish = self._wishes.get(labels.label(pod, labels.TEMPLATE))
+            if wish is not None and status.preload_failed and name not in self._greeted:
                 words = "profile %s: warm pod %s has nothing imported beforehand, which ended its kernel: %s"
                 log.warning(words, wish.request.machine.slug, name, status.preload_failed)
             self._greeted[name] = time.monotonic()
