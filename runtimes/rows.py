@@ -117,8 +117,10 @@ def _unsure(row: Runtime) -> bool:
     return (row.reason == Reason.NO_MACHINE) != (row.in_vain_since is not None)
 
 
-def _in_vain_since(reason: str) -> Coalesce | None:
+def _in_vain_since(reason: str) -> Coalesce | F | None:
     """What a row has from now on that waits for `reason`. To be asked anew is no reason: that it keeps."""
+    if not reason:
+        return F("in_vain_since")
     return Coalesce("in_vain_since", Value(timezone.now())) if reason == Reason.NO_MACHINE else None
 
 
@@ -141,7 +143,9 @@ def back_to_queue(runtime: Runtime) -> None:
 def note_waiting(runtime: Runtime, reason: str, *, message: str = "", detail: str = "") -> None:
     """Says on the row why it is not ready yet."""
     news = {"reason": reason, "message": message, "detail": detail}
-    told = Q(**news, in_vain_since__isnull=reason != Reason.NO_MACHINE)
+    told = Q(**news)
+    if reason:
+        told &= Q(in_vain_since__isnull=reason != Reason.NO_MACHINE)
     row = Runtime.objects.filter(~told, pk=runtime.pk, state=Runtime.State.STARTING)
     if row.update(**news, in_vain_since=_in_vain_since(reason)):
         # Who has got a seat lets the next one ask for one.

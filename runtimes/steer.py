@@ -6,6 +6,7 @@ The row says what is wanted before the agent is asked: what a crash leaves half 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 from asgiref.sync import async_to_sync, sync_to_async
 from django.db import IntegrityError, connection, transaction
@@ -19,7 +20,7 @@ from runtimes.agent_replies import AgentError, AgentRefused, AgentUnreachable
 from runtimes.connection import endpoint_of
 from runtimes.describe import because, source_text
 from runtimes.endpoint import MAX_KERNELS
-from runtimes.errors import KernelRefused, RuntimeFailed
+from runtimes.errors import KernelRefused, KeyMissing, RuntimeFailed
 from runtimes.kernelspecs import PYTHON
 from runtimes.models import Kernel, Runtime
 from runtimes.status import Reason
@@ -39,7 +40,7 @@ async def astart_kernel(runtime: Runtime, *, name: str = PYTHON, cwd: str = "") 
     if now:
         try:
             await begin(kernel)
-        except AgentUnreachable:
+        except (AgentUnreachable, KeyMissing):
             await bus.publish("runtimes")
     return kernel
 
@@ -172,7 +173,9 @@ async def astop_kernel(kernel: Kernel) -> None:
     await bus.publish("runtimes")
     if row.runtime.state != Runtime.State.READY:
         return
-    await finish(row)
+    with suppress(KeyMissing):
+        # Who knows its key does it: the row says so.
+        await finish(row)
 
 
 async def finish(row: Kernel, agent: AgentClient | None = None) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from runtimes.provider import Isolation, Machine, ProviderError, Request
@@ -111,7 +112,10 @@ class Pool:
                 await self._work.wait()
                 await asyncio.sleep(self._quiet)
             elif all(wish.fault for wish in short):
-                await asyncio.sleep(RETRY_SECONDS)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(RETRY_SECONDS):
+                        await self._work.wait()
+                    await asyncio.sleep(self._quiet)
 
     async def _warm_server(self, wish: Wish) -> None:
         """A fork server is worth having even for a template of which none shall be ready."""

@@ -73,6 +73,8 @@ async def test_to_be_asked_anew_is_no_machine(waits):
     await rows.back_to_queue(row)
     await rows.note_queued([(await again(row), Reason.NO_MACHINE)])
     await rows.begin_start([row], "fake")
+    # A provider's first word.
+    await rows.note_waiting(row, "")
     await rows.note_waiting(row, Reason.NO_MACHINE)
     assert await since(row) == AN_HOUR_AGO
 
@@ -80,7 +82,7 @@ async def test_to_be_asked_anew_is_no_machine(waits):
 async def test_one_that_came_and_went_before_it_was_ready_is_not_in_vain_from_the_start(waits):
     row = await waits(State.QUEUED, Reason.NO_MACHINE, AN_HOUR_AGO)
     await rows.begin_start([row], "fake")
-    await rows.note_waiting(row, "")
+    await rows.note_waiting(row, Reason.FETCHING)
     assert await since(row) is None
     await rows.note_waiting(row, Reason.NO_MACHINE)
     assert is_now(await since(row))
