@@ -71,7 +71,8 @@ def apply(
     changed = {one.slug for one in looked.machines if one.changes}
     named = [one for slug, one in profiles.items() if slug in changed or _waits(one)]
     answers = _ask_all([*named, *others], changed, until)
-    _refuse_what_cannot_run(answers, others)
+    # A node that is away keeps no machine from being changed that has nothing to do with it.
+    _refuse_what_cannot_run(answers, spared={one.slug for one in [*named, *others]} - changed)
     if not only_look:
         try:
             with transaction.atomic():
@@ -113,7 +114,7 @@ def _write(
         if found := [*form.sentences(), *_retirement(entry)]:
             wrong += [f"{slug}: {sentence}" for sentence in found]
             continue
-        if answer := answers.get(slug):
+        if (answer := answers.get(slug)) and not answer.refusal:
             trials.note(profile, answer)
         profiles[slug] = _save(form, entry, keeper)
         after = words_of(profile)
@@ -164,8 +165,10 @@ def _ask_all(profiles: Iterable[Profile], changed: Collection[str], until: float
         kind, in_full = trials.fetched(profile), profile.slug in changed or profile.image_untried
         if silent:
             answer = trials.Answer(answered=False)
-        elif in_full or kind not in known:
+        elif kind not in known or (in_full and not _is_out_of_patience(known[kind], until)):
             answer = _ask(profile, until)
+        elif in_full:
+            answer = _ask_but_of_its_image(profile, known[kind])
         else:
             answer = known[kind]
         silent = not answer.answered
@@ -173,6 +176,16 @@ def _ask_all(profiles: Iterable[Profile], changed: Collection[str], until: float
             known[kind] = answer
         answers[profile.slug] = answer
     return answers
+
+
+def _is_out_of_patience(known: trials.Answer, until: float) -> bool:
+    """Whether another question of the same image would only wait for as long again."""
+    return known.untried is Untried.SLOW and time.monotonic() >= until
+
+
+def _ask_but_of_its_image(profile: Profile, known: trials.Answer) -> trials.Answer:
+    answer = trials.ask(profile, tries_image=False)
+    return known if answer.answered and not answer.refusal else answer
 
 
 def _ask(profile: Profile, until: float) -> trials.Answer:
@@ -184,11 +197,14 @@ def _ask(profile: Profile, until: float) -> trials.Answer:
             return answer
 
 
-def _refuse_what_cannot_run(answers: Mapping[str, trials.Answer], others: Iterable[Profile]) -> None:
-    """Raises NotApplied. Of machines that are not named only the site's image is judged."""
-    spared = {one.slug for one in others if not answers[one.slug].of_image}
+def _refuse_what_cannot_run(answers: Mapping[str, trials.Answer], *, spared: Collection[str]) -> None:
+    """Raises NotApplied. spared: the slugs of machines that stay as they are, of which only the image is judged."""
     told = _("%(slug)s: It cannot be run here. What the provider says: %(why)s")
-    refused = {slug: answer.refusal for slug, answer in answers.items() if answer.refusal and slug not in spared}
+    refused = {
+        slug: answer.refusal
+        for slug, answer in answers.items()
+        if answer.refusal and (answer.of_image or slug not in spared)
+    }
     if refused:
         raise NotApplied([told % {"slug": slug, "why": why} for slug, why in refused.items()])
 
@@ -198,7 +214,9 @@ def _note(others: Iterable[Profile], answers: Mapping[str, trials.Answer]) -> No
         answer = answers[profile.slug]
         if answer.answered and not answer.refusal:
             trials.note(profile, answer)
-            profile.save(update_fields=["image_untried", "tried_site_image"])
+            noted = {"image_untried": profile.image_untried, "tried_site_image": profile.tried_site_image}
+            # Its page may have given it an image of its own meanwhile.
+            Profile.objects.filter(pk=profile.pk, image="").update(**noted)
 
 
 def _told(one: Applied, answer: trials.Answer | None) -> Applied:

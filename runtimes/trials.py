@@ -57,16 +57,16 @@ class Answer:
         return _("%(told)s What the provider says: %(why)s") % {"told": told, "why": self.words} if self.words else told
 
 
-def ask(profile: Profile, patience: timedelta = PATIENCE) -> Answer:
+def ask(profile: Profile, patience: timedelta = PATIENCE, *, tries_image: bool = True) -> Answer:
     """What the provider says to a profile that need not be saved. Returns within `patience`, or `IMAGE_SECONDS` later
-    where its image is being tried."""
+    where its image is being tried, which it is if it is new."""
     # In an upgrade an older process may answer. What the site notes for itself is no part of the question, and the
     # site's image is the one that this process is told of.
     names = [each.name for each in Profile._meta.fields if each.editable]
     asked = copy.copy(profile)
     asked.image = profile.image or provider.get().image
     row = serializers.serialize("json", [asked], fields=names)
-    trial = ProfileTrial.objects.create(profile=row, tries_image=_is_new(profile))
+    trial = ProfileTrial.objects.create(profile=row, tries_image=tries_image and _is_new(profile))
     try:
         bus.publish_sync(TOPIC)
         return async_to_sync(_answer)(trial.pk, patience.total_seconds())

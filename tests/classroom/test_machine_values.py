@@ -339,6 +339,51 @@ def test_the_sites_image_is_tried_for_machines_that_no_values_name_and_only_that
         put([])
 
 
+def test_a_machine_that_nobody_changes_and_whose_node_is_away_keeps_nothing_from_being_applied(
+    put, monkeypatch, upgraded
+):
+    upgraded("a")
+    gpu = L4 | {"nodeSelector": {"pool": "gpu"}}
+    put([STANDARD, gpu])
+    upgraded("b")
+    answers = {"l4": trials.Answer(True, "0/1 nodes could run it"), "standard": trials.Answer(True)}
+    monkeypatch.setattr(trials, "ask", lambda profile: answers[profile.slug])
+    assert "standard: changed: cpu 2 → 4" in put([STANDARD | {"cpu": 4}, gpu])
+    l4, standard = Profile.objects.get(slug="l4"), Profile.objects.get(slug="standard")
+    assert (standard.cpu, trials.is_untried(l4), trials.is_untried(standard)) == (Decimal(4), True, False)
+    with pytest.raises(CommandError, match="l4: It cannot be run here"):
+        put([STANDARD, gpu | {"cpu": 2}])
+
+
+def test_what_its_page_changed_while_it_was_tried_stays_to_be_tried(put, monkeypatch, upgraded):
+    upgraded("a")
+    lab = Profile.objects.create(slug="lab", name="Lab")
+    own = f"registry.example/own@{DIGEST}"
+
+    def ask(profile: Profile) -> trials.Answer:
+        Profile.objects.filter(pk=lab.pk).update(image=own, image_untried=True)
+        return trials.Answer(True)
+
+    monkeypatch.setattr(trials, "ask", ask)
+    put([])
+    lab.refresh_from_db()
+    assert (lab.image, lab.image_untried) == (own, True)
+
+
+def test_an_image_that_is_fetched_for_longer_than_anybody_waits_is_waited_for_once(put, monkeypatch, upgraded):
+    upgraded("a")
+    asked: list[tuple[str, bool]] = []
+
+    def ask(profile: Profile, *, tries_image: bool = True) -> trials.Answer:
+        asked.append((profile.slug, tries_image))
+        return trials.Answer(True, untried=Untried.SLOW if tries_image else None)
+
+    monkeypatch.setattr(trials, "ask", ask)
+    put([STANDARD, {"slug": "lab", "name": "Lab"}])
+    assert asked == [("standard", True), ("lab", False)]
+    assert all(trials.is_untried(each) for each in Profile.objects.all())
+
+
 def test_that_nobody_tried_another_image_of_the_site_is_told_and_it_is_tried_the_next_time(put, monkeypatch, upgraded):
     upgraded("a")
     put([STANDARD])
