@@ -7,6 +7,7 @@ looked at here nor named as no page to look at fails.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 
 import pytest
@@ -121,6 +122,12 @@ def test_what_is_wrong_in_a_long_form_is_gone_to(
     wrong = root.page.locator("[name=tolerations]")
     expect(wrong).to_be_focused()
     expect(wrong).to_be_in_viewport()
+
+
+def test_who_is_not_signed_in_is_asked_to(filled: dict[str, dict[str, str]], person: Callable[[], Person]) -> None:
+    anyone = person()
+    anyone.visit(filled["pages"]["course"])
+    expect(anyone.page).to_have_url(re.compile("/accounts/login/"))
 
 
 def opened_from_disk(route: Route) -> None:

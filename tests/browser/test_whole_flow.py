@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from django.utils import timezone
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import expect
 
 from tests.browser.person import PASSWORD, Person
 from tests.grading.corpus import SQUARES, SUM
@@ -251,11 +251,3 @@ def gradebook_by_keyboard(grace: Person) -> None:
     grace.page.keyboard.press("Shift+Tab")
     grace.page.keyboard.press("Enter")
     expect(grace.page).to_have_url(re.compile("/review/"))
-
-
-def test_the_sign_in_page_is_readable_by_everyone(person: Callable[[], Person], browser: Browser) -> None:
-    anyone = person()
-    anyone.visit("/accounts/login/")
-    anyone.looks("sign-in")
-    anyone.visit("/c/ids/")
-    expect(anyone.page).to_have_url(re.compile("/accounts/login/"))
