@@ -3,6 +3,7 @@
 import os
 import subprocess
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -58,6 +59,10 @@ ONCE = (
     "tests/setup/test_supervise.py",
     "tests/setup/test_up.py",
 )
+#: On SQLite they take half of continuous integration's hour. Where they took longer, as on a slower machine, PostgreSQL
+#: and Redis get no test of a running site or of a page in a browser, and after `LATE` none at all. Seconds.
+SLOW, LATE = 33 * 60, 48 * 60
+NO_SITES = ("-m", "not live and not browser")
 #: Tests of real processes, kernels and browsers wait patiently, but not for ever: on a crowded machine one may meet its
 #: limit. Continuous integration runs such a test once more; the summary names each (RERUN), and says what it failed of.
 AGAIN = ("--reruns=1", "-rfER", "--rerun-show-tracebacks")
@@ -73,7 +78,9 @@ def everything(arguments: list[str]) -> int:
     # What nbgrader's command line says of the same submissions does not depend on our database.
     with tempfile.TemporaryDirectory(prefix="nbgrader-") as verdicts:
         os.environ.setdefault("NBGRADER_VERDICTS", verdicts)
-        status = max(on_sqlite(arguments), on_postgres(arguments))
+        began = time.monotonic()
+        status = on_sqlite(arguments)
+        status = max(status, on_postgres(arguments, time.monotonic() - began))
         if os.environ.get("KUBECONFIG") and not arguments:
             return max(status, on_cluster([]))
     # Where a cluster is still being made, whoever makes it says what became of it (.ci/run).
@@ -89,16 +96,21 @@ def on_sqlite(arguments: list[str]) -> int:
     return _pytest(python, arguments, {"DATABASE_URL": "", "REDIS_URL": ""})
 
 
-def on_postgres(arguments: list[str]) -> int:
-    """Every test on PostgreSQL and Redis, started here on free ports and stopped at the end; without `ONCE` in
-    continuous integration."""
+def on_postgres(arguments: list[str], seconds: float = 0.0) -> int:
+    """Every test on PostgreSQL and Redis, started here on free ports and stopped at the end; in continuous integration
+    without `ONCE`, and without what is slow if the tests on SQLite have taken many `seconds`."""
+    hurries = bool(os.environ.get("CI")) and not arguments
+    if hurries and seconds > LATE:
+        print(f"NOT ON POSTGRESQL AND REDIS: the tests on SQLite took {seconds / 60:.0f} minutes.", flush=True)
+        return 0
     python = _prepared()
-    left_out = ONCE if os.environ.get("CI") and not arguments else ()
+    chosen = NO_SITES if hurries and seconds > SLOW else ()
     with services() as variables:
         print("Tests on PostgreSQL and Redis", flush=True)
-        if left_out:
-            print(f"ON SQLITE ONLY, for want of time: {len(left_out)} files (`make test-postgres`).", flush=True)
-        return _pytest(python, arguments, variables, left_out=left_out)
+        if hurries:
+            also = ", and all tests of running sites" if chosen else ""
+            print(f"ON SQLITE ONLY, for want of time: {len(ONCE)} files{also} (`make test-postgres`).", flush=True)
+        return _pytest(python, arguments, variables, left_out=ONCE if hurries else (), chosen=chosen)
 
 
 def on_cluster(arguments: list[str]) -> int:
@@ -168,7 +180,13 @@ def _prepared() -> Path:
     return python
 
 
-def _pytest(python: Path, arguments: list[str], variables: dict[str, str], left_out: Sequence[str] = ()) -> int:
+def _pytest(
+    python: Path,
+    arguments: list[str],
+    variables: dict[str, str],
+    left_out: Sequence[str] = (),
+    chosen: Sequence[str] = (),
+) -> int:
     kernels = {"KERNEL_ENVIRONMENT": str(environment.kernels())}
     again = AGAIN if os.environ.get("CI") else ()
     # Whoever chooses tests gets one process, which a debugger needs; -n says otherwise.
@@ -176,7 +194,7 @@ def _pytest(python: Path, arguments: list[str], variables: dict[str, str], left_
     ignored = [f"--ignore={path}" for path in left_out]
     with _scratch() as scratch:
         variables = {"KUBECONFIG": "", **scratch, **kernels, **variables}
-        return run([python, "-m", "pytest", *together, *again, *ignored, *arguments], variables)
+        return run([python, "-m", "pytest", *together, *again, *ignored, *chosen, *arguments], variables)
 
 
 class _scratch(tempfile.TemporaryDirectory[str]):  # noqa: N801 - used as a context manager
