@@ -143,9 +143,7 @@ def back_to_queue(runtime: Runtime) -> None:
 def note_waiting(runtime: Runtime, reason: str, *, message: str = "", detail: str = "") -> None:
     """Says on the row why it is not ready yet."""
     news = {"reason": reason, "message": message, "detail": detail}
-    told = Q(**news)
-    if reason:
-        told &= Q(in_vain_since__isnull=reason != Reason.NO_MACHINE)
+    told = Q(**news) & (Q(in_vain_since__isnull=reason != Reason.NO_MACHINE) if reason else Q())
     row = Runtime.objects.filter(~told, pk=runtime.pk, state=Runtime.State.STARTING)
     if row.update(**news, in_vain_since=_in_vain_since(reason)):
         # Who has got a seat lets the next one ask for one.
