@@ -108,12 +108,9 @@ class Pool:
                 if wish in self._wishes and wish.is_short:
                     await self._add(wish)
             short = [wish for wish in self._wishes if wish.is_short]
-            if not short:
-                await self._work.wait()
-                await asyncio.sleep(self._quiet)
-            elif all(wish.fault for wish in short):
+            if all(wish.fault for wish in short):
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(RETRY_SECONDS):
+                    async with asyncio.timeout(RETRY_SECONDS if short else None):
                         await self._work.wait()
                     await asyncio.sleep(self._quiet)
 
