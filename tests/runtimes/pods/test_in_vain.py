@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from runtimes import keyring
 from runtimes.machine import Gpu
 from runtimes.pods import in_vain
 from runtimes.pods import provider as pods_provider
 from runtimes.pods.cluster import Refused
 from runtimes.pods.provider import PodsProvider
 from runtimes.provider import Phase, ProviderUnavailable, Reason, Request
+from tests.runtimes.pods import real
 from tests.runtimes.pods.memory import MemoryCluster
 from tests.runtimes.pods.real import until
 from tests.runtimes.pods.samples import CLUSTER, PROFILE, REQUEST, node, running, unscheduled
@@ -45,10 +45,8 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> MemoryCluster:
 
 @pytest_asyncio.fixture
 async def provider(cluster: MemoryCluster) -> AsyncIterator[PodsProvider]:
-    made = PodsProvider(CLUSTER, keyring.masters())
-    await made.start()
-    yield made
-    await made.close()
+    async with real.running(CLUSTER) as made:
+        yield made
 
 
 async def waits(
@@ -121,14 +119,12 @@ async def test_where_nodes_are_not_seen_it_is_the_schedulers_to_say(
 
 
 async def test_where_nodes_are_added_those_of_now_say_nothing(cluster: MemoryCluster) -> None:
-    provider = PodsProvider(replace(CLUSTER, adds_nodes=True), keyring.masters())
-    await provider.start()
-    cluster.fail("nodes", AssertionError("nobody asks"))
-    # The scheduler has said so since the date of the samples: all are taken to be there.
-    await waits(provider, cluster)
-    await provider._look_around()
-    assert await why(provider) is Reason.CAPACITY_WAIT
-    await provider.close()
+    async with real.running(replace(CLUSTER, adds_nodes=True)) as provider:
+        cluster.fail("nodes", AssertionError("nobody asks"))
+        # The scheduler has said so since the date of the samples: all are taken to be there.
+        await waits(provider, cluster)
+        await provider._look_around()
+        assert await why(provider) is Reason.CAPACITY_WAIT
 
 
 async def test_nodes_are_asked_for_now_and_then_and_only_while_somebody_waits_for_one(

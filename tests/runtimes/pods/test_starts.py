@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from runtimes import keyring
 from runtimes.machine import Gpu
 from runtimes.pods import claims, labels, manifests, starts
 from runtimes.pods import provider as pods_provider
 from runtimes.pods.cluster import Refused
 from runtimes.pods.provider import PodsProvider
 from runtimes.provider import Phase, ProviderUnavailable, Reason, Request, Status
+from tests.runtimes.pods import real
 from tests.runtimes.pods.memory import MemoryCluster
 from tests.runtimes.pods.real import until
 from tests.runtimes.pods.samples import CLUSTER, PROFILE, REQUEST
@@ -38,10 +38,8 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> MemoryCluster:
 
 @pytest_asyncio.fixture
 async def provider(cluster: MemoryCluster) -> AsyncIterator[PodsProvider]:
-    made = PodsProvider(CLUSTER, keyring.masters())
-    await made.start()
-    yield made
-    await made.close()
+    async with real.running(CLUSTER) as made:
+        yield made
 
 
 async def settled(provider: PodsProvider, request: Request = REQUEST) -> Status:
