@@ -19,6 +19,10 @@ from classroom import dumps
 from runtimes import blobs
 from runtimes.errors import DATABASE_AWAY, StorageAway
 
+#: The tag of these checks: all that a command needs which serves no page (`requires_system_checks`). What else Django
+#: checks loads every page, and with them nbgrader.
+SITE = "pupitre"
+
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 # sockaddr_un.sun_path holds 108 bytes with its NUL (unix(7)); the longest name below RUN_DIR takes about 50.
 MOST_RUN_DIR_BYTES = 57
@@ -27,7 +31,7 @@ MAY_BE_EMPTY = {"DRIVE_BACKEND"}
 FEWEST_SECRET_CHARACTERS = 32
 
 
-@register()
+@register(SITE)
 def check_origins(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Iterable[CheckMessage]:
     """Pages and notebooks must be different sites to a browser, and encrypted beyond this machine."""
     site, notebooks = urlsplit(settings.SITE_ORIGIN), urlsplit(settings.NOTEBOOK_ORIGIN)
@@ -61,7 +65,7 @@ def check_origins(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Ite
         yield Error("SITE_ORIGIN and NOTEBOOK_ORIGIN differ in scheme.", hint="Use https for both.", id="pupitre.E005")
 
 
-@register()
+@register(SITE)
 def check_places(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Iterable[CheckMessage]:
     """Folders must be writable, and short enough for the sockets in them."""
     length = len(os.fsencode(settings.RUN_DIR))
@@ -79,7 +83,7 @@ def check_places(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Iter
         )
 
 
-@register()
+@register(SITE)
 def check_secrets(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Iterable[CheckMessage]:
     """Short secrets can be guessed; half of Google's pair signs nobody in."""
     masters = [("MASTER_KEY", key) for key in (settings.MASTER_KEY, *settings.MASTER_KEYS_BEFORE.values())]
@@ -98,7 +102,7 @@ def check_secrets(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Ite
         )
 
 
-@register()
+@register(SITE)
 def check_engines(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Iterable[CheckMessage]:
     """Named classes must exist, and PostgreSQL usually comes with Redis."""
     named = {name: getattr(settings, name) for name in NAMES_OF_CLASSES}
@@ -124,7 +128,7 @@ def check_engines(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Ite
         )
 
 
-@register(deploy=True)
+@register(SITE, deploy=True)
 def check_storage(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Iterable[CheckMessage]:
     """What people's files are to lie in must answer; asked with `--deploy` alone, since it goes over a network."""
     try:
@@ -137,7 +141,7 @@ def check_storage(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Ite
         )
 
 
-@register(deploy=True)
+@register(SITE, deploy=True)
 def check_backups(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Iterable[CheckMessage]:
     """A database that cannot be backed up is told of before the night in which it should have been."""
     with suppress(*DATABASE_AWAY):

@@ -17,12 +17,13 @@ from django.utils import timezone
 
 from grading import cells, engine, states
 from grading.check import account_of
+from grading.drain import waiting
 from grading.engine import Failure, Graded, Spec
 from grading.errors import GraderUnavailable
 from grading.explain import SUSPICIONS
 from grading.lease import Lease, LeaseLost
 from grading.lend import Lend, Lender, lender
-from grading.models import Autograding, CellScore, GradeCell, Regrade, Submission
+from grading.models import Autograding, CellScore, GradeCell, Submission
 from grading.patience import patiently
 from grading.specify import imports_of, spec_of
 from grading.storable import storable
@@ -47,13 +48,6 @@ def enqueue(submission: Submission) -> Autograding:
         except IntegrityError:
             continue  # somebody else queued it in between
     return submission.autogradings.get(state__in=states.OPEN, regrade=None)
-
-
-def waiting() -> Q:
-    """Rows that may be taken: queued, and stopped neither with their assignment nor with their regrade."""
-    stopped = Submission.objects.filter(line_item__grading_stopped_at__isnull=False)
-    over = Regrade.objects.exclude(state=Regrade.State.OPEN, stopped_at=None)
-    return Q(state=Autograding.State.QUEUED) & ~Q(submission__in=stopped) & ~Q(regrade__in=over)
 
 
 def autograde(autograding_pk: int, *, on_finished: OnFinished | None = None, lend: Lend = lender) -> bool:

@@ -16,8 +16,8 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from grading import engine, states
-from grading.autograde import waiting
 from grading.check import account_of
+from grading.drain import waiting
 from grading.engine import Graded, Spec, Unreadable
 from grading.errors import CheckedJustNow, ChecksUsedUp, GraderUnavailable, NotCheckable
 from grading.lease import Lease, LeaseLost

@@ -28,6 +28,7 @@ def _apart(worker: str) -> None:
 if (_worker := os.environ.get("PYTEST_XDIST_WORKER")) and os.environ.get("PUPITRE_TEST_WORKER") != _worker:
     _apart(_worker)
 
+import runtimes.notebook_formats  # noqa: E402, F401 - before any test imports nbformat, which is slow to load without
 from classroom.settings import *  # noqa: E402, F403
 from classroom.settings import STORAGES  # noqa: E402
 

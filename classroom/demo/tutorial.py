@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import nbformat
+from runtimes.notebook_formats import nbformat
+
+# isort: split
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 NAME = "arrays-and-plots.ipynb"

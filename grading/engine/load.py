@@ -1,46 +1,41 @@
 """nbgrader's own parts, imported once and made cheap. Everything else in the engine imports nbgrader from here.
 
-Two changes, neither of which can alter a score: jsonschema is imported without the grammar for internationalised
-addresses (1.7 s, unused by notebook formats), and nbgrader's metadata schemas are read and compiled once instead of
-once a notebook (16 ms each).
+One change, which cannot alter a score: nbgrader's metadata schemas are read and compiled once instead of once a
+notebook (16 ms each).
 """
 
 from __future__ import annotations
 
 import json
-import sys
 from types import SimpleNamespace
 from typing import Any
 
-_GRAMMAR = "rfc3987_syntax"
-_guarded = _GRAMMAR not in sys.modules
-if _guarded:
-    sys.modules[_GRAMMAR] = None  # type: ignore[assignment]
+from runtimes.notebook_formats import jsonschema
+from runtimes.notebook_formats import nbformat as _nbformat
 
-import fastjsonschema  # noqa: E402
-import jinja2  # noqa: E402
-import jinja2.sandbox  # noqa: E402
-import jsonschema  # type: ignore[import-untyped]  # noqa: E402
-import nbformat as _nbformat  # noqa: E402
-import nbgrader  # noqa: E402
-from nbclient.exceptions import CellTimeoutError, DeadKernelError  # noqa: E402
-from nbconvert.exporters.notebook import NotebookExporter as _NotebookExporter  # noqa: E402
-from nbformat import NotebookNode  # noqa: E402
-from nbformat import validator as _validator  # noqa: E402
-from nbformat.v4.nbjson import BytesEncoder  # noqa: E402
-from nbformat.v4.rwbase import strip_transient  # noqa: E402
-from nbgrader import api as _api  # noqa: E402
-from nbgrader import utils  # noqa: E402
-from nbgrader.api import MissingEntry  # noqa: E402
-from nbgrader.nbgraderformat import (  # noqa: E402
+# isort: split
+import fastjsonschema
+import jinja2
+import jinja2.sandbox
+import nbgrader
+from nbclient.exceptions import CellTimeoutError, DeadKernelError
+from nbconvert.exporters.notebook import NotebookExporter as _NotebookExporter
+from nbformat import NotebookNode
+from nbformat import validator as _validator
+from nbformat.v4.nbjson import BytesEncoder
+from nbformat.v4.rwbase import strip_transient
+from nbgrader import api as _api
+from nbgrader import utils
+from nbgrader.api import MissingEntry
+from nbgrader.nbgraderformat import (
     SCHEMA_VERSION,
     MetadataValidator,
     SchemaTooNewError,
     SchemaTooOldError,
     common,
 )
-from nbgrader.nbgraderformat import ValidationError as MetadataError  # noqa: E402
-from nbgrader.preprocessors import (  # noqa: E402
+from nbgrader.nbgraderformat import ValidationError as MetadataError
+from nbgrader.preprocessors import (
     CheckCellMetadata,
     ClearHiddenTests,
     ClearMarkScheme,
@@ -61,11 +56,7 @@ from nbgrader.preprocessors import (  # noqa: E402
     SaveCells,
     instantiatetests,
 )
-from traitlets.config import Config  # noqa: E402
-
-if _guarded:
-    # Leave no trace: another part of the process may want the real one.
-    sys.modules.pop(_GRAMMAR, None)
+from traitlets.config import Config
 
 # These libraries publish only a part of their types.
 api: Any = _api

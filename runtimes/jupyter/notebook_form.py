@@ -11,7 +11,9 @@ import json
 import warnings
 from typing import Any
 
-import nbformat
+from runtimes.notebook_formats import nbformat
+
+# isort: split
 import nbformat.corpus.words
 from django.utils.translation import gettext_lazy as _
 from jupyter_ydoc import ydocs

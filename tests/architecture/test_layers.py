@@ -122,3 +122,13 @@ def test_places_and_lifeline_need_nothing_but_the_standard_library():
             cwd=CHECKOUT, capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
+
+
+def test_what_grades_nothing_loads_no_nbgrader():
+    """Every process and command pays for what is imported with Django, in seconds of a processor and in memory."""
+    look = (
+        "import sys, django; django.setup(); import runtimes.management.commands.runtimes; "
+        "print([name for name in ('nbgrader', 'sqlalchemy', 'rfc3987_syntax.syntax_helpers') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", look], cwd=CHECKOUT, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

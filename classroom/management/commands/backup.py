@@ -17,6 +17,7 @@ class Command(BaseCommand):
     """Repeated into the same folder, it copies only files that are new there."""
 
     help = "Back up the database and all files of the site, as of one moment, into a folder. The site may run."
+    requires_system_checks = ("pupitre",)
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("folder", type=Path, help="where backups are kept; made if needed")

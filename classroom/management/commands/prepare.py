@@ -19,6 +19,7 @@ class Command(BaseCommand):
     """Folders, database, translations and static files."""
 
     help = "Make folders, migrate the database, compile translations and collect static files."
+    requires_system_checks = ("pupitre",)
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Prepare everything in DATA_DIR and the compiled translations beside their sources."""

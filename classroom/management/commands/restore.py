@@ -17,6 +17,7 @@ class Command(BaseCommand):
     """Looks at everything before it changes anything."""
 
     help = "Bring a backup back: the newest in a folder of backups, or the one that is named. Nothing else may run."
+    requires_system_checks = ("pupitre",)
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("folder", type=Path, help="a folder of backups, or one backup in it")

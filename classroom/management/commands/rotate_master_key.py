@@ -24,6 +24,7 @@ class Command(BaseCommand):
         "Make a new master key, which new runtimes use once the site's processes were restarted. With --forget, after "
         "the last runtime with an older key has ended, throw the older keys away."
     )
+    requires_system_checks = ("pupitre",)
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--forget", action="store_true", help="throw away keys that no runtime uses any more")

@@ -26,6 +26,7 @@ class Command(BaseCommand):
     """Prepares the database and runs site, runtimes, worker and beat."""
 
     help = "Run the site, the runtimes, the worker and the clock on this machine."
+    requires_system_checks = ("pupitre",)
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """--demo loads the demo course and prints its accounts."""

@@ -25,6 +25,7 @@ class Command(BaseCommand):
     """Runs until SIGTERM or SIGINT, then pulls files, ends every runtime and settles its row."""
 
     help = "Own the runtimes: start, limit, reconcile and end sandboxes or pods, and run cells. One for each site."
+    requires_system_checks = ("pupitre",)
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:

@@ -16,6 +16,7 @@ class Command(BaseCommand):
     """Safe while the site runs; once a day or week is plenty."""
 
     help = "Delete stored snapshots and file contents that no work, submission or release refers to."
+    requires_system_checks = ("pupitre",)
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--older-than-hours", type=float, default=KEEP.total_seconds() / 3600)
