@@ -36,7 +36,7 @@ RENEW_SECONDS = 15.0
 AGAIN_SECONDS = 1.0
 # A burst of news need not renew it each time.
 RENEW_AFTER = timedelta(seconds=5)
-WELCOME_SECONDS = 10.0
+WELCOME_SECONDS = 30.0
 PATIENCE = timedelta(minutes=15)
 _FULL_BYTES = 64 * 1024
 # What one message may be, unless the borrower says otherwise.

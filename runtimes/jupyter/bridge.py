@@ -85,7 +85,7 @@ class Bridge:
         self._outbox = Outbox(send, self._dropped_notice)
         self._awaited = Awaited(self._outbox.put)
         self._links: Links | None = None
-        self._live = asyncio.Event()
+        self._live, self._welcomed = asyncio.Event(), asyncio.Event()
         self._waiting: list[tuple[str, Frames]] = []
         self._waiting_bytes = 0
 
@@ -113,6 +113,7 @@ class Bridge:
                 await self._one_life(self._links, first=not number)
             finally:
                 self._live.clear()
+                self._welcomed.clear()
                 self._links.close()
                 self._links = None
             number += 1
@@ -158,8 +159,10 @@ class Bridge:
         try:
             async with asyncio.timeout(WELCOME_SECONDS):
                 await self._live.wait()
+            late = False
         except TimeoutError:
             self._live.set()
+            late = True
         if not first:
             # Pages that did not ask for the restart learn from what this makes the kernel publish that it is idle.
             await links.send("control", _parts(links, "kernel_info_request"))
@@ -167,6 +170,10 @@ class Bridge:
             channel, parts = self._waiting.pop(0)
             await links.send(channel, parts)
         self._waiting_bytes = 0
+        if late:
+            # On a crowded machine. Until now nothing was heard, so pages may believe that the kernel still works.
+            await self._welcomed.wait()
+            await links.send("control", _parts(links, "kernel_info_request"))
 
     # --- from the kernel
 
@@ -187,6 +194,7 @@ class Bridge:
                     continue
                 if b'"iopub_welcome"' in parts[0]:
                     self._live.set()
+                    self._welcomed.set()
                     continue
                 if b'"status"' in parts[0]:
                     self._vitals.heard(parts[3])

@@ -11,7 +11,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from runtimes import bus
-from runtimes.jupyter import frames
+from runtimes.jupyter import bridge, frames
 from runtimes.models import Kernel, Runtime, Workspace
 from runtimes.steer import astart_kernel, astop_kernel
 from tests.runtimes.jupyter.conftest import Doors, cookie_for, start_kernel_process
@@ -41,6 +41,15 @@ async def test_the_kernels_greeting_stays_out_of_the_browser(at_kernel) -> None:
         page = FrontEnd(socket, "page1")
         await page.run("pass")
     assert "iopub_welcome" not in {header["msg_type"] for _channel, header, _parent, _content in page.seen}
+
+
+async def test_a_greeting_that_comes_late_brings_the_page_up_to_date(
+    at_kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bridge, "WELCOME_SECONDS", 0)
+    async with at_kernel() as socket:
+        # The page asks for nothing: what it was not told before the greeting would never be said again.
+        await FrontEnd(socket, "page1").until("status", execution_state="idle")
 
 
 async def test_input_is_asked_for_and_answered(at_kernel) -> None:
