@@ -40,6 +40,9 @@ def kernel_python() -> str:
 class Course:
     """A folder that nbgrader knows how to work in, with kernels started by `kernel_python`."""
 
+    #: What a shell starts as `nbgrader`.
+    program: tuple[str, ...] = (sys.executable, "-m", "nbgrader")
+
     def __init__(self, folder: Path, kernel_python: str) -> None:
         self.folder = folder
         self._home = folder.parent / f"{folder.name}.home"
@@ -67,7 +70,7 @@ class Course:
     def run(self, *arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
         """`nbgrader …` in the course's folder."""
         return subprocess.run(
-            [sys.executable, "-m", "nbgrader", *arguments],
+            [*self.program, *arguments],
             cwd=cwd or self.folder,
             env=self.environment(),
             capture_output=True,
@@ -75,12 +78,13 @@ class Course:
         )
 
     def create(self) -> None:
-        """The quickstart course, with a short limit a cell."""
+        """The quickstart course, with a short limit a cell, and patience with a crowded machine."""
         made = self.run("quickstart", str(self.folder), cwd=self.folder.parent)
         if made.returncode:
             raise RuntimeError(made.stderr)
         config = self.folder / "nbgrader_config.py"
-        config.write_text(config.read_text() + f"\nc.Execute.timeout = {CELL_SECONDS}\n")
+        limits = f"c.Execute.timeout = {CELL_SECONDS}\nc.Execute.iopub_timeout = 60\nc.Execute.startup_timeout = 300\n"
+        config.write_text(f"{config.read_text()}\n{limits}")
 
     def release(self, assignment: str = ASSIGNMENT) -> None:
         """`nbgrader generate_assignment`."""

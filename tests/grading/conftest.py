@@ -20,6 +20,7 @@ from grading import engine
 from grading.engine import Limits, Settings, Spec
 from tests.grading import corpus
 from tests.grading.plain_sandbox import PlainSandboxes
+from tests.grading.quick_nbgrader import QuickCourse
 
 LIMITS = Limits(cell_seconds=CELL_SECONDS)
 
@@ -57,7 +58,7 @@ def course(tmp_path_factory: pytest.TempPathFactory, kernel_python: str) -> Cour
     NBGRADER_VERDICTS names a folder in which nbgrader's runs, which take minutes, are kept for others and for later.
     """
     kept = os.environ.get("NBGRADER_VERDICTS")
-    made = Course(Path(kept or tmp_path_factory.mktemp("nbgrader")) / "course", kernel_python)
+    made = QuickCourse(Path(kept or tmp_path_factory.mktemp("nbgrader")) / "course", kernel_python)
     with once(made, "released") as first:
         if first:
             shutil.rmtree(made.folder, ignore_errors=True)

@@ -9,9 +9,12 @@ import tempfile
 import traceback
 from collections.abc import Sequence
 
+# Not compiled: see quick_nbgrader.py.
+sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
+
 # All of it is wanted before the first fork.
-from nbgrader import apps, converters  # noqa: F401
-from nbgrader.apps.nbgraderapp import NbGraderApp
+from nbgrader import apps, converters  # noqa: E402, F401
+from nbgrader.apps.nbgraderapp import NbGraderApp  # noqa: E402
 
 
 def serve() -> None:

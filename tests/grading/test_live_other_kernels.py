@@ -15,6 +15,7 @@ from grading import release
 from grading.models import Autograding, Release, ReleaseCheck
 from tests.grading.corpus import answered, dump
 from tests.grading.live_steps import hand_in, line_item, published, rows_and_files, until_graded
+from tests.grading.quick_nbgrader import QuickCourse
 from tests.grading.test_live_grading import differences
 from tests.live import LiveSite
 from tests.runtimes.providers import environment_with_bash
@@ -62,7 +63,7 @@ def course(tmp_path_factory: pytest.TempPathFactory) -> Course:
     """nbgrader's course folder, graded by its command line on the kernels' own environment."""
     python = environment_with_bash().folder / "bin" / environment_with_bash().python.name
     folder = tmp_path_factory.mktemp("nbgrader") / "course"
-    made = Course(folder, str(python))
+    made = QuickCourse(folder, str(python))
     kernel = folder.parent / f"{folder.name}.home" / "kernels" / "bash"
     kernel.mkdir()
     spec = json.loads((environment_with_bash().folder / "share/jupyter/kernels/bash/kernel.json").read_text())

@@ -18,6 +18,7 @@ from grading.engine.gradebook_values import BookComment, BookGrade
 from runtimes.sandboxes import environment
 from tests.grading import corpus
 from tests.grading.conftest import blobs_in
+from tests.grading.quick_nbgrader import QuickCourse
 
 DUE = datetime(2024, 3, 1, 17)  # noqa: DTZ001 - nbgrader's times are UTC without a zone
 LATE = b"2024-03-03 09:30:00.250000 UTC\n"
@@ -37,7 +38,7 @@ def taught(tmp_path_factory: pytest.TempPathFactory) -> Nbgrader:
     found = environment.installed(Path(settings.ENVIRONMENTS_DIR))
     python = str(found[0].folder / "bin" / found[0].python.name) if found else sys.executable
     kept = os.environ.get("NBGRADER_COURSE")
-    course = Nbgrader(Path(kept or tmp_path_factory.mktemp("taught")) / "course101", python)
+    course = QuickCourse(Path(kept or tmp_path_factory.mktemp("taught")) / "course101", python)
     if course.folder.exists():
         return course
     course.create()
@@ -64,7 +65,11 @@ def taught(tmp_path_factory: pytest.TempPathFactory) -> Nbgrader:
             # SQLAlchemy's, about nbgrader's own way to add a submission.
             warnings.simplefilter("ignore")
             book.update_or_create_submission("ps1", "dan", extension=timedelta(days=3))
-    course.run("autograde", "ps1")
+    done = course.run("autograde", "ps1")
+    # A kernel that a crowded machine keeps waiting costs nbgrader a whole submission: then it is made anew.
+    if [student for student in ("ada", "ben", "cleo", "dan", "eve", "finn") if course.failed(student)] != ["finn"]:
+        shutil.rmtree(course.folder)
+        raise RuntimeError(done.stderr[-4000:])
     _mark(course.folder)
     return course
 

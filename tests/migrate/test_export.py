@@ -25,6 +25,7 @@ from classroom.people.models import User
 from deploy.local.services import free_port
 from grading import review
 from grading.models import LineItem, Submission
+from tests.grading.quick_nbgrader import QuickCourse
 from tests.migrate.conftest import book_of
 from tests.migrate.test_import import imported, rows_here
 from tests.world import build
@@ -44,7 +45,7 @@ def back(folder: Path, tmp_path: Path, grace: User, taught: Nbgrader) -> Nbgrade
     imported(folder, "--teacher=grace")
     there = tmp_path / "back" / "course101"
     exported(there)
-    course = Nbgrader(there, sys.executable)
+    course = QuickCourse(there, sys.executable)
     # The kernels that graded it before.
     spec = Path("kernels", "python3", "kernel.json")
     course.folder.parent.joinpath("course101.home", spec).write_bytes(
