@@ -60,12 +60,13 @@ ONCE = (
     "tests/setup/test_up.py",
 )
 #: On SQLite they take half of continuous integration's hour. Where they took longer, as on a slower machine, PostgreSQL
-#: and Redis get no test of a running site or of a page in a browser, and after `LATE` none at all. Seconds.
-SLOW, LATE = 33 * 60, 48 * 60
-NO_SITES = ("-m", "not live and not browser")
+#: and Redis get no test of a running site, a page in a browser or a sandbox, and after `LATE` none at all: what is
+#: tested on Kubernetes next takes a quarter of an hour there. Seconds.
+SLOW, LATE = 25 * 60, 42 * 60
+ROWS_ALONE = ("-m", "not live and not browser and not sandbox and not kill")
 #: Tests of real processes, kernels and browsers wait patiently, but not for ever: on a crowded machine one may meet its
 #: limit. Continuous integration runs such a test once more; the summary names each (RERUN), and says what it failed of.
-AGAIN = ("--reruns=1", "-rfER", "--rerun-show-tracebacks")
+AGAIN = ("--reruns=1", "-rfER", "--rerun-show-tracebacks", "--durations=25", "--durations-min=20")
 #: Tests wait for processes more than they compute, so one more runs than there are cores. The tests of a file run
 #: in one process, in order: they may share a running site. Files with few tests are the long ones here: not last.
 TOGETHER = (f"--numprocesses={(os.cpu_count() or 1) + 1}", "--dist=loadfile", "--no-loadscope-reorder")
@@ -104,11 +105,11 @@ def on_postgres(arguments: list[str], seconds: float = 0.0) -> int:
         print(f"NOT ON POSTGRESQL AND REDIS: the tests on SQLite took {seconds / 60:.0f} minutes.", flush=True)
         return 0
     python = _prepared()
-    chosen = NO_SITES if hurries and seconds > SLOW else ()
+    chosen = ROWS_ALONE if hurries and seconds > SLOW else ()
     with services() as variables:
         print("Tests on PostgreSQL and Redis", flush=True)
         if hurries:
-            also = ", and all tests of running sites" if chosen else ""
+            also = ", and all tests of running sites and sandboxes" if chosen else ""
             print(f"ON SQLITE ONLY, for want of time: {len(ONCE)} files{also} (`make test-postgres`).", flush=True)
         return _pytest(python, arguments, variables, left_out=ONCE if hurries else (), chosen=chosen)
 

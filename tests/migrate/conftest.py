@@ -17,7 +17,7 @@ from bench._nbgrader_course import Course as Nbgrader
 from grading.engine.gradebook_values import BookComment, BookGrade
 from runtimes.sandboxes import environment
 from tests.grading import corpus
-from tests.grading.conftest import blobs_in
+from tests.grading.conftest import blobs_in, once
 from tests.grading.quick_nbgrader import QuickCourse
 
 DUE = datetime(2024, 3, 1, 17)  # noqa: DTZ001 - nbgrader's times are UTC without a zone
@@ -33,14 +33,22 @@ Comments = dict[tuple[str, str, str, str], BookComment]
 def taught(tmp_path_factory: pytest.TempPathFactory) -> Nbgrader:
     """Quickstart's ps1 handed in by six, one of them late and one with a file that is no notebook; graded, marked.
 
-    NBGRADER_COURSE names a folder in which it is kept for the next session (making it takes a minute).
+    NBGRADER_VERDICTS names a folder in which it is kept for others and for later (making it takes a minute).
     """
     found = environment.installed(Path(settings.ENVIRONMENTS_DIR))
     python = str(found[0].folder / "bin" / found[0].python.name) if found else sys.executable
-    kept = os.environ.get("NBGRADER_COURSE")
-    course = QuickCourse(Path(kept or tmp_path_factory.mktemp("taught")) / "course101", python)
-    if course.folder.exists():
-        return course
+    kept = os.environ.get("NBGRADER_VERDICTS")
+    base = Path(kept or tmp_path_factory.mktemp("nbgrader")) / "taught"
+    base.mkdir(exist_ok=True)
+    course = QuickCourse(base / "course101", python)
+    with once(course, "marked") as first:
+        if first:
+            shutil.rmtree(course.folder, ignore_errors=True)
+            _teach(course)
+    return course
+
+
+def _teach(course: Nbgrader) -> None:
     course.create()
     config = course.folder / "nbgrader_config.py"
     config.write_text(config.read_text() + "\nc.LateSubmissionPlugin.penalty_method = 'zero'\n")
@@ -68,10 +76,8 @@ def taught(tmp_path_factory: pytest.TempPathFactory) -> Nbgrader:
     done = course.run("autograde", "ps1")
     # A kernel that a crowded machine keeps waiting costs nbgrader a whole submission: then it is made anew.
     if [student for student in ("ada", "ben", "cleo", "dan", "eve", "finn") if course.failed(student)] != ["finn"]:
-        shutil.rmtree(course.folder)
         raise RuntimeError(done.stderr[-4000:])
     _mark(course.folder)
-    return course
 
 
 def _mark(folder: Path) -> None:

@@ -96,6 +96,7 @@ def run(site: LiveSite, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=CHECKOUT, env=site.environment, text=True, capture_output=True)
 
 
+@pytest.mark.live
 def test_a_course_is_graded_without_a_site_and_the_scores_are_nbgraders(
     bare: LiveSite, folder: Path, taught: Nbgrader
 ) -> None:

@@ -36,8 +36,8 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
 def test_there_are_no_tests_of_sites_where_those_on_sqlite_took_long_and_that_is_said(ran, capsys) -> None:
     assert check.on_postgres([], check.SLOW - 1) == 1
     assert check.on_postgres([], check.SLOW + 1) == 1
-    assert [check.NO_SITES[1] in words for words in ran] == [False, True]
-    assert "all tests of running sites" in capsys.readouterr().out
+    assert [check.ROWS_ALONE[1] in words for words in ran] == [False, True]
+    assert "all tests of running sites and sandboxes" in capsys.readouterr().out
 
 
 def test_there_is_none_where_the_hour_would_be_over_and_that_is_said(ran, capsys) -> None:
@@ -51,4 +51,4 @@ def test_whoever_has_time_or_chooses_gets_all(ran, monkeypatch, ci: str, argumen
     monkeypatch.setenv("CI", ci)
     assert check.on_postgres(arguments, check.LATE + 1) == 1
     [words] = ran
-    assert not [word for word in words if word.startswith("--ignore") or word == check.NO_SITES[1]]
+    assert not [word for word in words if word.startswith("--ignore") or word == check.ROWS_ALONE[1]]
