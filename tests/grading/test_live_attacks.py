@@ -171,7 +171,7 @@ def attacks(site: LiveSite) -> dict[str, Submission]:
         "attacks",
         profile=small,
         cell_timeout=timedelta(seconds=5),
-        wall_timeout=timedelta(seconds=20),
+        wall_timeout=timedelta(seconds=45),
         output_bytes=MIB,
     )
     made = published(site, item, files)
