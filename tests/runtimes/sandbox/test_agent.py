@@ -443,8 +443,10 @@ async def test_a_killed_agent_comes_back_and_knows_its_kernels(open_notebook: Op
     notebook = await open_notebook("killed-agent")
     await notebook.agent.start_kernel(1)
     await notebook.run("open('kept.txt', 'w').write('kept'); x = 1\nimport os; os.kill(-1, 9)")
-    async with AgentClient(notebook.endpoint, notebook.keys) as again:
-        status = await again.status()
+    async with AgentClient(notebook.endpoint, notebook.keys) as again, asyncio.timeout(WAIT):
+        # The one that has just come back may not have met its dead yet.
+        while (status := await again.status()).kernels[1].state != "dead":
+            await asyncio.sleep(0.1)
         assert [kernel.state for kernel in status.kernels] == ["idle", "dead"]
         assert status.kernels[1].exit_reason is ExitReason.KILLED
         assert (await again.pull()).files == {"kept.txt": b"kept"}
