@@ -60,9 +60,10 @@ ONCE = (
     "tests/setup/test_up.py",
 )
 #: On SQLite they take half of continuous integration's hour. Where they took longer, as on a slower machine, PostgreSQL
-#: and Redis get no test of a running site, a page in a browser or a sandbox, and after `LATE` none at all: what is
-#: tested on Kubernetes next takes a quarter of an hour there. Seconds.
-SLOW, LATE = 25 * 60, 42 * 60
+#: and Redis get no test of a running site, a page in a browser or a sandbox, and after `LATE` none at all. What is
+#: tested on Kubernetes next takes a quarter of an hour there; where no cluster is coming, there is time until
+#: `LATE_ALONE`. Seconds.
+SLOW, LATE, LATE_ALONE = 25 * 60, 36 * 60, 48 * 60
 ROWS_ALONE = ("-m", "not live and not browser and not sandbox and not kill")
 #: Tests of real processes, kernels and browsers wait patiently, but not for ever: on a crowded machine one may meet its
 #: limit. Continuous integration runs such a test once more; the summary names each (RERUN), and says what it failed of.
@@ -101,7 +102,7 @@ def on_postgres(arguments: list[str], seconds: float = 0.0) -> int:
     """Every test on PostgreSQL and Redis, started here on free ports and stopped at the end; in continuous integration
     without `ONCE`, and without what is slow if the tests on SQLite have taken many `seconds`."""
     hurries = bool(os.environ.get("CI")) and not arguments
-    if hurries and seconds > LATE:
+    if hurries and seconds > (LATE if os.environ.get("PUPITRE_CLUSTER") else LATE_ALONE):
         print(f"NOT ON POSTGRESQL AND REDIS: the tests on SQLite took {seconds / 60:.0f} minutes.", flush=True)
         return 0
     python = _prepared()

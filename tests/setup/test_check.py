@@ -30,6 +30,7 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     monkeypatch.setattr(check.environment, "kernels", lambda: Path("kernels"))
     monkeypatch.setattr(check, "run", run)
     monkeypatch.setenv("CI", "true")
+    monkeypatch.delenv("PUPITRE_CLUSTER", raising=False)
     return found
 
 
@@ -40,8 +41,14 @@ def test_there_are_no_tests_of_sites_where_those_on_sqlite_took_long_and_that_is
     assert "all tests of running sites and sandboxes" in capsys.readouterr().out
 
 
-def test_there_is_none_where_the_hour_would_be_over_and_that_is_said(ran, capsys) -> None:
-    assert check.on_postgres([], check.LATE + 1) == 0
+@pytest.mark.parametrize(("cluster", "late"), [("/a/cluster", check.LATE), ("", check.LATE_ALONE)])
+def test_there_is_none_where_the_hour_would_be_over_and_that_is_said(
+    ran, capsys, monkeypatch, cluster: str, late: int
+) -> None:
+    monkeypatch.setenv("PUPITRE_CLUSTER", cluster)
+    assert check.on_postgres([], late - 1) == 1
+    ran.clear()
+    assert check.on_postgres([], late + 1) == 0
     assert ran == []
     assert "NOT ON POSTGRESQL AND REDIS" in capsys.readouterr().out
 
@@ -49,6 +56,6 @@ def test_there_is_none_where_the_hour_would_be_over_and_that_is_said(ran, capsys
 @pytest.mark.parametrize(("ci", "arguments"), [("", []), ("true", ["tests/grading"])])
 def test_whoever_has_time_or_chooses_gets_all(ran, monkeypatch, ci: str, arguments: list[str]) -> None:
     monkeypatch.setenv("CI", ci)
-    assert check.on_postgres(arguments, check.LATE + 1) == 1
+    assert check.on_postgres(arguments, check.LATE_ALONE + 1) == 1
     [words] = ran
     assert not [word for word in words if word.startswith("--ignore") or word == check.ROWS_ALONE[1]]
