@@ -232,6 +232,7 @@ async def test_every_change_is_an_event(provider: Provider) -> None:
     await asyncio.wait_for(listening, WAIT)
     assert {name for name, _status in told} == {"eventful"}
     assert told[-1][1].reason is Reason.IDLE
+    assert Phase.READY in [status.phase for _name, status in told]
 
 
 async def test_everything_that_exists_is_owned(provider: Provider) -> None:

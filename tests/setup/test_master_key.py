@@ -136,7 +136,6 @@ def ready(site: LiveSite, workspace: Workspace) -> Runtime:
 
 @pytest.mark.live
 @pytest.mark.timeout(300)
-@pytest.mark.live
 def test_who_runs_is_reached_after_the_change_and_who_comes_has_the_new_key(django_db_setup, django_db_blocker):
     with LiveSite(django_db_blocker) as site, site.orm():
         profile = Profile.objects.create(slug="small", name="Small")

@@ -8,6 +8,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from classroom.back_up import BackupError, back_up
+from classroom.checks import SITE
 from classroom.dumps import DumpError
 from runtimes.errors import StorageAway
 from runtimes.leases import Held
@@ -17,7 +18,7 @@ class Command(BaseCommand):
     """Repeated into the same folder, it copies only files that are new there."""
 
     help = "Back up the database and all files of the site, as of one moment, into a folder. The site may run."
-    requires_system_checks = ("pupitre",)
+    requires_system_checks = (SITE,)
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("folder", type=Path, help="where backups are kept; made if needed")

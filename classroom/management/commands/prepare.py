@@ -14,12 +14,14 @@ from django.contrib.staticfiles.finders import get_finders
 from django.core.management import call_command
 from django.core.management.base import BaseCommand
 
+from classroom.checks import SITE
+
 
 class Command(BaseCommand):
     """Folders, database, translations and static files."""
 
     help = "Make folders, migrate the database, compile translations and collect static files."
-    requires_system_checks = ("pupitre",)
+    requires_system_checks = (SITE,)
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Prepare everything in DATA_DIR and the compiled translations beside their sources."""

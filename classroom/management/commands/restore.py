@@ -9,6 +9,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from classroom.back_up import MANIFEST, BackupError
 from classroom.bring_back import bring_back, find, newest
+from classroom.checks import SITE
 from classroom.dumps import DumpError
 from runtimes.errors import StorageAway
 
@@ -17,7 +18,7 @@ class Command(BaseCommand):
     """Looks at everything before it changes anything."""
 
     help = "Bring a backup back: the newest in a folder of backups, or the one that is named. Nothing else may run."
-    requires_system_checks = ("pupitre",)
+    requires_system_checks = (SITE,)
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("folder", type=Path, help="a folder of backups, or one backup in it")

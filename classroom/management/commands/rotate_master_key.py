@@ -10,6 +10,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from classroom.checks import SITE
 from classroom.environment import secret_file
 from runtimes.models import Runtime
 
@@ -24,7 +25,7 @@ class Command(BaseCommand):
         "Make a new master key, which new runtimes use once the site's processes were restarted. With --forget, after "
         "the last runtime with an older key has ended, throw the older keys away."
     )
-    requires_system_checks = ("pupitre",)
+    requires_system_checks = (SITE,)
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--forget", action="store_true", help="throw away keys that no runtime uses any more")

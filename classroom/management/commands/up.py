@@ -18,6 +18,7 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connections
 
+from classroom.checks import SITE
 from classroom.lifeline import dies_with_parent
 from classroom.supervise import Child, KeepsEnding, Supervisor
 
@@ -26,7 +27,7 @@ class Command(BaseCommand):
     """Prepares the database and runs site, runtimes, worker and beat."""
 
     help = "Run the site, the runtimes, the worker and the clock on this machine."
-    requires_system_checks = ("pupitre",)
+    requires_system_checks = (SITE,)
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """--demo loads the demo course and prints its accounts."""
