@@ -32,7 +32,7 @@ from runtimes.jupyter.vitals import Vitals
 from runtimes.models import Kernel
 
 CLOSE_NO_KERNEL, CLOSE_NO_PROTOCOL, CLOSE_MALFORMED, CLOSE_TOO_MUCH = 4404, 4406, 1007, 1009
-# A kernel older than JEP 65 does not greet; then messages go on after this long.
+# A kernel older than JEP 65 does not greet; then messages go on this long after its iopub was reached.
 WELCOME_SECONDS = 5.0
 WAITING_BYTES = 16 << 20
 _SESSION = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -85,7 +85,7 @@ class Bridge:
         self._outbox = Outbox(send, self._dropped_notice)
         self._awaited = Awaited(self._outbox.put)
         self._links: Links | None = None
-        self._live, self._welcomed = asyncio.Event(), asyncio.Event()
+        self._reached, self._live, self._welcomed = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._waiting: list[tuple[str, Frames]] = []
         self._waiting_bytes = 0
 
@@ -112,8 +112,8 @@ class Bridge:
             try:
                 await self._one_life(self._links, first=not number)
             finally:
-                self._live.clear()
-                self._welcomed.clear()
+                for event in (self._reached, self._live, self._welcomed):
+                    event.clear()
                 self._links.close()
                 self._links = None
             number += 1
@@ -153,9 +153,11 @@ class Bridge:
 
     async def _disconnected(self, links: Links) -> None:
         while await links.next_connection_event():
-            pass
+            self._reached.set()
 
     async def _opening(self, links: Links, first: bool) -> None:
+        # What a kernel is asked before iopub is there, it answers before anybody hears that it is idle again.
+        await self._reached.wait()
         try:
             async with asyncio.timeout(WELCOME_SECONDS):
                 await self._live.wait()

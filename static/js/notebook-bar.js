@@ -130,6 +130,10 @@ function again() {
   timer = setTimeout(poll, moving ? POLL_MOVING : POLL_CALM);
 }
 document.addEventListener("visibilitychange", () => { if (!document.hidden) poll(); });
+// A click that is under way knows more than a poll, and htmx finds what to swap only from a button that is still there.
+document.body.addEventListener("htmx:beforeSwap", (event) => {
+  if (event.detail.requestConfig.elt === bar && document.querySelector(".htmx-request:not(#bar)")) event.detail.shouldSwap = false;
+});
 // A notice that is as it was is not read out again.
 document.body.addEventListener("htmx:oobBeforeSwap", (event) => {
   const { target, fragment } = event.detail;

@@ -208,8 +208,12 @@ async def test_run_all_of_thirty_sleeping_cells_then_interrupt_stops_all(bench):
     assert bench.outputs("c0")[-1]["ename"] == "KeyboardInterrupt"
     [row] = await bench.run("c1")
     await until(lambda: bench.state("c1") == "running")
-    await bench.interrupt()
-    assert await bench.over(row) in (["failed"], ["cancelled"])
+    over = asyncio.create_task(bench.over(row))
+    # A kernel ignores the first if it comes between its word that it is busy and the code itself (ipykernel).
+    while not over.done():
+        await bench.interrupt()
+        await asyncio.wait([over], timeout=2)
+    assert over.result() in (["failed"], ["cancelled"])
 
 
 async def test_a_cell_that_swallows_the_interrupt_does_not_run_the_rest(bench):

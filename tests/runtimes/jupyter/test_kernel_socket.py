@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from runtimes import bus
-from runtimes.jupyter import bridge, frames
+from runtimes.jupyter import bridge, frames, links
 from runtimes.models import Kernel, Runtime, Workspace
 from runtimes.steer import astart_kernel, astop_kernel
 from tests.runtimes.jupyter.conftest import Doors, cookie_for, start_kernel_process
@@ -50,6 +51,29 @@ async def test_a_greeting_that_comes_late_brings_the_page_up_to_date(
     async with at_kernel() as socket:
         # The page asks for nothing: what it was not told before the greeting would never be said again.
         await FrontEnd(socket, "page1").until("status", execution_state="idle")
+
+
+async def test_what_is_asked_before_the_kernel_is_there_waits_until_it_is_heard(
+    at_kernel, kernel: Kernel, process_of: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    send = links.Links.send
+
+    async def noted(self: links.Links, channel: str, parts: list[bytes]) -> None:
+        asked.append(channel)
+        await send(self, channel, parts)
+
+    monkeypatch.setattr(bridge, "WELCOME_SECONDS", 0)
+    monkeypatch.setattr(links.Links, "send", noted)
+    process_of(kernel).end()
+    async with at_kernel() as socket:
+        page = FrontEnd(socket, "page1")
+        message_id = page.execute("6 * 7")
+        await asyncio.sleep(1)
+        assert not asked
+        process_of(kernel).renew()
+        await page.until("execute_result", message_id)
+        await page.until("status", message_id, execution_state="idle")
 
 
 async def test_input_is_asked_for_and_answered(at_kernel) -> None:
@@ -192,6 +216,8 @@ async def test_a_restart_by_someone_else_is_no_crash(at_kernel, kernel: Kernel, 
         process_of(kernel).renew()
         await Kernel.objects.filter(pk=kernel.pk).aupdate(state=Kernel.State.RUNNING)
         await bus.publish(f"runtime:{kernel.runtime.name}")
+        # It was not this page that asked for it, so this is how it learns of it.
+        await page.until("status", execution_state="idle")
         reply, _text = await page.run("x")
     states = [content["execution_state"] for _c, header, _p, content in page.seen if header["msg_type"] == "status"]
     assert reply["ename"] == "NameError"
