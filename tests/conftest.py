@@ -17,10 +17,10 @@ from asgiref.sync import SyncToAsync
 from django.db import connections
 from django.test import Client
 
-from classroom.management.commands.prepare import compile_translation
 from classroom.models import Course
 from classroom.people.models import User
 from classroom.places import CHECKOUT
+from classroom.translations import compile_translation
 from tests import prepared
 from tests.live import LiveSite
 from tests.world import make_course, make_teacher, make_user

@@ -236,10 +236,11 @@ class Supervisor:
             self._preload, self._preload_failed = [], f"{kernel.exit_reason}, status {status}"
             self._begin(kernel)
             return
-        self._tell(kernel)
         if kernel.restarting:
+            # Nobody is told of an end that was asked for and is no news: late, it would be taken for the next life's.
             self._again(kernel)
             return
+        self._tell(kernel)
         for asker in kernel.waiting:
             self._desk.refuse(asker, "start-failed", message or f"the kernel ended with status {status}")
         kernel.waiting.clear()

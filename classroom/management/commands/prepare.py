@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import django
-from babel.messages.mofile import write_mo
-from babel.messages.pofile import read_po
 from django.conf import settings
 from django.contrib.staticfiles.finders import get_finders
 from django.core.management import call_command
 from django.core.management.base import BaseCommand
 
 from classroom.checks import SITE
+from classroom.translations import compile_translation
 
 
 class Command(BaseCommand):
@@ -63,16 +62,3 @@ def make_folders(data: Path) -> None:
         # SQLite gives its journals the mode of the database.
         database.touch(mode=0o600)
         database.chmod(0o600)
-
-
-def compile_translation(source: Path) -> Path:
-    """The .mo of one .po, written again if it is older. Babel needs no gettext on the machine."""
-    target = source.with_suffix(".mo")
-    if not target.exists() or target.stat().st_mtime < source.stat().st_mtime:
-        with source.open("rb") as stream:
-            catalogue = read_po(stream, locale=source.parent.parent.name)
-        aside = target.with_suffix(".new")
-        with aside.open("wb") as stream:
-            write_mo(stream, catalogue)
-        aside.replace(target)
-    return target

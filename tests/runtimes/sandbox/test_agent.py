@@ -418,6 +418,27 @@ async def test_the_death_of_a_kernel_is_told_with_its_reason(
     assert await notebook.run("print('back')", client=await notebook.connect(0)) == "back\n"
 
 
+async def test_a_restart_is_not_told_as_a_death(open_notebook: Opener) -> None:
+    """Who hears of it late, when the new life has begun, would take it for the end of that."""
+    notebook = await open_notebook("no-death")
+    told: list[tuple[int, str]] = []
+
+    async def watch() -> None:
+        async for event in notebook.agent.watch():
+            assert event.kernel is not None
+            told.append((event.kernel.restarts, event.kernel.state))
+            if told[-1] == (1, "idle"):
+                return
+
+    watching = asyncio.create_task(watch())
+    async with asyncio.timeout(WAIT):
+        while not told:
+            await asyncio.sleep(0.01)
+        await notebook.agent.restart_kernel(0)
+        await watching
+    assert "dead" not in {state for _restarts, state in told}
+
+
 async def test_watching_tells_busy_and_idle(open_notebook: Opener) -> None:
     notebook = await open_notebook("watched")
     states = []
