@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -18,6 +20,7 @@ from runtimes.agent_client import (
     ExitReason,
     TransferRefused,
 )
+from runtimes.agent_replies import KernelState
 from runtimes.keys import connection_keys
 from runtimes.provider import MIB, Isolation, Limits, Phase, Reason
 from runtimes.sandboxes.provider import LocalProvider
@@ -53,6 +56,26 @@ async def dead(notebook: Notebook, index: int = 0) -> AgentEvent:
             if event.kernel is not None and event.kernel.index == index and event.kernel.state == "dead":
                 return event
     raise AssertionError("no event")
+
+
+@asynccontextmanager
+async def watched(notebook: Notebook, over: Callable[[list[KernelState]], bool]) -> AsyncIterator[list[KernelState]]:
+    """Kernels as the agent tells of them, from the first on; at its end it waits until `over` is true of them."""
+    told: list[KernelState] = []
+
+    async def watch() -> None:
+        async for event in notebook.agent.watch():
+            assert event.kernel is not None
+            told.append(event.kernel)
+            if over(told):
+                return
+
+    watching = asyncio.create_task(watch())
+    async with asyncio.timeout(WAIT):
+        while not told:
+            await asyncio.sleep(0.01)
+        yield told
+        await watching
 
 
 async def test_files_come_and_go_through_the_agent(open_notebook: Opener, isolation: Isolation) -> None:
@@ -421,41 +444,15 @@ async def test_the_death_of_a_kernel_is_told_with_its_reason(
 async def test_a_restart_is_not_told_as_a_death(open_notebook: Opener) -> None:
     """Who hears of it late, when the new life has begun, would take it for the end of that."""
     notebook = await open_notebook("no-death")
-    told: list[tuple[int, str]] = []
-
-    async def watch() -> None:
-        async for event in notebook.agent.watch():
-            assert event.kernel is not None
-            told.append((event.kernel.restarts, event.kernel.state))
-            if told[-1] == (1, "idle"):
-                return
-
-    watching = asyncio.create_task(watch())
-    async with asyncio.timeout(WAIT):
-        while not told:
-            await asyncio.sleep(0.01)
+    async with watched(notebook, lambda told: (told[-1].restarts, told[-1].state) == (1, "idle")) as told:
         await notebook.agent.restart_kernel(0)
-        await watching
-    assert "dead" not in {state for _restarts, state in told}
+    assert "dead" not in {kernel.state for kernel in told}
 
 
 async def test_watching_tells_busy_and_idle(open_notebook: Opener) -> None:
     notebook = await open_notebook("watched")
-    states = []
-
-    async def watch() -> None:
-        async for event in notebook.agent.watch():
-            assert event.kernel is not None
-            states.append(event.kernel.state)
-            if states[-2:] == ["busy", "idle"]:
-                return
-
-    watching = asyncio.create_task(watch())
-    async with asyncio.timeout(WAIT):
-        while not states:
-            await asyncio.sleep(0.01)
+    async with watched(notebook, lambda told: [kernel.state for kernel in told[-2:]] == ["busy", "idle"]):
         await notebook.run("1 + 1")
-        await watching
     assert (await notebook.agent.status()).idle_seconds < WAIT
 
 
