@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
+import yaml
 
 from classroom.places import CHECKOUT
 from deploy.local.pictures import IMAGES, PICTURES
@@ -52,6 +54,22 @@ def test_every_direct_dependency_has_its_reason():
             name = re.match(r"[\w-]+", line)
             if name and not line.startswith(("-", "#")):
                 assert re.search(rf"^\| `{name[0]}` \| \S+", text, re.MULTILINE), f"{name[0]} ({source.name})"
+
+
+def test_every_value_of_the_chart_that_is_named_exists():
+    values = yaml.safe_load((CHECKOUT / "deploy" / "helm" / "pupitre" / "values.yaml").read_text())
+    paths = [
+        path.split(".")
+        for page in ("operate.md", "administrator.md")
+        for path in re.findall(r"`([a-z]+(?:\.[a-zA-Z]+)+)(?::[^`]*)?`", (DOCS / page).read_text())
+    ]
+    named = [path for path in paths if path[0] in values]
+    assert named
+    assert [".".join(path) for path in named if not is_in(values, path)] == []
+
+
+def is_in(values: Any, path: list[str]) -> bool:
+    return not path or (isinstance(values, dict) and path[0] in values and is_in(values[path[0]], path[1:]))
 
 
 def test_every_link_of_the_documentation_leads_somewhere():

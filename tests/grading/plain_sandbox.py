@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import functools
+import json
+import os
+import signal
+import subprocess
 import tempfile
+import threading
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from jupyter_client.asynchronous.client import AsyncKernelClient
-from jupyter_client.kernelspec import KernelSpec
-from jupyter_client.manager import AsyncKernelManager
+from jupyter_client.connect import write_connection_file
+
+_PROGRAM = Path(__file__).with_name("fork_kernels.py")
 
 
 @dataclass(frozen=True)
@@ -18,18 +25,45 @@ class Exited:
     kind: str = "exited"
 
 
+class PlainKernels:
+    """Kernels in processes of their own, each of which costs a fork instead of a start. They end with these tests."""
+
+    def __init__(self, kernel_python: str) -> None:
+        # -P: what lies beside the program is no part of a kernel's world.
+        command = [kernel_python, "-P", str(_PROGRAM)]
+        self._forks = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._one_asks = threading.Lock()
+
+    def start(self, connection: str, folder: Path, environment: Mapping[str, str]) -> int:
+        """The process id of a kernel that is starting, with a group of its own."""
+        assert self._forks.stdin is not None
+        assert self._forks.stdout is not None
+        with self._one_asks:
+            print(json.dumps([connection, str(folder), environment]), file=self._forks.stdin, flush=True)
+            return int(self._forks.stdout.readline())
+
+
+@functools.cache
+def _kernels(kernel_python: str) -> PlainKernels:
+    return PlainKernels(kernel_python)
+
+
 class PlainSandbox:
-    def __init__(self, folder: Path, manager: AsyncKernelManager, client: AsyncKernelClient) -> None:
-        self.folder, self._manager, self._client = folder, manager, client
+    def __init__(self, folder: Path, pid: int, client: AsyncKernelClient) -> None:
+        self.folder, self.pid, self._client = folder, pid, client
 
     async def client(self) -> AsyncKernelClient:
         return self._client
 
     async def interrupt(self) -> None:
-        await self._manager.interrupt_kernel()
+        os.kill(self.pid, signal.SIGINT)
 
     async def alive(self) -> bool:
-        return await self._manager.is_alive()
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return False
+        return True
 
     async def exit_reason(self) -> Exited | None:
         return None if await self.alive() else Exited()
@@ -63,36 +97,18 @@ class PlainSandboxes:
         self.pushed.append(dict(files))
         with tempfile.TemporaryDirectory(prefix="plain-") as top:
             folder, home = _filled(Path(top), files)
-            manager, client = await self._started(folder, home)
+            # Sockets in a folder of its own: ports are chosen before they are bound, and another test's may be faster.
+            path, connection = write_connection_file(f"{home}/kernel.json", transport="ipc", ip=f"{home}/socket")
+            environment = {"PATH": "/usr/bin:/bin", "HOME": str(home), "NBGRADER_EXECUTION": "autograde"}
+            client = AsyncKernelClient()
+            client.load_connection_info(connection)
+            pid = _kernels(self._python).start(path, folder, environment)
             try:
-                yield PlainSandbox(folder, manager, client)
+                client.start_channels()
+                await client.wait_for_ready(timeout=60)
+                yield PlainSandbox(folder, pid, client)
             finally:
                 client.stop_channels()
-                await _end(manager)
-
-    async def _started(self, folder: Path, home: Path) -> tuple[AsyncKernelManager, AsyncKernelClient]:
-        """A kernel that answers, at sockets in its own folder: ports are chosen before they are bound, and another
-        test's may be faster."""
-        manager = AsyncKernelManager(connection_file=f"{home}/kernel.json", transport="ipc", ip=f"{home}/socket")
-        argv = [self._python, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-        manager._kernel_spec = KernelSpec(argv=argv, language="python", interrupt_mode="signal")
-        environment = {"PATH": "/usr/bin:/bin", "HOME": str(home), "NBGRADER_EXECUTION": "autograde"}
-        client = manager.client()
-        try:
-            await manager.start_kernel(cwd=str(folder), env=environment)
-            client.load_connection_info(manager.get_connection_info())
-            client.start_channels()
-            await client.wait_for_ready(timeout=60)
-        except BaseException:
-            client.stop_channels()
-            await _end(manager)
-            raise
-        return manager, client
-
-
-async def _end(manager: AsyncKernelManager) -> None:
-    """Also where starting it was cancelled half-way."""
-    if manager.provisioner is not None and manager.provisioner.has_process:
-        await manager.shutdown_kernel(now=True)
-    if manager.context is not None:
-        manager.context.destroy(linger=0)
+                client.context.destroy(linger=0)
+                with suppress(ProcessLookupError):
+                    os.killpg(pid, signal.SIGKILL)

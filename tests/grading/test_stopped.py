@@ -122,7 +122,7 @@ class Fresh:
     async def __call__(self, *, files: Mapping[str, bytes], kernel: str) -> AsyncIterator[PlainSandbox]:
         self.lent += 1
         async with self._plain(files={**files, **({"second": b""} if self.lent > 1 else {})}, kernel=kernel) as sandbox:
-            yield self._kind(sandbox.folder, sandbox._manager, sandbox._client)
+            yield self._kind(sandbox.folder, sandbox.pid, await sandbox.client())
 
 
 class Unexplained(PlainSandbox):
