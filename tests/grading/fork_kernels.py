@@ -1,7 +1,7 @@
 """Kernels for `plain_sandbox.py`, in the kernels' own interpreter: imported once, then forked for every sandbox.
 
 Reads JSON lines [connection file, folder, environment] and answers each with the process id of a kernel, which leads a
-group of its own. At the end of its input it ends all of them.
+group of its own. It ends at the end of its input, and they with it, as ipykernel does when its parent is gone.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import random
 import signal
 import sys
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import NoReturn
 
 import ipykernel.ipkernel
@@ -28,17 +27,12 @@ def main() -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for them: a kernel that has ended is gone
     gc.collect()
     gc.freeze()
-    made = []
     for line in sys.stdin:
         connection, folder, environment = json.loads(line)
         pid = os.fork()
         if not pid:
             _become(connection, folder, environment)
-        made.append(pid)
         print(pid, flush=True)
-    for pid in made:
-        with suppress(ProcessLookupError):
-            os.killpg(pid, signal.SIGKILL)
 
 
 def _become(connection: str, folder: str, environment: Mapping[str, str]) -> NoReturn:
@@ -54,7 +48,7 @@ def _become(connection: str, folder: str, environment: Mapping[str, str]) -> NoR
     os.environ.update(environment)
     random.seed()
     try:
-        ipykernel.kernelapp.launch_new_instance(argv=["-f", connection])
+        ipykernel.kernelapp.launch_new_instance(argv=["-f", connection, f"--IPKernelApp.parent_handle={os.getppid()}"])
     finally:
         os._exit(1)
 
